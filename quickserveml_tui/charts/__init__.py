@@ -1,0 +1,1 @@
+"""Braille and plotext drawing."""

@@ -1,0 +1,1 @@
+"""Commands; a front that only translates."""

@@ -1,0 +1,1 @@
+"""The service ports spoken over HTTP to a remote server."""

@@ -1,0 +1,1 @@
+"""Typed settings with the source of each value."""

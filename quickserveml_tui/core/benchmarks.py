@@ -1,0 +1,199 @@
+"""Benchmark specifications, live frames, summaries and fingerprints."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.feeds import FeedSpec
+
+MAX_SAMPLES = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSpec:
+    """What to measure: a closed loop with one client, ended by time or by count, whichever comes first."""
+
+    duration_s: float = 10.0
+    max_runs: int | None = None
+    warmup_s: float = 1.0
+    """Longest time spent warming up."""
+    warmup_runs: int = 10
+    """Fewest warm-up inferences, unless one takes so long that `warmup_s` is over before."""
+    intra_op_threads: int = 1
+    inter_op_threads: int = 1
+    provider: str = "CPUExecutionProvider"
+    optimization: str = "all"
+    """Graph optimisation level: `disable`, `basic`, `extended`, `all`."""
+    spinning: bool = False
+    feed: FeedSpec = field(default_factory=FeedSpec)
+
+    def validate(self) -> BenchmarkSpec:
+        """Itself, if every value is in range. Raises `UsageError` otherwise."""
+        problems = [
+            (not 0 < self.duration_s <= 86_400, "The duration must be over 0 s and at most 24 h."),
+            (not 0 <= self.warmup_s <= 3_600, "The warm-up must be between 0 s and 1 h."),
+            (not 0 <= self.warmup_runs <= 1_000_000, "Warm-up runs must be between 0 and 1,000,000."),
+            (self.max_runs is not None and not 1 <= self.max_runs <= MAX_SAMPLES, f"Runs: 1 to {MAX_SAMPLES:,}."),
+            (not 1 <= self.intra_op_threads <= 1024, "Intra-op threads must be between 1 and 1024."),
+            (not 1 <= self.inter_op_threads <= 1024, "Inter-op threads must be between 1 and 1024."),
+            (
+                self.optimization not in ("disable", "basic", "extended", "all"),
+                "Optimisation is one of disable, basic, extended, all.",
+            ),
+            (self.feed.batch is not None and not 1 <= self.feed.batch <= 1_000_000, "Batch: 1 to 1,000,000."),
+        ]
+        for wrong, hint in problems:
+            if wrong:
+                raise UsageError("The benchmark settings are out of range.", hint=hint, code="usage.benchmark")
+        return self
+
+    def command(self, ref: str) -> str:
+        """The command line that reproduces the run."""
+        default = BenchmarkSpec()
+        args = ["quickserveml", "benchmark", ref, "--duration", f"{self.duration_s:g}s"]
+        if self.max_runs is not None:
+            args += ["--runs", str(self.max_runs)]
+        for option, value, base in (
+            ("--warmup", f"{self.warmup_s:g}s", f"{default.warmup_s:g}s"),
+            ("--warmup-runs", str(self.warmup_runs), str(default.warmup_runs)),
+            ("--threads", str(self.intra_op_threads), str(default.intra_op_threads)),
+            ("--inter-op-threads", str(self.inter_op_threads), str(default.inter_op_threads)),
+            ("--provider", self.provider, default.provider),
+            ("--optimization", self.optimization, default.optimization),
+        ):
+            if value != base:
+                args += [option, value]
+        if self.spinning:
+            args.append("--spinning")
+        return shlex.join(args + self.feed.to_args())
+
+
+class Phase(StrEnum):
+    """Phase of a benchmark."""
+
+    LOADING = "loading"
+    WARMUP = "warm-up"
+    MEASURING = "measuring"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFrame:
+    """What happened since the frame before: pushed every 50 to 100 ms while a benchmark runs."""
+
+    phase: Phase
+    elapsed_s: float
+    """Since the start of the warm-up."""
+    starts_s: tuple[float, ...]
+    """Start time of each new inference, seconds since the start of the warm-up."""
+    latencies_ms: tuple[float, ...]
+    """Latency of each new inference; at most 2,000 a frame, then the largest and a sample of the rest."""
+    count: int
+    """Inferences so far in this phase."""
+    dropped: int = 0
+    """New inferences left out of `latencies_ms`."""
+    cpu_percent: float | None = None
+    """Of one core, over the time since the frame before."""
+    rss_bytes: int | None = None
+    rss_anon_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Latency in ms. A percentile is None where there are too few samples to hold it (`n` < 1)."""
+
+    min: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+    mean: float
+    stddev: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The conditions of a measurement: runs compare only where these agree."""
+
+    model_digest: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    os: str
+    python: str
+    runtime: str
+    provider: str
+    governor: str = ""
+    pinned_cpus: tuple[int, ...] = ()
+    load_before: float | None = None
+    """Load average over one minute before the run."""
+    load_after: float | None = None
+    version: str = ""
+    """Version of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramData:
+    """Latency histogram: `edges_ms` has one element more than `counts`."""
+
+    edges_ms: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSummary:
+    """The result of a benchmark."""
+
+    n: int
+    warmup: int
+    """Inferences spent on warm-up; in no statistic."""
+    latency_ms: LatencySummary
+    intervals: dict[str, Interval | None]
+    """95 % order-statistic interval by percentile name; None where n is too small."""
+    throughput_per_s: float
+    """Items a second: inferences times batch."""
+    elapsed_s: float
+    peak_rss_bytes: int | None
+    cpu_percent: float | None
+    noisy: bool
+    noise_reason: str
+    steady: bool
+    histogram: HistogramData
+    batch: int = 1
+    cancelled: bool = False
+    """Whether it was cancelled before its end: a partial result."""
+
+    @property
+    def peak_rss_mb(self) -> float | None:
+        """Peak resident memory in MB (10^6 bytes)."""
+        return None if self.peak_rss_bytes is None else self.peak_rss_bytes / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRun:
+    """A saved benchmark."""
+
+    id: str
+    ref: str
+    """`name@version`, or the path of a file that is not registered."""
+    model: str
+    version: int | None
+    created_at: str
+    spec: BenchmarkSpec
+    summary: BenchmarkSummary
+    fingerprint: Fingerprint
+    samples_digest: str = ""
+    """Blob with the raw samples (NPZ: starts_s, latencies_ms, warmup_starts_s, warmup_latencies_ms)."""
+    command: str = ""

@@ -1,0 +1,89 @@
+"""How inputs are made where none are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.tensors import Dim
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """Overrides for synthetic inputs. Without any, symbolic dims become 1 and values are seeded by dtype."""
+
+    dims: dict[str, int] = field(default_factory=dict)
+    """Size by symbolic dim name."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Whole shape by input name."""
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Low and high bound of the values by input name."""
+    batch: int | None = None
+    """Size of the leading dim of every input whose leading dim is not fixed."""
+    seed: int = 0
+
+    def to_args(self) -> list[str]:
+        """The command-line options that reproduce it."""
+        args = [part for name, size in self.dims.items() for part in ("--dim", f"{name}={size}")]
+        args += [
+            part
+            for name, shape in self.shapes.items()
+            for part in ("--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}")
+        ]
+        args += [part for name, (low, high) in self.ranges.items() for part in ("--range", f"{name}={low:g}:{high:g}")]
+        if self.batch is not None:
+            args += ["--batch", str(self.batch)]
+        if self.seed:
+            args += ["--seed", str(self.seed)]
+        return args
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
+    name, separator, value = text.rpartition("=")  # input names may hold '='
+    if not separator or not name or not value:
+        raise UsageError(f"“{text[:60]}” is not an override.", hint=f"Write it like {form}.", code="usage.override")
+    return name, value
+
+
+def _size(text: str, form: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 2**40:
+        raise UsageError(f"“{text[:60]}” is not a size.", hint=f"Write it like {form}.", code="usage.override")
+    return int(text)
+
+
+def parse_dim(text: str) -> tuple[str, int]:
+    """Name and size of `batch=8`. Raises `UsageError`."""
+    name, value = _pair(text, "batch=8")
+    return name, _size(value, "batch=8")
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Input name and shape of `image=1x3x224x224` or `x=scalar`. Raises `UsageError`."""
+    name, value = _pair(text, "image=1x3x224x224")
+    if value == "scalar":
+        return name, ()
+    return name, tuple(_size(part, "image=1x3x224x224") for part in value.split("x"))
+
+
+def parse_range(text: str) -> tuple[str, tuple[float, float]]:
+    """Input name and bounds of `image=0:255`. Raises `UsageError`."""
+    name, value = _pair(text, "image=0:255")
+    low, _, high = value.partition(":")
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        bounds = (1.0, 0.0)
+    if not bounds[0] <= bounds[1] or abs(bounds[0]) == float("inf") or abs(bounds[1]) == float("inf"):
+        raise UsageError(f"“{text[:60]}” is not a range.", hint="Write it like image=0:255.", code="usage.override")
+    return name, bounds
+
+
+def resolve_dim(dim: Dim, position: int, spec: FeedSpec) -> int:
+    """The size that a dim takes in a synthetic input."""
+    if isinstance(dim, int):
+        return dim
+    if dim is not None and dim in spec.dims:
+        return spec.dims[dim]
+    if position == 0 and spec.batch is not None:
+        return spec.batch
+    return 1

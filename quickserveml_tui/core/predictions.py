@@ -1,0 +1,69 @@
+"""Results of local prediction and of batch runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Outputs of one inference."""
+
+    outputs: dict[str, np.ndarray[Any, Any] | list[Any]]
+    """Arrays by output name; sequences and maps as lists of Python values."""
+    dtypes: dict[str, str]
+    latency_ms: float
+    ref: str
+    synthetic: bool = False
+    """Whether the inputs were made up because none were given."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """How a data set is run through a model."""
+
+    batch_size: int = 32
+    target_column: str = ""
+    """Name of the ground-truth column or array; empty picks `label` or `target` where there is one."""
+    output_path: str = ""
+    """JSONL file for the predictions; empty writes none."""
+    intra_op_threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RowFailure:
+    """A row that was set apart."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """Result of a batch run."""
+
+    id: str
+    ref: str
+    data: str
+    rows: int
+    failed: int
+    elapsed_s: float
+    throughput_per_s: float
+    """Rows a second."""
+    accuracy: float | None = None
+    """Share of rows whose predicted class equals the ground truth; None without ground truth."""
+    correct: int = 0
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Rows by true class, columns by predicted class, in the order of `classes`."""
+    classes: tuple[str, ...] = ()
+    failures: tuple[RowFailure, ...] = ()
+    """The first 100."""
+    output: str = ""
+    cancelled: bool = False
+    created_at: str = ""
+    command: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)

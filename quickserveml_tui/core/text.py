@@ -1,0 +1,83 @@
+"""The one gate between outside strings and a terminal, log, report or markup."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from wcwidth import wcswidth, wcwidth
+
+MAX_TEXT = 4096
+
+# Format characters (Cf) hide or reorder text: bidi controls, zero-width characters, tags. Surrogates (Cs) cannot
+# be encoded; private use and unassigned code points (Co, Cn) have no defined width.
+_DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
+
+
+def safe_text(value: object, limit: int = MAX_TEXT) -> str:
+    """`value` as one printable line of at most `limit` characters.
+
+    Line breaks and tabs become a space; C0, C1, bidi, zero-width and other invisible characters are dropped, so no
+    escape sequence survives. Markup is kept as text: pass the result to Textual or Rich as a `Text`, never as a string
+    that is parsed for markup.
+    """
+    text = value if isinstance(value, str) else str(value)
+    clipped = text[: limit * 2]
+    kept = []
+    for char in clipped:
+        if char in "\t\n\r\v\f\x85\u2028\u2029":
+            kept.append(" ")
+        elif char.isascii():
+            if char.isprintable():
+                kept.append(char)
+        elif unicodedata.category(char) not in _DROPPED:
+            kept.append(char)
+    result = "".join(kept)
+    if len(result) > limit or len(text) > len(clipped):
+        return result[: max(limit - 1, 0)] + "…"
+    return result
+
+
+def safe_lines(value: str, limit: int = 200_000) -> str:
+    """Like `safe_text`, but line breaks are kept: for logs and long error texts."""
+    return "\n".join(safe_text(line) for line in value[:limit].splitlines())
+
+
+def cell_width(text: str) -> int:
+    """Terminal cells that `text` takes; unprintable characters count as zero."""
+    width = wcswidth(text)
+    return width if width >= 0 else sum(max(wcwidth(char), 0) for char in text)
+
+
+def _take_cells(text: str, width: int) -> str:
+    used = 0
+    for index, char in enumerate(text):
+        used += max(wcwidth(char), 0)
+        if used > width:
+            return text[:index]
+    return text
+
+
+def truncate(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` cut at its end to at most `width` cells."""
+    if cell_width(text) <= width:
+        return text
+    if width <= cell_width(ellipsis):
+        return _take_cells(text, max(width, 0))
+    return _take_cells(text, width - cell_width(ellipsis)) + ellipsis
+
+
+def truncate_middle(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` cut in its middle to at most `width` cells, so that both ends of a path or layer name stay readable."""
+    if cell_width(text) <= width:
+        return text
+    room = width - cell_width(ellipsis)
+    if room < 2:
+        return truncate(text, width, ellipsis)
+    tail_width = room // 2
+    tail = _take_cells(text[::-1], tail_width)[::-1]
+    return _take_cells(text, room - tail_width) + ellipsis + tail
+
+
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """`1 model`, `2 models`: the count with its noun."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"

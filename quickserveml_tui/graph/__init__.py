@@ -1,0 +1,1 @@
+"""Reads ONNX files without running them; the only importer of `onnx`."""

@@ -1,0 +1,1 @@
+"""Optional extras, one module each."""

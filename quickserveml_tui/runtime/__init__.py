@@ -1,0 +1,1 @@
+"""Runs models; the only importer of `onnxruntime`."""

@@ -1,0 +1,1 @@
+"""Inference server: hot path, protocols, limits, metrics."""

@@ -1,0 +1,1 @@
+"""Use cases, one module each; know no interface and no protocol."""

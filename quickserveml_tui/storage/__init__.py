@@ -1,0 +1,1 @@
+"""Registry, artifacts and state on disk; the only importer of `tinydb`."""

@@ -1,0 +1,1 @@
+"""The terminal interface; sees services through the ports only."""

@@ -1,0 +1,1 @@
+"""Inference codecs shared by server and load generator."""
