@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-from wcwidth import wcswidth, wcwidth
-
 MAX_TEXT = 4096
 
 # Format characters (Cf) hide or reorder text: bidi controls, zero-width characters, tags. Surrogates (Cs) cannot
@@ -42,16 +40,30 @@ def safe_lines(value: str, limit: int = 200_000) -> str:
     return "\n".join(safe_text(line) for line in value[:limit].splitlines())
 
 
+def _char_width(char: str) -> int:
+    # Latin, general punctuation, box drawing and braille fill the interface and are one cell wide; the tables of wcwidth
+    # take 50 ms to import, so they are loaded for other scripts only.
+    code = ord(char)
+    if 0x20 <= code < 0x7F or 0xA0 <= code < 0x300 or 0x2010 <= code < 0x2028 or 0x2500 <= code < 0x25FD:
+        return 0 if code == 0xAD else 1
+    if 0x2800 <= code < 0x2900:
+        return 1
+    from wcwidth import wcwidth
+
+    return max(wcwidth(char), 0)
+
+
 def cell_width(text: str) -> int:
     """Terminal cells that `text` takes; unprintable characters count as zero."""
-    width = wcswidth(text)
-    return width if width >= 0 else sum(max(wcwidth(char), 0) for char in text)
+    if text.isascii() and text.isprintable():
+        return len(text)
+    return sum(map(_char_width, text))
 
 
 def _take_cells(text: str, width: int) -> str:
     used = 0
     for index, char in enumerate(text):
-        used += max(wcwidth(char), 0)
+        used += _char_width(char)
         if used > width:
             return text[:index]
     return text
