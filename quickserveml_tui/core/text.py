@@ -45,7 +45,7 @@ def _char_width(char: str) -> int:
     # take 50 ms to import, so they are loaded for other scripts only.
     code = ord(char)
     if 0x20 <= code < 0x7F or 0xA0 <= code < 0x300 or 0x2010 <= code < 0x2028 or 0x2500 <= code < 0x25FD:
-        return 0 if code == 0xAD else 1
+        return 1
     if 0x2800 <= code < 0x2900:
         return 1
     from wcwidth import wcwidth
