@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,18 @@ class Session:
             return ort_values.run(self._session, names, feeds, options)
         values: list[Any] = self._session.run(names, dict(feeds), options)
         return values
+
+    @contextmanager
+    def interruptible(self) -> Iterator[ort.RunOptions]:
+        """Options for many runs through `ort`, which `terminate()` stops like those of `run`."""
+        options = ort.RunOptions()
+        with self._lock:
+            self._active.add(options)
+        try:
+            yield options
+        finally:
+            with self._lock:
+                self._active.discard(options)
 
     def terminate(self) -> None:
         """Stop the runs that are under way, within about 40 ms; they raise `CancelledError`."""
