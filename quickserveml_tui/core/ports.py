@@ -161,6 +161,10 @@ class RawBenchmark:
     batch: int
     pinned_cpus: tuple[int, ...]
     cancelled: bool
+    paused_s: float = 0.0
+    """Time between two inferences that the harness took to send frames; in no latency and no throughput."""
+    preemptions: int | None = None
+    """Involuntary context switches of the measuring thread; None where the system does not count them."""
 
 
 class ModelRunner(Protocol):

@@ -1,0 +1,222 @@
+"""The closed-loop benchmark that runs inside the runner: one client, the next inference starts when the last ended."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quickserveml_tui.core.benchmarks import MAX_SAMPLES, BenchmarkFrame, BenchmarkSpec, Phase
+from quickserveml_tui.core.errors import CancelledError
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.ports import RawBenchmark
+from quickserveml_tui.core.tensors import TensorSpec
+from quickserveml_tui.runtime.binding import Call, bind
+from quickserveml_tui.runtime.feeds import synthesize
+from quickserveml_tui.runtime.meter import ProcessMeter
+from quickserveml_tui.runtime.ort_errors import run_error
+from quickserveml_tui.runtime.samples import Samples, thin
+
+if TYPE_CHECKING:
+    from quickserveml_tui.runtime.session import Session
+
+FRAME_NS = 75_000_000
+_SETTLED = 0.02
+
+Emit = Callable[[BenchmarkFrame], None]
+
+
+def run_closed_loop(
+    session: Session, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool]
+) -> RawBenchmark:
+    """Warm up, then measure until the time or the number of runs is over, or `should_stop()` says so.
+
+    Inputs are synthetic by `spec.feed` and bound once. `emit` gets a frame about every 75 ms and one with
+    `Phase.DONE` at the end; it is called, like `should_stop`, between two inferences and never inside a timed one.
+    At most `MAX_SAMPLES` inferences are timed. A run that is stopped, by `should_stop` or `session.terminate()`,
+    returns what it has, also nothing. Raises `DataError` or `RunnerError` when an inference fails.
+    """
+    feeds = synthesize(session.inputs, spec.feed)
+    with ProcessMeter() as meter, session.interruptible() as options:
+        loop = _Loop(spec, emit, should_stop, meter)
+        try:
+            call = bind(session, feeds, options)
+            with _without_gc():
+                loop.run(call)
+        except Exception as error:  # noqa: BLE001 - the binding raises a dozen types of its own
+            failure = run_error(error, session.path, "onnxruntime")
+            if not isinstance(failure, CancelledError):
+                raise failure from error
+            loop.cancelled = True
+        return loop.result(batch_of(session.inputs, feeds, spec.feed))
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+def batch_of(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, np.ndarray[Any, Any]], spec: FeedSpec) -> int:
+    """Items in one inference.
+
+    The size asked for by `spec.batch` where an input takes it; else the leading dim that is named like a batch, or that
+    is fixed in an input of four dims or more (images). Other leading dims may be anything, such as a sequence: 1.
+    """
+    for tensor in inputs:
+        if not tensor.shape or feeds[tensor.name].ndim == 0:
+            continue
+        size, lead = int(feeds[tensor.name].shape[0]), tensor.shape[0]
+        named = isinstance(lead, str) and (lead.lower() in ("n", "b") or "batch" in lead.lower())
+        asked = spec.batch is not None and not isinstance(lead, int)
+        if named or asked or (isinstance(lead, int) and len(tensor.shape) >= 4):
+            return max(size, 1)
+    return 1
+
+
+class _Loop:
+    """One benchmark under way."""
+
+    def __init__(self, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool], meter: ProcessMeter) -> None:
+        self._spec = spec
+        self._emit = emit
+        self._should_stop = should_stop
+        self._meter = meter
+        self._warmup = Samples()
+        self._measured = Samples()
+        self._origin_ns = time.perf_counter_ns()
+        self._base_peak = meter.peak_rss_bytes()
+        self._rss = 0
+        self._cpu_s = 0.0
+        self._paused_ns = 0
+        self._preemptions: int | None = None
+        self.cancelled = False
+
+    def run(self, call: Call) -> None:
+        """Both phases."""
+        self._origin_ns = time.perf_counter_ns()
+        if self._spec.warmup_s > 0:
+            self._phase(call, self._warmup, Phase.WARMUP, self._spec.warmup_s, MAX_SAMPLES)
+        if self.cancelled:
+            return
+        self._cpu_s, self._paused_ns = 0.0, 0
+        before = self._meter.preemptions()
+        try:
+            limit = min(self._spec.max_runs or MAX_SAMPLES, MAX_SAMPLES)
+            self._phase(call, self._measured, Phase.MEASURING, self._spec.duration_s, limit)
+        finally:
+            after = self._meter.preemptions()
+            self._preemptions = None if after is None or before is None else after - before
+
+    def _phase(self, call: Call, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
+        now = time.perf_counter_ns()
+        deadline = now + int(duration_s * 1e9)
+        shown, medians = 0, []
+        try:
+            while now < deadline and samples.count < limit:
+                if self._should_stop():
+                    self.cancelled = True
+                    return
+                began_ns, began_cpu = time.perf_counter_ns(), self._meter.cpu_s()
+                now = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
+                busy_s = self._meter.cpu_s() - began_cpu
+                self._cpu_s += busy_s
+                starts, ends = samples.slice(shown)
+                shown = samples.count
+                self._send(phase, samples, starts, ends, 100 * busy_s / max((now - began_ns) / 1e9, 1e-9))
+                if phase is Phase.WARMUP:
+                    medians.append(float(np.median(ends - starts)))
+                    if samples.count >= self._spec.warmup_runs and _has_settled(medians):
+                        return
+                self._paused_ns += time.perf_counter_ns() - now
+        finally:
+            if samples.count > shown:  # the inference that raised came after others of the same stretch
+                self._send(phase, samples, *samples.slice(shown), None)
+
+    def _send(
+        self,
+        phase: Phase,
+        samples: Samples,
+        starts: np.ndarray[Any, Any],
+        ends: np.ndarray[Any, Any],
+        cpu_percent: float | None,
+    ) -> None:
+        latencies = ends - starts
+        kept = thin(latencies)
+        memory = self._meter.memory()
+        own = self._warmup.size_bytes + self._measured.size_bytes
+        rss = None if memory.rss_bytes is None else max(memory.rss_bytes - own, 0)
+        self._rss = max(self._rss, rss or 0)
+        self._emit(
+            BenchmarkFrame(
+                phase=phase,
+                elapsed_s=(time.perf_counter_ns() - self._origin_ns) / 1e9,
+                starts_s=tuple(((starts[kept] - self._origin_ns) / 1e9).tolist()),
+                latencies_ms=tuple((latencies[kept] / 1e6).tolist()),
+                count=samples.count,
+                dropped=int(latencies.size - kept.size),
+                cpu_percent=cpu_percent,
+                rss_bytes=rss,
+                rss_anon_bytes=None if memory.anon_bytes is None else max(memory.anon_bytes - own, 0),
+            )
+        )
+
+    def result(self, batch: int) -> RawBenchmark:
+        """The samples so far; sends the last frame."""
+        warmup_starts, warmup_ends = self._warmup.slice()
+        starts, ends = self._measured.slice()
+        peak = self._peak_rss()
+        self._emit(
+            BenchmarkFrame(
+                Phase.DONE, (time.perf_counter_ns() - self._origin_ns) / 1e9, (), (), self._measured.count,
+                rss_bytes=peak,
+            )
+        )  # fmt: skip
+        return RawBenchmark(
+            warmup_starts_s=(warmup_starts - self._origin_ns) / 1e9,
+            warmup_latencies_ms=(warmup_ends - warmup_starts) / 1e6,
+            starts_s=(starts - self._origin_ns) / 1e9,
+            latencies_ms=(ends - starts) / 1e6,
+            cpu_s=self._cpu_s,
+            peak_rss_bytes=peak,
+            batch=batch,
+            pinned_cpus=_pinned_cpus(),
+            cancelled=self.cancelled,
+            paused_s=self._paused_ns / 1e9,
+            preemptions=self._preemptions,
+        )
+
+    def _peak_rss(self) -> int | None:
+        """Peak memory of the model, loading included: without the memory that the samples take."""
+        peak = self._meter.peak_rss_bytes()
+        if peak is None:
+            return self._rss or None
+        own = self._warmup.size_bytes + self._measured.size_bytes
+        return max(self._base_peak or 0, peak - own, self._rss)
+
+
+def _has_settled(medians: list[float]) -> bool:
+    """Whether the median latency of the last three frames stayed within 2 %."""
+    last = medians[-3:]
+    return len(last) == 3 and max(last) - min(last) <= _SETTLED * min(last)
+
+
+def _pinned_cpus() -> tuple[int, ...]:
+    """The CPUs that this process is confined to; empty when it may use all."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    cpus = os.sched_getaffinity(0)
+    return tuple(sorted(cpus)) if len(cpus) < (os.cpu_count() or 1) else ()
