@@ -37,6 +37,7 @@ class Role(StrEnum):
     INFO = "info"
     SELECT = "select"
     RAISED = "raised"
+    ON_ACCENT = "on-accent"
     HEAT_0 = "heat-0"
     HEAT_1 = "heat-1"
     HEAT_2 = "heat-2"
@@ -114,10 +115,9 @@ class Drawing:
 
     def roles(self) -> str:
         """One line per row with the role of each run, for snapshots: `muted:'36' grid:'┈┈'`."""
-        lines = []
-        for row in self.rows:
-            lines.append(" ".join(f"{span.role.value}:{span.text!r}" for span in row if span.text.strip()))
-        return "\n".join(lines)
+        return "\n".join(
+            " ".join(f"{span.role.value}:{span.text!r}" for span in row if span.text.strip()) for row in self.rows
+        )
 
     def to_text(self, styles: Mapping[Role, str] | None = None) -> Text:
         """A Rich text; `styles` maps roles to Rich styles (none by default)."""

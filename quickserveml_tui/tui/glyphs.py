@@ -62,16 +62,31 @@ class Glyphs:
 UNICODE = Glyphs(
     charset=Charset.BRAILLE, ok="✓", warn="!", error="✕", info="·", running="●", queued="○", held="‖", up="▲", down="▼",
     same="=", open="?", folded="▶", unfolded="▼", path="›", cursor="▌", bar="━", half="╸", track="━", focus_rule="▁",
-    tab_rule="▔", mark="✓", hatch="╱", edge_h="─", edge_v="│", times="×", missing="–", ellipsis="…", dash="–", minus="−",
+    tab_rule="▔", mark="✓", hatch="╱", edge_h="─", edge_v="│", times="×", missing="–", ellipsis="…", dash="–",
+    minus="−",
 )  # fmt: skip
 ASCII = Glyphs(
     charset=Charset.ASCII, ok="+", warn="!", error="x", info=".", running="*", queued="o", held="=", up="^", down="v",
     same="=", open="?", folded=">", unfolded="v", path=">", cursor=">", bar="=", half=".", track=".", focus_rule="-",
-    tab_rule="-", mark="+", hatch="/", edge_h="-", edge_v="|", times="x", missing="-", ellipsis="~", dash="-", minus="-",
+    tab_rule="-", mark="+", hatch="/", edge_h="-", edge_v="|", times="x", missing="-", ellipsis="~", dash="-",
+    minus="-",
 )  # fmt: skip
 
 _TO_ASCII = str.maketrans(
-    {"–": "-", "—": "-", "−": "-", "…": "~", "×": "x", "›": ">", "“": '"', "”": '"', "’": "'", "·": ".", "±": "+", "µ": "u"}
+    {
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "…": "~",
+        "×": "x",
+        "›": ">",
+        "“": '"',
+        "”": '"',
+        "’": "'",
+        "·": ".",
+        "±": "+",
+        "µ": "u",
+    }
 )
 
 

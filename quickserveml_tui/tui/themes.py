@@ -26,6 +26,12 @@ else:
     _Base = object
 
 
+_NAMED = (
+    "ground", "pane", "focus", "raised", "select", "body", "muted", "alt", "faint", "grid", "accent", "ok", "warn",
+    "error", "info",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Palette:
     """Colours of one theme; each field is a token of the design."""
@@ -57,10 +63,7 @@ class Palette:
 
     def tokens(self) -> dict[str, str]:
         """CSS variables by name."""
-        names = (
-            "ground pane focus raised select body muted alt faint grid accent ok warn error info".split()
-        )  # fmt: skip
-        variables = {name: getattr(self, name) for name in names}
+        variables: dict[str, str] = {name: getattr(self, name) for name in _NAMED}
         variables["text-strong"] = self.text
         variables["on-accent"] = self.on_accent
         for step, colour in enumerate(self.heat):
@@ -111,7 +114,8 @@ LIGHT_256 = Palette(
     text="#121212", body="#303030", muted="#4e4e4e", alt="#808080", faint="#a8a8a8", grid="#d0d0d0",
     accent="#870000", ok="#005f00", warn="#5f5f00", error="#87005f", info="#005f87",
     heat=("#e4e4e4", "#e4e4e4", "#ffd7af", "#ffd7af", "#ff875f", "#870000", "#870000"),
-    on_accent="#eeeeee", hot_from=5, dark=False, styles={"current-style": "bold underline", "focus-title-style": "bold"},
+    on_accent="#eeeeee", hot_from=5, dark=False,
+    styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
 ANSI_16 = Palette(
     ground="ansi_default", pane="ansi_default", focus="ansi_default", raised="ansi_default", select="ansi_bright_black",
@@ -125,7 +129,9 @@ ANSI_16 = Palette(
 )  # fmt: skip
 _PLAIN = "ansi_default"
 MONO = Palette(
-    *([_PLAIN] * 16), heat=(_PLAIN,) * 7, on_accent=_PLAIN, styles=MONO_STYLES
+    ground=_PLAIN, pane=_PLAIN, focus=_PLAIN, raised=_PLAIN, select=_PLAIN, text=_PLAIN, body=_PLAIN, muted=_PLAIN,
+    alt=_PLAIN, faint=_PLAIN, grid=_PLAIN, accent=_PLAIN, ok=_PLAIN, warn=_PLAIN, error=_PLAIN, info=_PLAIN,
+    heat=(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN), on_accent=_PLAIN, styles=MONO_STYLES,
 )  # fmt: skip
 
 PALETTES: Mapping[str, Palette] = {

@@ -1,0 +1,212 @@
+"""Empty on purpose: hatched areas that say what fills them, and the large choices of a first start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from quickserveml_tui.charts.cells import Role, Row, Span, pad_row
+from quickserveml_tui.core.text import cell_width, safe_text
+from quickserveml_tui.tui.glyphs import glyphs_of
+from quickserveml_tui.tui.widgets.ink import Inked, Lines, crop_row, row_width, say, to_content, two_edges
+
+
+def wrap_words(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken at blanks."""
+    lines = [""]
+    for word in safe_text(text).split():
+        joined = f"{lines[-1]} {word}".strip()
+        if cell_width(joined) <= width or not lines[-1]:
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return lines
+
+
+def centred(row: Sequence[Span], width: int) -> Row:
+    """A row in the middle of `width` cells."""
+    cut = crop_row(tuple(row), width)
+    return (Span(" " * ((width - row_width(cut)) // 2)), *cut)
+
+
+class EmptyState(Inked, can_focus=True):
+    """A hatched area, a sentence that says what would be here, and the keys that bring it."""
+
+    DEFAULT_CSS = "EmptyState { height: 1fr; }"
+
+    def __init__(
+        self,
+        sentence: str,
+        keys: Sequence[tuple[str, str]] = (),
+        *,
+        id: str | None = None,  # noqa: A002 - Textual's own parameter
+    ) -> None:
+        super().__init__(id=id)
+        self.sentence = sentence
+        self.keys = tuple(keys)
+
+    def show(self, sentence: str, keys: Sequence[tuple[str, str]] = ()) -> None:
+        """Say something else."""
+        self.sentence, self.keys = sentence, tuple(keys)
+        self.refresh()
+
+    def rows(self, width: int) -> Sequence[Row]:
+        """Hatch, words in the middle, hatch."""
+        height = self.content_size.height
+        words: list[Row] = [centred([Span(line, Role.BODY)], width) for line in wrap_words(self.sentence, width)]
+        for index, (key, verb) in enumerate(self.keys):
+            if index == 0 and height >= 7:
+                words.append(())
+            words.append(centred([say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)], width))
+        room = height - len(words)
+        if room < 4:
+            return [*([()] * max(room // 2, 0)), *words]
+        above = (room - 2) // 2
+        hatch: Row = (Span(glyphs_of(self).hatch * width, Role.FAINT),)
+        air: Row = ()
+        lead = [air] if height >= 12 else []
+        above_rows = max(above - len(lead), 1)
+        below_rows = max(height - len(words) - 2 - above_rows - len(lead), 1)
+        return [*lead, *([hatch] * above_rows), air, *words, air, *([hatch] * below_rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing to do: its key, a title, up to two lines of text and the action that it runs."""
+
+    key: str
+    title: str
+    text: str
+    action: str = ""
+
+
+class ChoiceRow(Widget):
+    """A choice as a surface of its own, five rows high (three where there is little room)."""
+
+    DEFAULT_CSS = """
+    ChoiceRow { height: 5; text-wrap: nowrap; text-overflow: clip; }
+    ChoiceRow.-current { background: $select; text-style: $cursor-style; }
+    ChoiceList.-dense ChoiceRow { height: 3; }
+    """
+
+    def __init__(self, choice: Choice, index: int) -> None:
+        super().__init__()
+        self.choice = choice
+        self.index = index
+
+    def render(self) -> Content:
+        """Bar, key cap, title and text."""
+        width, height = self.size
+        glyphs = glyphs_of(self)
+        current = self.has_class("-current")
+        air = 1 if height >= 5 else 0
+        body = wrap_words(self.choice.text, max(width - 12, 8))[: height - 2 * air - 1]
+        cap = Span(f" {safe_text(self.choice.key, 8)} ", Role.STRONG, bold=True, back=Role.RAISED)
+        if current:
+            cap = Span(cap.text, Role.ON_ACCENT, bold=True, back=Role.ACCENT)
+        indent = 6 + cell_width(cap.text)
+        enter = [Span("enter", Role.BODY), Span("    ")] if current else []
+        title = [say(self.choice.title, Role.STRONG, bold=True)]
+        words = [two_edges(title, enter, max(width - indent, 1))]
+        words += [(Span(line, Role.BODY if current else Role.MUTED),) for line in body]
+        bar = Span(glyphs.cursor, Role.ACCENT) if current else Span(" ")
+        rows: list[Row] = []
+        for line in range(height):
+            at = line - air
+            inner = words[at] if 0 <= at < len(words) else ()
+            lead = (cap, Span("   ")) if at == 0 else (Span(" " * (indent - 3)),)
+            lead = (Span("   "), *lead) if at == 0 else (Span(" "), *lead, Span(" "))
+            rows.append(pad_row(crop_row((bar, *lead, *inner), width), width))
+        return to_content(rows, ascii_only=glyphs.ascii_only)
+
+    async def on_click(self) -> None:
+        """Choose it."""
+        if isinstance(self.parent, ChoiceList):
+            self.parent.focus()
+            self.parent.current = self.index
+            await self.parent.action_choose()
+
+
+class ChoiceList(Vertical, can_focus=True):
+    """A few large choices: arrows or j and k move, enter or the choice's own key chooses."""
+
+    DEFAULT_CSS = """
+    ChoiceList { height: auto; }
+    ChoiceList > .choices--head { height: auto; margin: 1 4 1 4; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Next choice", show=False, id="choices.next"),
+        Binding("up,k", "move(-1)", "Previous choice", show=False, id="choices.previous"),
+        Binding("enter", "choose", "Choose", id="choices.choose"),
+    ]
+
+    current = reactive(0)
+    """Index of the choice under the cursor."""
+
+    class Chosen(Message):
+        """A choice was made. The list runs its action itself; the message is for whoever wants to know."""
+
+        def __init__(self, choices: ChoiceList, choice: Choice) -> None:
+            super().__init__()
+            self.choices = choices
+            self.choice = choice
+
+        @property
+        def control(self) -> ChoiceList:
+            """The list, for `@on`."""
+            return self.choices
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        *,
+        heading: str = "",
+        subheading: str = "",
+        id: str | None = None,  # noqa: A002 - Textual's own parameter
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.choices = tuple(choices)
+        self.heading = heading
+        self.subheading = subheading
+
+    def compose(self) -> ComposeResult:
+        """The heading and the choices."""
+        if self.heading:
+            head = [Span(safe_text(self.heading), Role.STRONG, bold=True)]
+            yield Lines([(head[0],), (say(self.subheading, Role.MUTED),)], classes="choices--head")
+        for index, choice in enumerate(self.choices):
+            yield ChoiceRow(choice, index)
+
+    def watch_current(self, current: int) -> None:
+        """Move the bar."""
+        for row in self.query(ChoiceRow):
+            row.set_class(row.index == current, "-current")
+            row.refresh()
+
+    def on_mount(self) -> None:
+        """The first choice has the bar."""
+        self.watch_current(self.current)
+
+    def action_move(self, by: int) -> None:
+        """Move the bar by some choices, within the list."""
+        self.current = min(max(self.current + by, 0), len(self.choices) - 1)
+
+    async def action_choose(self) -> None:
+        """Run the choice under the bar."""
+        if not self.choices:
+            return
+        choice = self.choices[self.current]
+        self.post_message(self.Chosen(self, choice))
+        if choice.action:
+            await self.run_action(choice.action)
