@@ -169,9 +169,9 @@ class Session:
         return values
 
     @contextmanager
-    def interruptible(self) -> Iterator[ort.RunOptions]:
+    def interruptible(self) -> Iterator[onnxruntime.RunOptions]:
         """Options for many runs through `ort`, which `terminate()` stops like those of `run`."""
-        options = ort.RunOptions()
+        options = onnxruntime.RunOptions()
         with self._lock:
             self._active.add(options)
         try:

@@ -1,0 +1,114 @@
+"""Casts values to a model's dtypes where nothing is lost that matters; refuses the rest by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.core.tensors import TensorSpec
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, numpy_dtype, onnx_name
+
+
+def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
+    """`value` (an array, nested lists or a scalar) as an array of the input's dtype.
+
+    Integers become floats, floats narrower floats if none overflows, whole numbers integers if all fit. Raises
+    `DataError` (`data.dtype`, `data.ragged`) for anything else.
+    """
+    array = value if isinstance(value, np.ndarray) else _from_python(value, spec)
+    target = numpy_dtype(spec.dtype)
+    if spec.dtype == "string":
+        return _strings(array, spec)
+    if array.dtype == target:
+        return array
+    if array.size == 0 and not isinstance(value, np.ndarray):
+        return array.astype(target)
+    if array.dtype.kind in "OUSTc" or (array.dtype.kind == "b") != (target.kind == "b"):
+        raise _misfit(spec, onnx_name(array.dtype))
+    if target.kind in "iu":
+        return _whole(array, target, spec)
+    return _floating(array, target, spec)
+
+
+def _misfit(spec: TensorSpec, got: str, hint: str = "") -> DataError:
+    return DataError(
+        f"Input “{safe_text(spec.name, 60)}” has values of type {got}, expected {spec.dtype}.",
+        hint=hint or "Convert them first.",
+        code="data.dtype",
+    )
+
+
+def _from_python(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
+    kinds = _element_types(value)
+    if dict in kinds or type(None) in kinds:
+        raise _misfit(spec, "null" if type(None) in kinds else "object")
+    if str in kinds and len(kinds) > 1:
+        raise _misfit(spec, "string and number")
+    if bool in kinds and len(kinds) > 1:
+        raise _misfit(spec, "boolean and number")
+    try:
+        return np.array(value, dtype=object if str in kinds else None)
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"The values of input “{safe_text(spec.name, 60)}” do not form a tensor: {safe_text(error, 160)}.",
+            hint="All rows need the same length.",
+            code="data.ragged",
+        ) from error
+
+
+def _element_types(value: Any) -> set[type]:
+    """Types of the leaves; walks without recursion, so depth cannot exhaust the stack."""
+    found: set[type] = set()
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list | tuple):
+            leaves = {type(part) for part in item}
+            nested = leaves & {list, tuple}
+            found |= leaves - nested
+            if nested:
+                pending.extend(part for part in item if isinstance(part, list | tuple))
+        else:
+            found.add(type(item))
+    return found
+
+
+def _strings(array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    if array.size and (
+        array.dtype.kind not in "OUT" or not all(isinstance(item, str) for item in array.ravel().tolist())
+    ):
+        raise _misfit(spec, onnx_name(array.dtype) if array.dtype.kind != "O" else "list")
+    return array.astype(object)
+
+
+def _whole(array: np.ndarray[Any, Any], target: np.dtype[Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    if array.dtype.kind not in "iu" and not (np.isfinite(array).all() and (array == np.trunc(array)).all()):
+        raise _misfit(spec, onnx_name(array.dtype), "Round them, or give whole numbers.")
+    bounds = np.iinfo(target)
+    # As Python integers: comparisons of uint64 with int64 arrays go through float64.
+    if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
+        raise DataError(
+            f"Input “{safe_text(spec.name, 60)}” has values beyond the range of {spec.dtype}.",
+            hint=f"They must lie between {bounds.min} and {bounds.max}.",
+            code="data.range",
+        )
+    return array.astype(target)
+
+
+def _floating(array: np.ndarray[Any, Any], target: np.dtype[Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(target)
+    if spec.dtype in EXTENDED_DTYPES or array.dtype.kind not in "iuf":
+        return cast
+    if not np.array_equal(np.isfinite(cast), np.isfinite(array)):
+        raise DataError(
+            f"Input “{safe_text(spec.name, 60)}” has values beyond the range of {spec.dtype}.",
+            hint="Scale them first.",
+            code="data.range",
+        )
+    return cast
