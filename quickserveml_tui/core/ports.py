@@ -71,7 +71,14 @@ class Staging(Protocol):
         """Private folder with the files under their own names: a runner can open the model here."""
         ...
 
-    def add(self, source: Path, name: str, *, cancel: CancelToken | None = None) -> Path:
+    def add(
+        self,
+        source: Path,
+        name: str,
+        *,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressSink = ignore_progress,
+    ) -> Path:
         """Copy a regular file while hashing it; `name` is a relative path. The first file added is the model.
 
         Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything but a readable regular file, and for a
@@ -113,6 +120,10 @@ class ArtifactStore(Protocol):
 
 class StateStore(Protocol):
     """Rows that are written often: benchmark and batch runs."""
+
+    def generation(self) -> str:
+        """A token that changes with every write, by this process or another; only compared within one process."""
+        ...
 
     def add_benchmark(self, run: BenchmarkRun) -> None:
         """Keep a run durably."""

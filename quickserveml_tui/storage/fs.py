@@ -1,6 +1,6 @@
 """The file-system calls of the stores: private folders, atomic replacement, safe opening, one lock."""
 # Plain `os` calls, so that fault tests can count and break every one of them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH102, PTH105, PTH108
 
 from __future__ import annotations
 

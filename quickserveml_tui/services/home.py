@@ -1,0 +1,240 @@
+"""The one place that wires stores, runners and services together for a home folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from quickserveml_tui.core.errors import QuickServeError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.ports import (
+        ArtifactStore,
+        BatchPort,
+        BenchmarkPort,
+        CatalogPort,
+        DemoPort,
+        HostPort,
+        InspectPort,
+        JobsPort,
+        ModelRunner,
+        PredictPort,
+        RegistryStore,
+        RunnerPool,
+    )
+    from quickserveml_tui.runtime.pool import LocalRunnerPool
+    from quickserveml_tui.storage.state import SqliteState
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class part(cached_property[T]):  # noqa: N801 - used as a decorator, like `property`
+    """A `cached_property` that two threads never build twice: it takes the owner's lock while it builds."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> part[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> part[T] | T:
+        """The part, built on first use."""
+        if instance is None:
+            return self
+        with instance.lock:
+            built: T = super().__get__(instance, owner)
+            return built
+
+
+class LazyRunnerPool:
+    """A `RunnerPool` that imports the runtime only when the first runner is asked for."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self.lock = threading.RLock()
+        self._log_dir = log_dir
+        self._is_closed = False
+
+    @part
+    def _pool(self) -> LocalRunnerPool:
+        from quickserveml_tui.runtime.pool import LocalRunnerPool
+
+        if self._is_closed:
+            raise StoreError("The workbench is closed.", hint="Open it again.", code="workbench.closed")
+        return LocalRunnerPool(self._log_dir)
+
+    def borrow(self) -> AbstractContextManager[ModelRunner]:
+        """A warm runner that is used again after."""
+        return self._pool.borrow()
+
+    def fresh(self) -> AbstractContextManager[ModelRunner]:
+        """A runner of one's own."""
+        return self._pool.fresh()
+
+    def close(self) -> None:
+        """End all runners, if there ever were any."""
+        with self.lock:
+            self._is_closed = True
+            pool = self.__dict__.get("_pool")
+        if pool is not None:
+            pool.close()
+
+
+class LocalWorkbench:
+    """`Workbench` on a home folder of this machine.
+
+    Opening imports and writes nothing; every part is built when it is first asked for. The home is created by the
+    first write, with mode 0700.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.lock = threading.RLock()
+        self._home = home
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds everything this workbench writes."""
+        return self._home
+
+    # ---- stores and runners ---------------------------------------------------------------------------------------
+
+    @part
+    def registry(self) -> RegistryStore:
+        """Models, versions, aliases and tags."""
+        from quickserveml_tui.storage.registry import TinyDbRegistry
+
+        return TinyDbRegistry(self._home / "registry.json")
+
+    @part
+    def artifacts(self) -> ArtifactStore:
+        """Model files and raw samples."""
+        from quickserveml_tui.storage.artifacts import BlobArtifactStore
+
+        return BlobArtifactStore(self._home / "blobs", self._home / "cache")
+
+    @part
+    def state(self) -> SqliteState:
+        """Benchmark and batch runs."""
+        from quickserveml_tui.storage.state import SqliteState
+
+        return SqliteState(self._home / "state.db")
+
+    @part
+    def runners(self) -> RunnerPool:
+        """Where runners come from."""
+        return LazyRunnerPool(self._home / "logs")
+
+    # ---- services -------------------------------------------------------------------------------------------------
+
+    @part
+    def catalog(self) -> CatalogPort:
+        """Find, add and change models."""
+        from quickserveml_tui.services.catalog import CatalogService
+
+        return CatalogService(self.registry, self.artifacts, self.state, self.runners)
+
+    @part
+    def inspect(self) -> InspectPort:
+        """Understand a model."""
+        from quickserveml_tui.services.inspect import InspectService
+
+        return InspectService(self.catalog, self.runners)
+
+    @part
+    def predict(self) -> PredictPort:
+        """Run one inference."""
+        from quickserveml_tui.services.predict import PredictService
+
+        return PredictService(self.catalog, self.runners)
+
+    @part
+    def benchmark(self) -> BenchmarkPort:
+        """Measure a model."""
+        from quickserveml_tui.services.benchmark import BenchmarkService
+
+        return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts)
+
+    @part
+    def batch(self) -> BatchPort:
+        """Run data sets through a model."""
+        from quickserveml_tui.services.batch import BatchService
+
+        return BatchService(self.catalog, self.runners, self.state)
+
+    @part
+    def jobs(self) -> JobsPort:
+        """Work under way in this process."""
+        from quickserveml_tui.services.jobs import JobBoard
+
+        return JobBoard()
+
+    @part
+    def demo(self) -> DemoPort:
+        """The models and data that come with the program."""
+        from quickserveml_tui.services.demo import DemoService
+
+        return DemoService(self.catalog)
+
+    @part
+    def host(self) -> HostPort:
+        """The machine."""
+        from quickserveml_tui.services.host import HostService
+
+        return HostService()
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Start a spare runner in the background, so that the first inspection or run need not wait."""
+        threading.Thread(target=self._start_spare, name="runner-warm-up", daemon=True).start()
+
+    def _start_spare(self) -> None:
+        try:
+            with self.runners.borrow():
+                pass
+        except QuickServeError as error:
+            log.warning("No spare runner could be started: %s", error.message)
+
+    def close(self) -> None:
+        """End the runners; safe to call twice."""
+        with self.lock:
+            runners, state = self.__dict__.get("runners"), self.__dict__.get("state")
+        if runners is not None:
+            runners.close()
+        if state is not None:
+            state.close()
+
+
+def default_home() -> Path:
+    """The home folder: `QSML_HOME`, else the user's data folder for this program."""
+    chosen = os.environ.get("QSML_HOME", "")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("quickserveml", appauthor=False))
+
+
+def open_workbench(home: Path | None = None) -> LocalWorkbench:
+    """The workbench on `home`, by default the user's own.
+
+    Raises `UsageError` (`home.invalid`) for a path that cannot be a folder.
+    """
+    chosen = default_home() if home is None else home
+    try:
+        folder = chosen.expanduser().absolute()
+        is_usable = folder.is_dir() or not folder.exists()
+    except (OSError, ValueError, RuntimeError):
+        is_usable = False
+    if not is_usable:
+        raise UsageError(
+            "The home is not a folder that can be used.",
+            hint="Choose another folder with --home or QSML_HOME.",
+            code="home.invalid",
+        )
+    return LocalWorkbench(folder)
