@@ -1,0 +1,157 @@
+"""Read the layer table of a model file without running it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from quickserveml_tui.core.facts import LayerPage, LayerRow
+from quickserveml_tui.core.tensors import DTYPE_BITS, Dim
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph import shapes
+from quickserveml_tui.graph.analysis import Inferred, Reading, infer_scopes, read_sound_model
+from quickserveml_tui.graph.macs import node_macs
+from quickserveml_tui.graph.reading import Node, Tensor, text
+from quickserveml_tui.graph.scopes import Scope
+from quickserveml_tui.graph.tensors import dtype_name
+
+MAX_LIMIT = 100_000
+MAX_LISTED = 16
+MAX_ATTRIBUTE_CHARS = 120
+_KIND = onnx.AttributeProto
+
+
+def read_layers(path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
+    """Rows `offset` to `offset + limit` of the layer table: nodes in file order, those of subgraphs after their owner.
+
+    `macs` and `output_bytes` hold at batch 1, `output_shape` keeps symbolic dims by name. Nodes inside functions are
+    no rows of their own. Raises `ModelError` as `read_facts` does. Linear in the nodes of the whole graph.
+    """
+    reading = read_sound_model(path)
+    own_symbols = shapes.symbols(reading.model)
+    offset, limit = max(offset, 0), min(max(limit, 0), MAX_LIMIT)
+    visits = islice(enumerate(reading.main.walk()), offset, offset + limit)
+    drafts = [_draft(index, scope, node) for index, (scope, node) in visits]
+    total = sum(1 for _ in reading.main.walk())
+    inferred = _infer(reading)
+    if inferred is None:
+        return LayerPage(tuple(_finish(draft, None, None, own_symbols) for draft in drafts), total, offset)
+    typed = zip(inferred.symbolic.walk(), inferred.fixed.walk(), strict=True)
+    page = zip(drafts, islice(typed, offset, offset + limit), strict=True)
+    rows = tuple(_finish(draft, symbolic, fixed, own_symbols) for draft, (symbolic, fixed) in page)
+    return LayerPage(rows, total, offset)
+
+
+def _infer(reading: Reading) -> Inferred | None:
+    """Types of all values; None where inference would take too long."""
+    if not reading.expansion.bounded:
+        return None
+    skeleton = shapes.make_skeleton(reading.model)
+    if not shapes.is_small_enough(skeleton):
+        return None
+    return infer_scopes(shapes.stand_in_for_uninferred(skeleton))
+
+
+def _draft(index: int, scope: Scope, node: Node) -> LayerRow:
+    """The row as far as the file alone tells, shapes left out."""
+    outputs = tuple(text(name) for name in node.output)
+    return LayerRow(
+        index=index,
+        name=text(node.name) or next((name for name in outputs if name), ""),
+        op=text(node.op_type),
+        domain=text(node.domain),
+        depth=scope.depth,
+        inputs=tuple(text(name) for name in node.input),
+        outputs=outputs,
+        output_shape=None,
+        output_dtype="",
+        params=_params(scope, node),
+        macs=None,
+        output_bytes=None,
+        attributes={text(item.name): attribute_text(item) for item in islice(node.attribute, 64)},
+    )
+
+
+def _params(scope: Scope, node: Node) -> int:
+    found = [scope.find_weight(name) for name in {text(raw) for raw in node.input if raw}]
+    inputs = sum(weight.elements for weight in found if weight)
+    if node.op_type == "Constant" and node.output:
+        own = scope.weights.get(text(node.output[0]))
+        return inputs + (own.elements if own else 0)
+    return inputs
+
+
+def _finish(
+    draft: LayerRow, symbolic: tuple[Scope, Node] | None, fixed: tuple[Scope, Node] | None, own_symbols: set[str]
+) -> LayerRow:
+    if symbolic is None or fixed is None:
+        return draft
+    output = draft.outputs[0] if draft.outputs else ""
+    declared, sized = symbolic[0].find_type(output), fixed[0].find_type(output)
+    sizes = sized.sizes() if sized else None
+    bits = DTYPE_BITS.get(sized.dtype) if sized else None
+    return LayerRow(
+        index=draft.index,
+        name=draft.name,
+        op=draft.op,
+        domain=draft.domain,
+        depth=draft.depth,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        output_shape=_known(declared.shape, own_symbols) if declared else None,
+        output_dtype=declared.dtype if declared and declared.dtype != "undefined" else "",
+        params=draft.params,
+        macs=node_macs(fixed[1], fixed[0]),
+        output_bytes=None if sizes is None or bits is None else (math.prod(sizes) * bits + 7) // 8,
+        attributes=draft.attributes,
+    )
+
+
+def _known(shape: tuple[Dim, ...] | None, own_symbols: set[str]) -> tuple[Dim, ...] | None:
+    """The shape without the names that inference makes up (`unk__7`)."""
+    if shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) or dim in own_symbols else None for dim in shape)
+
+
+def attribute_text(attribute: Any) -> str:
+    """An attribute's value as one short line."""
+    return safe_text(_attribute(attribute), MAX_ATTRIBUTE_CHARS)
+
+
+def _attribute(item: Any) -> str:
+    if item.ref_attr_name:
+        return f"@{text(item.ref_attr_name)}"
+    if item.type == _KIND.FLOAT:
+        return f"{item.f:g}"
+    if item.type == _KIND.INT:
+        return str(item.i)
+    if item.type == _KIND.STRING:
+        return text(item.s[: MAX_ATTRIBUTE_CHARS * 4])
+    if item.type == _KIND.TENSOR:
+        return _tensor_text(item.t)
+    if item.type == _KIND.GRAPH:
+        return f"graph of {len(item.g.node):,} nodes"
+    if item.type == _KIND.FLOATS:
+        return _listed((f"{value:g}" for value in islice(item.floats, MAX_LISTED)), len(item.floats))
+    if item.type == _KIND.INTS:
+        return _listed((str(value) for value in islice(item.ints, MAX_LISTED)), len(item.ints))
+    if item.type == _KIND.STRINGS:
+        shown = (text(value[: MAX_ATTRIBUTE_CHARS * 4]) for value in islice(item.strings, MAX_LISTED))
+        return _listed(shown, len(item.strings))
+    return _KIND.AttributeType.Name(item.type).lower() if item.type in _KIND.AttributeType.values() else "unknown"
+
+
+def _listed(values: Iterator[str], count: int) -> str:
+    body = ", ".join(values)
+    return f"[{body}, … {count:,} in all]" if count > MAX_LISTED else f"[{body}]"
+
+
+def _tensor_text(tensor: Tensor) -> str:
+    dims = "×".join(str(dim) for dim in tensor.dims[:8]) or "scalar"
+    return f"{dtype_name(tensor.data_type)} {dims}"

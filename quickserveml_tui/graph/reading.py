@@ -1,0 +1,146 @@
+"""Read a model file into a ModelProto, and walk what it holds: bodies, nodes, subgraphs, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from quickserveml_tui.core.errors import ModelError
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.sniff import check_bytes, map_file
+
+MAX_PROTO_BYTES = 2**31 - 1
+"""Protobuf's own limit for one message."""
+
+Node: TypeAlias = Any
+Graph: TypeAlias = Any
+Tensor: TypeAlias = Any
+Function: TypeAlias = Any
+ModelProto: TypeAlias = Any
+
+
+def text(value: str | bytes) -> str:
+    """A string field as text: protobuf hands out bytes where a file holds invalid UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def shown(value: str | bytes) -> str:
+    """A name from the file, fit for a message."""
+    return safe_text(text(value), 80)
+
+
+def node_label(node: Node) -> str:
+    """How a message names a node: by its name or first output, and its operator."""
+    name = text(node.name) or next((text(output) for output in node.output if output), "")
+    op = shown(node.op_type)
+    return f"{op} “{shown(name)}”" if name else op
+
+
+def read_model(path: Path) -> ModelProto:
+    """The model at `path` without its external data.
+
+    Raises `ModelError` as `check_file` does, and `model.unreadable`, `model.too_large` and `model.ir_too_new`.
+    """
+    model = onnx.ModelProto()
+    with map_file(path) as data:
+        check_bytes(data, shown(path.name))
+        if len(data) > MAX_PROTO_BYTES:
+            raise ModelError(
+                f"“{shown(path.name)}” is larger than 2 GiB, the most that a protobuf file can hold.",
+                hint="Save it with external data: `onnx.save(model, path, save_as_external_data=True)`.",
+                code="model.too_large",
+            )
+        try:
+            model.ParseFromString(data)
+        except DecodeError as error:
+            nested = "MaxDepth" in str(error)
+            raise ModelError(
+                f"“{shown(path.name)}” is not a readable ONNX model: "
+                + ("its graphs are nested too deep." if nested else "its protobuf content is damaged."),
+                hint="Export or download the model again.",
+                detail=safe_text(error, 300),
+            ) from None
+    if not 1 <= model.ir_version <= onnx.IR_VERSION:
+        raise ModelError(
+            f"“{shown(path.name)}” has IR version {model.ir_version}; versions 1 to {onnx.IR_VERSION} can be read.",
+            hint="Export it again with an older IR version, or update the onnx package.",
+            code="model.ir_too_new",
+        )
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A list of nodes with its own names: the main graph, a subgraph or a function."""
+
+    nodes: Any
+    graph: Graph | None
+    """None for a function."""
+    depth: int
+    function: Function | None = None
+
+
+def subgraphs(node: Node) -> Iterator[tuple[str, Graph]]:
+    """Attribute name and graph of each subgraph of a node."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield text(attribute.name), attribute.g
+        for graph in attribute.graphs:
+            yield text(attribute.name), graph
+
+
+def bodies(model: ModelProto) -> Iterator[Body]:
+    """The main graph, the functions and all subgraphs below them. Protobuf's parser bounds the depth."""
+    stack = [Body(model.graph.node, model.graph, 0)]
+    stack += [Body(function.node, None, 0, function) for function in model.functions]
+    while stack:
+        body = stack.pop()
+        yield body
+        for node in body.nodes:
+            if node.attribute:
+                stack += [Body(graph.node, graph, body.depth + 1, body.function) for _, graph in subgraphs(node)]
+
+
+def _sparse_parts(sparse: Any) -> Iterator[Tensor]:
+    yield sparse.values
+    yield sparse.indices
+
+
+def attribute_tensors(attribute: Any) -> Iterator[Tensor]:
+    """The tensors in an attribute, the parts of sparse ones included; none of its subgraphs'."""
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    if attribute.HasField("sparse_tensor"):
+        yield from _sparse_parts(attribute.sparse_tensor)
+    for sparse in attribute.sparse_tensors:
+        yield from _sparse_parts(sparse)
+
+
+def tensors(model: ModelProto) -> Iterator[Tensor]:
+    """Every tensor: initializers and attributes, sparse ones too, also in subgraphs, functions and training graphs."""
+    for body in _all_bodies(model):
+        if body.graph is not None:
+            yield from body.graph.initializer
+            for sparse in body.graph.sparse_initializer:
+                yield from _sparse_parts(sparse)
+        for node in body.nodes:
+            for attribute in node.attribute:
+                yield from attribute_tensors(attribute)
+        if body.function is not None and body.graph is None:
+            for attribute in body.function.attribute_proto:
+                yield from attribute_tensors(attribute)
+
+
+def _all_bodies(model: ModelProto) -> Iterator[Body]:
+    yield from bodies(model)
+    for info in model.training_info:
+        for graph in (info.initialization, info.algorithm):
+            holder = onnx.ModelProto()
+            holder.graph.CopyFrom(graph)
+            yield from bodies(holder)

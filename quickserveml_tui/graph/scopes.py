@@ -1,0 +1,195 @@
+"""A model as a tree of name scopes: the main graph, subgraphs below their nodes, and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from quickserveml_tui.core.tensors import Dim
+from quickserveml_tui.graph.reading import Function, Graph, ModelProto, Node, subgraphs, text
+from quickserveml_tui.graph.tensors import dtype_name, element_count, integers
+
+MAX_CONSTANT_ELEMENTS = 2**40
+"""A ConstantOfShape that makes more is a computation or a bomb, not a weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """dtype and shape of a value; an unknown rank is None."""
+
+    dtype: str
+    shape: tuple[Dim, ...] | None
+
+    def sizes(self) -> tuple[int, ...] | None:
+        """The shape, if every dim is a number."""
+        if self.shape is None:
+            return None
+        fixed = tuple(dim for dim in self.shape if isinstance(dim, int))
+        return fixed if len(fixed) == len(self.shape) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A constant value of the model."""
+
+    elements: int
+    dtype: str
+
+
+@dataclass(slots=True)
+class Scope:
+    """The nodes and names of one body. Lookups climb to the enclosing bodies."""
+
+    nodes: Any
+    graph: Graph | None = None
+    function: Function | None = None
+    parent: Scope | None = None
+    depth: int = 0
+    weights: dict[str, Weight] = field(default_factory=dict)
+    ints: dict[str, list[int]] = field(default_factory=dict)
+    """Values of small integer constants: shapes, axes, trip counts."""
+    types: dict[str, ValueType] = field(default_factory=dict)
+    children: dict[int, tuple[Scope, ...]] = field(default_factory=dict)
+    """Subgraph scopes by position of their node."""
+
+    def chain(self) -> Iterator[Scope]:
+        """This scope and those around it, innermost first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+    def find_weight(self, name: str) -> Weight | None:
+        """The constant with this name."""
+        return next((scope.weights[name] for scope in self.chain() if name in scope.weights), None)
+
+    def find_ints(self, name: str) -> list[int] | None:
+        """The values of a small integer constant."""
+        return next((scope.ints[name] for scope in self.chain() if name in scope.ints), None)
+
+    def find_type(self, name: str) -> ValueType | None:
+        """The type of a value, where it is declared or inferred."""
+        return next((scope.types[name] for scope in self.chain() if name in scope.types), None)
+
+    def walk(self) -> Iterator[tuple[Scope, Node]]:
+        """All nodes with their scope; those of subgraphs follow their owner."""
+        for index, node in enumerate(self.nodes):
+            yield self, node
+            for child in self.children.get(index, ()):
+                yield from child.walk()
+
+    def family(self) -> Iterator[Scope]:
+        """This scope and all below it."""
+        yield self
+        for children in self.children.values():
+            for child in children:
+                yield from child.family()
+
+
+def build_scopes(model: ModelProto) -> tuple[Scope, tuple[Scope, ...]]:
+    """The scope of the main graph and those of the functions."""
+    main = _build(Scope(model.graph.node, graph=model.graph))
+    return main, tuple(_build(Scope(function.node, function=function)) for function in model.functions)
+
+
+def _build(scope: Scope) -> Scope:
+    if scope.graph is not None:
+        _add_graph(scope, scope.graph)
+    for index, node in enumerate(scope.nodes):
+        if node.op_type == "Constant":
+            _add_constant(scope, node)
+        elif node.op_type == "ConstantOfShape":
+            _add_filled(scope, node)
+        if node.attribute:
+            children = tuple(
+                _build(Scope(graph.node, graph=graph, function=scope.function, parent=scope, depth=scope.depth + 1))
+                for _, graph in subgraphs(node)
+            )
+            if children:
+                scope.children[index] = children
+    return scope
+
+
+def value_type(proto: Any) -> ValueType:
+    """The type of a TypeProto; kinds other than tensor keep only their kind as dtype."""
+    kind = proto.WhichOneof("value")
+    if kind not in ("tensor_type", "sparse_tensor_type"):
+        return ValueType((kind or "unknown").removesuffix("_type"), None)
+    tensor = getattr(proto, kind)
+    return ValueType(dtype_name(tensor.elem_type), shape_of(tensor))
+
+
+def shape_of(tensor_type: Any) -> tuple[Dim, ...] | None:
+    """The shape in a tensor type; None for an unknown rank."""
+    if not tensor_type.HasField("shape"):
+        return None
+    return tuple(_dim(dim) for dim in tensor_type.shape.dim)
+
+
+def _dim(dim: Any) -> Dim:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value >= 0 else None  # −1 is how some exporters write “unknown”
+    name = text(dim.dim_param)
+    return None if name in ("", "?") else name
+
+
+def _add_graph(scope: Scope, graph: Graph) -> None:
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        scope.types[text(info.name)] = value_type(info.type)
+    for tensor in graph.initializer:
+        name = text(tensor.name)
+        scope.weights[name] = Weight(element_count(tensor), dtype_name(tensor.data_type))
+        scope.types[name] = ValueType(dtype_name(tensor.data_type), tuple(tensor.dims))
+        _add_ints(scope, name, integers(tensor))
+    for sparse in graph.sparse_initializer:
+        name = text(sparse.values.name)
+        scope.weights[name] = Weight(element_count(sparse.values), dtype_name(sparse.values.data_type))
+        scope.types[name] = ValueType(dtype_name(sparse.values.data_type), tuple(sparse.dims))
+
+
+def _add_ints(scope: Scope, name: str, values: list[int] | None) -> None:
+    if values is not None:
+        scope.ints[name] = values
+
+
+_LISTS = {
+    "value_float": "float32",
+    "value_floats": "float32",
+    "value_int": "int64",
+    "value_ints": "int64",
+    "value_string": "string",
+    "value_strings": "string",
+}
+
+
+def _add_constant(scope: Scope, node: Node) -> None:
+    if not node.output or not node.attribute:
+        return
+    output, attribute = text(node.output[0]), node.attribute[0]
+    name = text(attribute.name)
+    if name == "value" and attribute.HasField("t"):
+        scope.weights[output] = Weight(element_count(attribute.t), dtype_name(attribute.t.data_type))
+        _add_ints(scope, output, integers(attribute.t))
+    elif name == "sparse_value":
+        values = attribute.sparse_tensor.values
+        scope.weights[output] = Weight(element_count(values), dtype_name(values.data_type))
+    elif name in _LISTS:
+        ints = [attribute.i] if name == "value_int" else list(attribute.ints)
+        count = max(len(attribute.floats), len(attribute.ints), len(attribute.strings)) if name.endswith("s") else 1
+        scope.weights[output] = Weight(count, _LISTS[name])
+        if "int" in name:
+            scope.ints[output] = ints
+
+
+def _add_filled(scope: Scope, node: Node) -> None:
+    if not node.input or not node.output:
+        return
+    shape = scope.find_ints(text(node.input[0]))
+    if shape is None or any(size < 0 for size in shape) or len(shape) > 64:
+        return
+    elements = math.prod(shape)
+    if elements <= MAX_CONSTANT_ELEMENTS:
+        dtype = next((dtype_name(item.t.data_type) for item in node.attribute if item.name == "value"), "float32")
+        scope.weights[text(node.output[0])] = Weight(elements, dtype)

@@ -1,0 +1,165 @@
+"""Infer the shapes of a model's values, on a skeleton without the large weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+from onnx import checker, inliner, shape_inference
+
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.reading import Graph, ModelProto, bodies, text
+from quickserveml_tui.graph.tensors import is_external
+
+MAX_KEPT_BYTES = 1024
+"""Tensors up to this size stay in the skeleton: shapes and axes are among them."""
+MAX_SKELETON_BYTES = 256 * 2**20
+MAX_NODES = 200_000
+"""Inference takes 4 µs a node and cannot be interrupted."""
+
+_FAILURES = (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError, TypeError)
+
+
+def _is_heavy(tensor: Any) -> bool:
+    return is_external(tensor) or tensor.ByteSize() > MAX_KEPT_BYTES
+
+
+def _declare(graph: Graph, tensor: Any) -> None:
+    graph.input.append(onnx.helper.make_tensor_value_info(text(tensor.name), tensor.data_type, list(tensor.dims)))
+
+
+def _lift_initializers(main: Graph, graph: Graph, taken: set[str]) -> None:
+    kept = []
+    for tensor in graph.initializer:
+        name = text(tensor.name)
+        if not _is_heavy(tensor):
+            kept.append(tensor)
+        elif graph is main:
+            if name not in taken:
+                _declare(main, tensor)
+                taken.add(name)
+        elif name in taken:
+            kept.append(tensor)  # an outer value has the same name
+        else:
+            _declare(main, tensor)
+            taken.add(name)
+    if len(kept) < len(graph.initializer):
+        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+        del graph.initializer[:]
+        graph.initializer.extend(copies)
+
+
+def _lift_constants(main: Graph, nodes: Any, taken: set[str]) -> None:
+    for node in nodes:
+        if node.op_type != "Constant" or not node.attribute or not node.output:
+            continue
+        tensor = node.attribute[0].t
+        if not node.attribute[0].HasField("t") or not _is_heavy(tensor):
+            continue
+        name = f"{text(node.output[0])}/lifted"
+        while name in taken:
+            name += "'"
+        taken.add(name)
+        main.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+        node.op_type = "Identity"
+        del node.attribute[:]
+        node.input.append(name)
+
+
+def make_skeleton(model: ModelProto) -> ModelProto:
+    """Turn the model, in place, into one without large weights whose shapes are the same; returns it.
+
+    Each large tensor becomes an input of the main graph, which subgraphs can read as well; a large Constant becomes
+    an Identity of such an input, so that nodes keep their positions. Functions stay as they are.
+    """
+    main = model.graph
+    taken = {text(info.name) for info in main.input}
+    for body in list(bodies(model)):
+        if body.function is not None:
+            continue
+        if body.graph is not None:
+            _lift_initializers(main, body.graph, taken)
+        _lift_constants(main, body.nodes, taken)
+    return model
+
+
+_SAME_SHAPE_FLOAT = {"Scaler", "Imputer", "Normalizer", "Binarizer"}
+
+
+def stand_in_for_uninferred(skeleton: ModelProto) -> ModelProto:
+    """Replace, in place, operators that onnx has no inference for by a Cast with the same result type; returns it.
+
+    These ai.onnx.ml operators begin most scikit-learn pipelines: without this all shapes behind them are unknown.
+    """
+    for body in bodies(skeleton):
+        for node in body.nodes:
+            if node.op_type in _SAME_SHAPE_FLOAT and node.domain == "ai.onnx.ml" and len(node.input) == 1:
+                node.op_type, node.domain = "Cast", ""
+                del node.attribute[:]
+                node.attribute.append(onnx.helper.make_attribute("to", onnx.TensorProto.FLOAT))
+    return skeleton
+
+
+def _all_dims(graph: Graph) -> Iterator[Any]:
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        kind = info.type.WhichOneof("value")
+        if kind in ("tensor_type", "sparse_tensor_type"):
+            yield from getattr(info.type, kind).shape.dim
+
+
+def symbols(model: ModelProto) -> set[str]:
+    """The symbolic dim names that the model itself uses; inference makes up others."""
+    return {text(dim.dim_param) for body in bodies(model) if body.graph for dim in _all_dims(body.graph)}
+
+
+def fix_batch(skeleton: ModelProto) -> ModelProto:
+    """A copy in which every open dim of the inputs is 1, and what depended on them is left to inference."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(skeleton)
+    named = set()
+    for info in copy.graph.input:
+        for dim in info.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value") or dim.dim_value < 0:
+                named.add(dim.dim_param)
+                dim.dim_value = 1
+    for body in bodies(copy):
+        if body.graph is not None:
+            for dim in _all_dims(body.graph):
+                if dim.HasField("dim_param"):
+                    if dim.dim_param in named:
+                        dim.dim_value = 1
+                    else:
+                        dim.Clear()
+    return copy
+
+
+def is_small_enough(skeleton: ModelProto) -> bool:
+    """Whether checker and inference may be run on it."""
+    nodes = sum(len(body.nodes) for body in bodies(skeleton))
+    return nodes <= MAX_NODES and skeleton.ByteSize() <= MAX_SKELETON_BYTES
+
+
+def infer(skeleton: ModelProto) -> ModelProto:
+    """The skeleton with all shapes that can be inferred; unchanged where inference fails."""
+    try:
+        return shape_inference.infer_shapes(skeleton, data_prop=True)
+    except _FAILURES:
+        return skeleton
+
+
+def expand_functions(skeleton: ModelProto) -> ModelProto:
+    """The skeleton with its function calls written out; unchanged where that fails. Measure the expansion before."""
+    try:
+        return inliner.inline_local_functions(skeleton)
+    except _FAILURES:
+        return skeleton
+
+
+def checker_findings(skeleton: ModelProto) -> str:
+    """What `onnx.checker` has to say, as one line of at most 300 characters; empty when it is content."""
+    try:
+        checker.check_model(skeleton)
+    except _FAILURES as error:
+        return safe_text(str(error).strip().split("\n==>", 1)[0], 300)
+    return ""

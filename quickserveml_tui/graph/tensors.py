@@ -1,0 +1,120 @@
+"""What a stored tensor claims and whether its data can be true: dtype names, element counts, sizes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import onnx
+
+from quickserveml_tui.core.errors import ModelError
+from quickserveml_tui.core.tensors import DTYPE_BITS
+from quickserveml_tui.graph.reading import Tensor, shown
+
+MAX_ELEMENTS = 2**63 - 1
+
+_RENAMED = {"FLOAT": "float32", "DOUBLE": "float64", "UNDEFINED": "undefined"}
+DTYPES: dict[int, str] = {
+    number: _RENAMED.get(name, name.lower()) for name, number in onnx.TensorProto.DataType.items()
+}
+"""dtype name by TensorProto.DataType."""
+
+_COMPLEX = {"complex64", "complex128"}
+_TYPED_FIELDS = {
+    "float_data": {"float32", "complex64"},
+    "double_data": {"float64", "complex128"},
+    "int64_data": {"int64"},
+    "uint64_data": {"uint32", "uint64"},
+    "string_data": {"string"},
+}
+
+
+def dtype_name(number: int) -> str:
+    """`float32`, `int64`, …; `type 99` for a number that the onnx package does not know."""
+    return DTYPES.get(number, f"type {number}")
+
+
+def _bad(tensor: Tensor, problem: str) -> ModelError:
+    return ModelError(
+        f"Tensor “{shown(tensor.name)}” {problem}.",
+        hint="The file is damaged: export or download the model again.",
+        code="model.bad_tensor",
+    )
+
+
+def element_count(tensor: Tensor) -> int:
+    """Elements by the tensor's dims. Raises `ModelError` (`model.bad_tensor`) for negative or overflowing dims."""
+    dims = list(tensor.dims)
+    if any(dim < 0 for dim in dims):
+        raise _bad(tensor, "has a negative dimension")
+    count = math.prod(dims) if len(dims) <= 64 else _bounded_product(dims)
+    if count > MAX_ELEMENTS:
+        raise _bad(tensor, "has dimensions whose product overflows")
+    return count
+
+
+def _bounded_product(dims: list[int]) -> int:
+    """The product, stopped once it overflows: a million dims would make a number of millions of digits."""
+    count = 1
+    for dim in dims:
+        if dim == 0:
+            return 0
+        count = min(count * dim, MAX_ELEMENTS + 1)
+    return count
+
+
+def byte_count(tensor: Tensor) -> int | None:
+    """Bytes of the tensor's raw form; None for strings and unknown dtypes."""
+    bits = DTYPE_BITS.get(dtype_name(tensor.data_type))
+    return None if bits is None else (element_count(tensor) * bits + 7) // 8
+
+
+def is_external(tensor: Tensor) -> bool:
+    """Whether its data lies in another file."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _typed_length(tensor: Tensor, dtype: str, count: int) -> tuple[int, int]:
+    """Entries that the typed field of this dtype holds and should hold."""
+    field = next((name for name, dtypes in _TYPED_FIELDS.items() if dtype in dtypes), "int32_data")
+    held = len(getattr(tensor, field))
+    if dtype in _COMPLEX:
+        return held, 2 * count
+    bits = DTYPE_BITS.get(dtype, 8)
+    return held, count if bits >= 8 else (count * bits + 7) // 8
+
+
+def check_tensor(tensor: Tensor) -> None:
+    """Raise `ModelError` (`model.bad_tensor`) unless the data inside the file fits dtype and dims."""
+    count = element_count(tensor)
+    if is_external(tensor):
+        return
+    dtype = dtype_name(tensor.data_type)
+    if dtype == "undefined":
+        raise _bad(tensor, "has no data type")
+    if dtype not in DTYPE_BITS and dtype != "string":
+        return
+    if tensor.HasField("raw_data"):
+        held, wanted, unit = len(tensor.raw_data), byte_count(tensor), "bytes"
+        if wanted is None:
+            raise _bad(tensor, "keeps strings as raw bytes, which ONNX does not allow")
+    else:
+        held, wanted = _typed_length(tensor, dtype, count)
+        unit = "values"
+    if held != wanted:
+        raise _bad(tensor, f"should hold {wanted:,} {unit} by its shape, but holds {held:,}")
+
+
+def integers(tensor: Tensor, limit: int = 4096) -> list[int] | None:
+    """The values of a small integer tensor inside the file; None for any other tensor."""
+    if is_external(tensor) or element_count(tensor) > limit:
+        return None
+    dtype = dtype_name(tensor.data_type)
+    if dtype not in ("int64", "int32"):
+        return None
+    if tensor.HasField("raw_data"):
+        size = DTYPE_BITS[dtype] // 8
+        raw: bytes = tensor.raw_data
+        return [int.from_bytes(raw[at : at + size], "little", signed=True) for at in range(0, len(raw), size)]
+    field: Any = tensor.int64_data if dtype == "int64" else tensor.int32_data
+    return list(field)

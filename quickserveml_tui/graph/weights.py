@@ -1,0 +1,44 @@
+"""Count a model's weights, wherever they hide."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from quickserveml_tui.graph.reading import text
+from quickserveml_tui.graph.scopes import Scope
+
+_SHAPE_SLOTS: dict[str, tuple[int, ...]] = {
+    "ConstantOfShape": (0,), "Reshape": (1,), "Expand": (1,), "Slice": (1, 2, 3, 4), "Squeeze": (1,), "Unsqueeze": (1,),
+    "Pad": (1, 3), "Tile": (1,), "Resize": (3, 4), "Split": (1,), "TopK": (1,), "Trilu": (1,), "CumSum": (1,),
+    "OneHot": (1,), "Range": (0, 1, 2), "Loop": (0,), "ReduceSum": (1,), "ReduceMean": (1,), "ReduceMax": (1,),
+    "ReduceMin": (1,), "ReduceProd": (1,), "ReduceL1": (1,), "ReduceL2": (1,), "ReduceSumSquare": (1,),
+    "ReduceLogSum": (1,), "ReduceLogSumExp": (1,), "CenterCropPad": (1,), "Col2Im": (1, 2), "DFT": (1, 2),
+}  # fmt: skip
+"""Inputs that say how to compute instead of holding learned values, by operator."""
+
+
+def _parameters_of_operators(scope: Scope) -> set[tuple[int, str]]:
+    """Scope (by identity) and name of the integer constants that only shape, slice or index other values."""
+    shaping: set[tuple[int, str]] = set()
+    computing: set[tuple[int, str]] = set()
+    for inner, node in scope.walk():
+        slots = _SHAPE_SLOTS.get(node.op_type, ())
+        for slot, raw in enumerate(node.input):
+            name = text(raw)
+            owner = next((item for item in inner.chain() if name in item.ints), None)
+            if owner is not None:
+                (shaping if slot in slots else computing).add((id(owner), name))
+    return shaping - computing
+
+
+def count_weights(scope: Scope) -> Counter[str]:
+    """Weight elements by dtype in a scope and those below it: initializers, sparse ones by their stored values,
+    Constant and ConstantOfShape outputs. Shapes, axes and the like are no weights.
+    """
+    skipped = _parameters_of_operators(scope)
+    counts: Counter[str] = Counter()
+    for inner in scope.family():
+        for name, weight in inner.weights.items():
+            if (id(inner), name) not in skipped and weight.elements:
+                counts[weight.dtype] += weight.elements
+    return counts
