@@ -45,7 +45,7 @@ def percentile(samples: Sequence[float] | np.ndarray[Any, Any], percent: float) 
 
 
 def needed_runs(percent: float) -> int:
-    """Fewest samples for which the 95 % interval of a percentile is finite: 36, 72, 368, 3,688 for p90, p95, p99, p99.9.
+    """Fewest samples for a finite 95 % interval of a percentile: 36, 72, 368, 3,688 for p90, p95, p99, p99.9.
 
     Raises `ValueError` unless `percent` lies between 0 and 100, both excluded.
     """
@@ -106,7 +106,7 @@ def _interval_of_sorted(ordered: np.ndarray[Any, Any], percent: float) -> Interv
 
 
 def _t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t: closed forms for 1 and 2, else the Cornish-Fisher expansion (error < 0.02)."""
+    """The 97.5 % quantile of Student's t: closed forms for 1 and 2, else Cornish-Fisher (error < 0.03)."""
     if freedom == 1:
         return math.tan(math.pi * 0.475)
     if freedom == 2:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from quickserveml_tui.core.ports import RawBenchmark
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.runtime.binding import Call, bind
 from quickserveml_tui.runtime.feeds import synthesize
-from quickserveml_tui.runtime.meter import ProcessMeter
+from quickserveml_tui.runtime.host import ProcessSampler
+from quickserveml_tui.runtime.meter import peak_rss_bytes, preemptions
 from quickserveml_tui.runtime.ort_errors import run_error
 from quickserveml_tui.runtime.samples import Samples, thin
 
@@ -31,9 +33,7 @@ _SETTLED = 0.02
 Emit = Callable[[BenchmarkFrame], None]
 
 
-def run_closed_loop(
-    session: Session, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool]
-) -> RawBenchmark:
+def run_closed_loop(session: Session, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool]) -> RawBenchmark:
     """Warm up, then measure until the time or the number of runs is over, or `should_stop()` says so.
 
     Inputs are synthetic by `spec.feed` and bound once. `emit` gets a frame about every 75 ms and one with
@@ -42,18 +42,24 @@ def run_closed_loop(
     returns what it has, also nothing. Raises `DataError` or `RunnerError` when an inference fails.
     """
     feeds = synthesize(session.inputs, spec.feed)
-    with ProcessMeter() as meter, session.interruptible() as options:
-        loop = _Loop(spec, emit, should_stop, meter)
+    with ProcessSampler(os.getpid()) as sampler, session.interruptible() as options:
+        loop = _Loop(spec, emit, should_stop, sampler, session.path)
         try:
-            call = bind(session, feeds, options)
+            with _typed_errors(session.path):
+                call = bind(session, feeds, options)
             with _without_gc():
                 loop.run(call)
-        except Exception as error:  # noqa: BLE001 - the binding raises a dozen types of its own
-            failure = run_error(error, session.path, "onnxruntime")
-            if not isinstance(failure, CancelledError):
-                raise failure from error
+        except CancelledError:
             loop.cancelled = True
         return loop.result(batch_of(session.inputs, feeds, spec.feed))
+
+
+@contextmanager
+def _typed_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise run_error(error, path, "onnxruntime") from error
 
 
 @contextmanager
@@ -90,15 +96,18 @@ def batch_of(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, np.ndarray[Any,
 class _Loop:
     """One benchmark under way."""
 
-    def __init__(self, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool], meter: ProcessMeter) -> None:
+    def __init__(
+        self, spec: BenchmarkSpec, emit: Emit, should_stop: Callable[[], bool], sampler: ProcessSampler, path: Path
+    ) -> None:
         self._spec = spec
         self._emit = emit
         self._should_stop = should_stop
-        self._meter = meter
+        self._sampler = sampler
+        self._path = path
         self._warmup = Samples()
         self._measured = Samples()
         self._origin_ns = time.perf_counter_ns()
-        self._base_peak = meter.peak_rss_bytes()
+        self._base_peak = peak_rss_bytes()
         self._rss = 0
         self._cpu_s = 0.0
         self._paused_ns = 0
@@ -113,12 +122,12 @@ class _Loop:
         if self.cancelled:
             return
         self._cpu_s, self._paused_ns = 0.0, 0
-        before = self._meter.preemptions()
+        before = preemptions()
         try:
             limit = min(self._spec.max_runs or MAX_SAMPLES, MAX_SAMPLES)
             self._phase(call, self._measured, Phase.MEASURING, self._spec.duration_s, limit)
         finally:
-            after = self._meter.preemptions()
+            after = preemptions()
             self._preemptions = None if after is None or before is None else after - before
 
     def _phase(self, call: Call, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
@@ -130,9 +139,10 @@ class _Loop:
                 if self._should_stop():
                     self.cancelled = True
                     return
-                began_ns, began_cpu = time.perf_counter_ns(), self._meter.cpu_s()
-                now = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
-                busy_s = self._meter.cpu_s() - began_cpu
+                began_ns, began_cpu = time.perf_counter_ns(), time.process_time()
+                with _typed_errors(self._path):
+                    now = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
+                busy_s = time.process_time() - began_cpu
                 self._cpu_s += busy_s
                 starts, ends = samples.slice(shown)
                 shown = samples.count
@@ -156,9 +166,9 @@ class _Loop:
     ) -> None:
         latencies = ends - starts
         kept = thin(latencies)
-        memory = self._meter.memory()
+        memory = self._sampler.memory()
         own = self._warmup.size_bytes + self._measured.size_bytes
-        rss = None if memory.rss_bytes is None else max(memory.rss_bytes - own, 0)
+        rss = None if memory is None else max(memory.rss_bytes - own, 0)
         self._rss = max(self._rss, rss or 0)
         self._emit(
             BenchmarkFrame(
@@ -170,7 +180,7 @@ class _Loop:
                 dropped=int(latencies.size - kept.size),
                 cpu_percent=cpu_percent,
                 rss_bytes=rss,
-                rss_anon_bytes=None if memory.anon_bytes is None else max(memory.anon_bytes - own, 0),
+                rss_anon_bytes=None if memory is None else max(memory.anon_bytes - own, 0),
             )
         )
 
@@ -186,10 +196,10 @@ class _Loop:
             )
         )  # fmt: skip
         return RawBenchmark(
-            warmup_starts_s=(warmup_starts - self._origin_ns) / 1e9,
-            warmup_latencies_ms=(warmup_ends - warmup_starts) / 1e6,
-            starts_s=(starts - self._origin_ns) / 1e9,
-            latencies_ms=(ends - starts) / 1e6,
+            warmup_starts_s=self._seconds(warmup_starts),
+            warmup_latencies_ms=_milliseconds(warmup_ends - warmup_starts),
+            starts_s=self._seconds(starts),
+            latencies_ms=_milliseconds(ends - starts),
             cpu_s=self._cpu_s,
             peak_rss_bytes=peak,
             batch=batch,
@@ -199,13 +209,20 @@ class _Loop:
             preemptions=self._preemptions,
         )
 
+    def _seconds(self, clock: np.ndarray[Any, Any]) -> Any:
+        return (clock - self._origin_ns) / 1e9
+
     def _peak_rss(self) -> int | None:
         """Peak memory of the model, loading included: without the memory that the samples take."""
-        peak = self._meter.peak_rss_bytes()
+        peak = peak_rss_bytes()
         if peak is None:
             return self._rss or None
         own = self._warmup.size_bytes + self._measured.size_bytes
         return max(self._base_peak or 0, peak - own, self._rss)
+
+
+def _milliseconds(spans: np.ndarray[Any, Any]) -> Any:
+    return spans / 1e6
 
 
 def _has_settled(medians: list[float]) -> bool:

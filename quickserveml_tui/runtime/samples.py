@@ -45,7 +45,7 @@ class Samples:
             starts, ends = self._starts[-1], self._ends[-1]
             index = used
             try:
-                for index in range(used, min(CHUNK, used + limit - self.count)):  # noqa: B007 - read after the loop
+                for index in range(used, min(CHUNK, used + limit - self.count)):
                     begin = clock()
                     call()
                     now = clock()
