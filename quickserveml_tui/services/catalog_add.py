@@ -1,0 +1,198 @@
+"""How a model file comes in: sniff, copy, facts, trial; nothing is kept unless all of it went well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from quickserveml_tui.core.errors import ModelError, RunnerCrashedError, RunnerTimeoutError
+from quickserveml_tui.core.facts import ModelFacts
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
+from quickserveml_tui.core.models import ArtifactManifest, TrialOutcome, TrialReport
+from quickserveml_tui.core.ports import ArtifactStore, ModelRunner, RunnerPool, Staging
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.sniff import check_file
+
+MAX_STORED_INT = 2**63 - 1
+MAX_DOC = 10_000
+MAX_VALUE = 4096
+MAX_ENTRIES = 500
+MAX_IO = 10_000
+MAX_NAMES = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A model file that is in the artifact store, and what was found out about it."""
+
+    artifact: ArtifactManifest
+    facts: ModelFacts
+    trial: TrialReport
+    source: str
+    """Name of the file it came from."""
+
+
+def locate(path: str) -> Path:
+    """The real file behind a path that a user gave, links followed.
+
+    Raises `ModelError` for a path that leads to no model file (`model.missing`, `model.not_a_file`, …).
+    """
+    try:
+        given = Path(path).expanduser().absolute()
+    except (ValueError, RuntimeError) as error:
+        raise _missing(path) from error
+    check_file(given)
+    try:
+        return given.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _missing(path) from error
+
+
+def take_in(
+    path: str,
+    artifacts: ArtifactStore,
+    runners: RunnerPool,
+    *,
+    accept: Callable[[TrialReport], None],
+    on_progress: ProgressSink,
+    cancel: CancelToken,
+) -> Intake:
+    """Copy a model file and its external data into the store and try it in a runner.
+
+    `accept` may refuse the trial's report by raising. Raises `ModelError` when the model is rejected; nothing is kept
+    then.
+    """
+    on_progress(Progress("checking"))
+    source = locate(path)
+    with artifacts.stage() as staging:
+        model = staging.add(source, _file_name(source), cancel=cancel, on_progress=on_progress)
+        with runners.borrow() as runner:
+            facts = _examine(runner, staging, model, source, on_progress=on_progress, cancel=cancel)
+            on_progress(Progress("trial"))
+            report = runner.trial(model, FeedSpec(), cancel=cancel)
+        cancel.raise_if_cancelled()
+        if report.outcome is TrialOutcome.REJECTED:
+            raise ModelError(
+                f"The model was rejected: {safe_text(report.reason, 400)}",
+                hint="Nothing was stored; correct the file, then add it again.",
+                code="model.rejected",
+                detail=report.detail,
+            )
+        accept(report)
+        on_progress(Progress("storing"))
+        return Intake(staging.commit(), storable_facts(facts), report, _source_name(path))
+
+
+def _examine(
+    runner: ModelRunner,
+    staging: Staging,
+    model: Path,
+    source: Path,
+    *,
+    on_progress: ProgressSink,
+    cancel: CancelToken,
+) -> ModelFacts:
+    """Bring in the external data and read the facts; a runner that dies over it rejects the model."""
+    release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
+    try:
+        for name in runner.external_files(model):
+            staging.add(external_source(source.parent, name), name, cancel=cancel, on_progress=on_progress)
+        on_progress(Progress("reading"))
+        return runner.read_facts(model)
+    except (RunnerCrashedError, RunnerTimeoutError) as error:
+        cancel.raise_if_cancelled()
+        signal = f" ({error.signal})" if isinstance(error, RunnerCrashedError) and error.signal else ""
+        what = "took too long" if isinstance(error, RunnerTimeoutError) else f"killed the runner{signal}"
+        raise ModelError(
+            f"The model was rejected: reading it {what}.",
+            hint="Nothing was stored; the file is broken or hostile.",
+            code="model.rejected",
+            detail=error.detail or error.message,
+        ) from error
+    finally:
+        release()
+
+
+def external_source(folder: Path, name: str) -> Path:
+    """The file of external data that a model in `folder` refers to.
+
+    Raises `ModelError` (`model.unsafe_path`) unless it lies in the folder itself, with no link on the way and no other
+    name elsewhere: a link could lead to any file of the user.
+    """
+    path = folder / name
+    try:
+        is_contained = path.resolve() == path and path.is_relative_to(folder) and path != folder
+        links = path.lstat().st_nlink if is_contained else 1
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"The model's external data “{safe_text(name, 80)}” is missing.",
+            hint="Put it beside the model file, then add it again.",
+            code="model.missing",
+        ) from error
+    except (OSError, ValueError, RuntimeError):
+        is_contained, links = False, 1
+    if not is_contained or links > 1:
+        raise ModelError(
+            f"The model's external data “{safe_text(name, 80)}” leads out of its folder or is linked.",
+            hint="Put a real copy of the data beside the model file, then add it again.",
+            code="model.unsafe_path",
+        )
+    return path
+
+
+def storable_facts(facts: ModelFacts) -> ModelFacts:
+    """The facts within the bounds of a registry document; what was cut is named in the warnings.
+
+    Raises `ModelError` (`model.rejected`) for sizes that no machine can hold, and for too many or too long names.
+    """
+    names = [spec.name for spec in (*facts.inputs, *facts.outputs)]
+    dims = [dim for spec in (*facts.inputs, *facts.outputs) for dim in spec.shape or ()]
+    too_large = facts.params > MAX_STORED_INT or any(isinstance(dim, int) and abs(dim) > MAX_STORED_INT for dim in dims)
+    if too_large or len(names) + len(dims) > MAX_IO or sum(map(len, names)) > MAX_NAMES:
+        raise ModelError(
+            "The model was rejected: its declared sizes or the number of its inputs and outputs are out of all bounds.",
+            hint="Nothing was stored; the file is broken or hostile.",
+            code="model.rejected",
+        )
+    cut = []
+    if len(facts.doc) > MAX_DOC:
+        cut.append("documentation")
+    if len(facts.metadata) > MAX_ENTRIES or any(
+        len(text) > MAX_VALUE for item in facts.metadata.items() for text in item
+    ):
+        cut.append("metadata")
+    if len(facts.op_types) > MAX_ENTRIES:
+        cut.append("operators")
+    warnings = [warning[:MAX_VALUE] for warning in facts.warnings[:MAX_ENTRIES]]
+    if cut:
+        warnings.append(f"The catalog keeps only a part of its {', '.join(cut)}; inspect the model to see all.")
+    most_used = sorted(facts.op_types.items(), key=lambda item: -item[1])[:MAX_ENTRIES]
+    return replace(
+        facts,
+        macs=None if facts.macs is None or facts.macs > MAX_STORED_INT else facts.macs,
+        doc=facts.doc[:MAX_DOC],
+        producer=facts.producer[:MAX_VALUE],
+        graph_name=facts.graph_name[:MAX_VALUE],
+        metadata={key[:MAX_VALUE]: value[:MAX_VALUE] for key, value in list(facts.metadata.items())[:MAX_ENTRIES]},
+        op_types={op[:MAX_VALUE]: count for op, count in most_used},
+        opsets={domain[:MAX_VALUE]: version for domain, version in list(facts.opsets.items())[:MAX_ENTRIES]},
+        warnings=tuple(warnings),
+    )
+
+
+def _file_name(source: Path) -> str:
+    """Name for the copy: the file's own, unless it could not be a name everywhere."""
+    name = source.name
+    return name if name == safe_text(name) and not set(name) & set('\\:*?"<>|') else "model.onnx"
+
+
+def _source_name(path: str) -> str:
+    return Path(path).name.encode("utf-8", "replace").decode()[:255]
+
+
+def _missing(path: str) -> ModelError:
+    return ModelError(
+        f"There is no file “{safe_text(path, 200)}”.", hint="Check the path, then try again.", code="model.missing"
+    )
