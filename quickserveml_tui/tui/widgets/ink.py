@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
 from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
@@ -24,6 +29,18 @@ def style_of(span: Span) -> str:
     if span.back is not None:
         style += f" on ${span.back.value}"
     return f"bold {style}" if span.bold else style
+
+
+@lru_cache(maxsize=512)
+def _rich_style(fore: str, back: str, bold: bool) -> Style:
+    ink = Color.parse(fore).rich_color if fore else None
+    return Style(color=ink, bgcolor=Color.parse(back).rich_color if back else None, bold=True if bold else None)
+
+
+def rich_style(app: App[Any], role: Role, *, bold: bool = False, back: Role | None = None) -> Style:
+    """The Rich style of a role in the app's theme, for widgets that paint lines themselves."""
+    variables = app.theme_variables
+    return _rich_style(variables.get(role.value, ""), variables.get(back.value, "") if back else "", bold)
 
 
 def row_width(row: Iterable[Span]) -> int:
