@@ -133,15 +133,16 @@ class _Loop:
     def _phase(self, call: Call, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
         now = time.perf_counter_ns()
         deadline = now + int(duration_s * 1e9)
-        shown, medians = 0, []
+        shown, medians, ended_ns = 0, [], 0
         try:
             while now < deadline and samples.count < limit:
                 if self._should_stop():
                     self.cancelled = True
                     return
-                began_ns, began_cpu = time.perf_counter_ns(), time.process_time()
+                began_cpu, began_ns = time.process_time(), time.perf_counter_ns()
+                self._paused_ns += began_ns - ended_ns if ended_ns else 0
                 with _typed_errors(self._path):
-                    now = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
+                    now = ended_ns = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
                 busy_s = time.process_time() - began_cpu
                 self._cpu_s += busy_s
                 starts, ends = samples.slice(shown)
@@ -151,7 +152,6 @@ class _Loop:
                     medians.append(float(np.median(ends - starts)))
                     if samples.count >= self._spec.warmup_runs and _has_settled(medians):
                         return
-                self._paused_ns += time.perf_counter_ns() - now
         finally:
             if samples.count > shown:  # the inference that raised came after others of the same stretch
                 self._send(phase, samples, *samples.slice(shown), None)

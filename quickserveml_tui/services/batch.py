@@ -1,0 +1,83 @@
+"""Runs data sets through models and keeps the results."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from quickserveml_tui.core.clock import utc_now
+from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress, new_id
+from quickserveml_tui.core.ports import CatalogPort, RunnerPool, StateStore
+from quickserveml_tui.core.predictions import BatchResult, BatchSpec
+from quickserveml_tui.core.text import safe_text
+
+DEFAULT_SPEC = BatchSpec()
+
+
+class BatchService:
+    """`BatchPort` on the catalog, fresh runners and the state database."""
+
+    def __init__(self, catalog: CatalogPort, runners: RunnerPool, state: StateStore) -> None:
+        self._catalog = catalog
+        self._runners = runners
+        self._state = state
+
+    def run(
+        self,
+        ref: str,
+        data: str,
+        spec: BatchSpec = DEFAULT_SPEC,
+        *,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> BatchResult:
+        """Run a table (CSV, TSV) or an NPZ file through a model in a runner of its own, and keep the result.
+
+        On cancel the partial result is kept and returned. Raises `DataError` when the data cannot be read or does not
+        fit the model, `UsageError` for settings out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
+        """
+        if "\0" in data or "\0" in spec.output_path:
+            raise UsageError("A path must not hold NUL characters.", hint="Check the path.", code="usage.path")
+        source = Path(data).expanduser().absolute()
+        if not source.exists():
+            raise DataError(
+                f"There is no file “{safe_text(source.name, 80)}”.", hint="Check the path.", code="data.missing"
+            )
+        output = str(Path(spec.output_path).expanduser().absolute()) if spec.output_path else ""
+        resolved = self._catalog.resolve(ref, runnable=True)
+        token = cancel or CancelToken()
+        with self._runners.fresh() as runner:
+            token.raise_if_cancelled()
+            raw = runner.batch(
+                Path(resolved.path), source, replace(spec, output_path=output), on_progress=on_progress, cancel=token
+            )
+        result = replace(
+            raw,
+            id=new_id("batch"),
+            ref=resolved.ref,
+            data=str(source),
+            created_at=utc_now(),
+            command=command_of(resolved.ref, data, spec),
+        )
+        self._state.add_batch(result)
+        return result
+
+    def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
+        """Results, newest first."""
+        return self._state.batches(limit)
+
+
+def command_of(ref: str, data: str, spec: BatchSpec) -> str:
+    """The command line that reproduces a batch run."""
+    args = ["quickserveml", "batch", ref, data]
+    if spec.batch_size != DEFAULT_SPEC.batch_size:
+        args += ["--batch-size", str(spec.batch_size)]
+    if spec.target_column:
+        args += ["--target", spec.target_column]
+    if spec.output_path:
+        args += ["--output", spec.output_path]
+    if spec.intra_op_threads != DEFAULT_SPEC.intra_op_threads:
+        args += ["--threads", str(spec.intra_op_threads)]
+    return shlex.join(args)

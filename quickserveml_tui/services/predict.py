@@ -1,0 +1,41 @@
+"""Runs one inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.ports import CatalogPort, RunnerPool
+from quickserveml_tui.core.predictions import Prediction
+
+DEFAULT_FEED = FeedSpec()
+
+
+class PredictService:
+    """`PredictPort` on the catalog and warm runners."""
+
+    def __init__(self, catalog: CatalogPort, runners: RunnerPool) -> None:
+        self._catalog = catalog
+        self._runners = runners
+
+    def predict(
+        self,
+        ref: str,
+        *,
+        inputs: Path | Mapping[str, Any] | None = None,
+        feed: FeedSpec = DEFAULT_FEED,
+        cancel: CancelToken | None = None,
+    ) -> Prediction:
+        """Outputs for an NPZ or JSON file, for values by input name, or for synthetic inputs made by `feed`.
+
+        Raises `DataError` when the inputs do not fit, `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
+        """
+        resolved = self._catalog.resolve(ref, runnable=True)
+        source = inputs.expanduser().absolute() if isinstance(inputs, Path) else inputs
+        with self._runners.borrow() as runner:
+            prediction = runner.predict(Path(resolved.path), inputs=source, feed=feed, cancel=cancel)
+        return replace(prediction, ref=resolved.ref)
