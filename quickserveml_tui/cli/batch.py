@@ -1,0 +1,113 @@
+"""`batch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option
+
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument
+from quickserveml_tui.core.errors import ExitCode, UsageError
+from quickserveml_tui.core.text import plural, safe_text
+from quickserveml_tui.core.units import significant
+
+if TYPE_CHECKING:
+    from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.predictions import BatchResult, BatchSpec
+
+_MOST_CLASSES = 20
+
+
+def batch(
+    ref: RefArgument,
+    data: Annotated[str, Argument(metavar="DATA", help="CSV or NPZ file.", show_default=False)],
+    batch_size: Annotated[
+        int | None, Option("--batch-size", metavar="N", help="Rows given to the model at once.", show_default="32")
+    ] = None,
+    target: Annotated[
+        str,
+        Option("--target", metavar="NAME", help="Ground-truth column; label or target by default.", show_default=False),
+    ] = "",
+    output_path: Annotated[
+        str, Option("--output", metavar="FILE", help="Write the predictions to a JSONL file.", show_default=False)
+    ] = "",
+    threads: Annotated[int, Option("--threads", metavar="N", help="Intra-op threads.")] = 1,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a data set through a model and measure its accuracy.
+
+    Rows that do not fit are set apart with the reason and do not stop the run.
+    """
+    from quickserveml_tui.core.predictions import BatchSpec
+
+    invocation.note(home=home, as_json=as_json)
+    size = batch_size if batch_size is not None else invocation.settings.batch.size
+    if not 1 <= size <= 1_000_000 or not 1 <= threads <= 1024:
+        raise UsageError("The batch settings are out of range.", hint="--batch-size 1 to 1,000,000, --threads 1 to 1024.")
+    result = run_batch(
+        ref, data, BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
+    )
+    if invocation.as_json:
+        from quickserveml_tui.cli.documents import batch_document
+
+        invocation.output.document(batch_document(result))
+    else:
+        print_batch(invocation.output, result)
+    if result.cancelled:
+        raise Exit(int(ExitCode.INTERRUPTED))
+
+
+def run_batch(ref: str, data: str, spec: BatchSpec) -> BatchResult:
+    """Run a batch under Ctrl-C, saying on stderr how far it is."""
+    from quickserveml_tui.cli.work import Narrator, run_cancellable
+
+    narrator = Narrator(quiet=invocation.as_json)
+    with invocation.workbench() as workbench:
+        try:
+            return run_cancellable(
+                lambda cancel: workbench.batch.run(ref, data, spec, on_progress=narrator.on_progress, cancel=cancel)
+            )
+        finally:
+            narrator.close()
+
+
+def print_batch(output: Output, result: BatchResult) -> None:
+    """Print counts, rate, accuracy, the confusion matrix and the first rows that were set apart."""
+    output.heading(f"{result.ref}  {plural(result.rows, 'row')}" + ("  cancelled" if result.cancelled else ""))
+    accuracy = ""
+    if result.accuracy is not None:
+        accuracy = f"{result.accuracy * 100:.2f} %  ({result.correct:,} of {result.rows - result.failed:,})"
+    output.pairs(
+        [
+            ("Accuracy", accuracy),
+            ("Throughput", f"{significant(result.throughput_per_s)} rows/s"),
+            ("Time", f"{significant(result.elapsed_s)} s"),
+            ("Set apart", plural(result.failed, "row") if result.failed else ""),
+            ("Output", result.output),
+        ]
+    )
+    if result.confusion and len(result.classes) <= _MOST_CLASSES:
+        output.line()
+        _print_confusion(output, result)
+    for failure in result.failures[:10]:
+        output.line(f"{output.style('!', 'warn')} row {failure.row:,}: {safe_text(failure.reason)}")
+    if result.command:
+        output.line()
+        output.line(output.style(safe_text(result.command), "muted"))
+
+
+def _print_confusion(output: Output, result: BatchResult) -> None:
+    names = [safe_text(name, 12) for name in result.classes]
+    width = max([len(name) for name in names] + [len(f"{count:,}") for row in result.confusion for count in row])
+    label = max(len(name) for name in names)
+    output.line(output.style("true class by row, predicted class by column", "muted"))
+    output.line()
+    output.line(output.style(" " * label + "".join(f"  {name:>{width}}" for name in names), "muted"))
+    for at, (name, row) in enumerate(zip(names, result.confusion, strict=True)):
+        cells = []
+        for column, count in enumerate(row):
+            text = f"{count:>{width},}" if count else f"{'·':>{width}}"
+            cells.append(output.style(text, "bold" if at == column else "" if count else "muted"))
+        output.line(f"{output.style(name.rjust(label), 'muted')}  " + "  ".join(cells))

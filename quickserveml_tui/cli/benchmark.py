@@ -1,0 +1,125 @@
+"""`benchmark`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Exit, Option
+
+from quickserveml_tui.cli.feeds import feed_spec
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.options import (
+    BatchOption,
+    DimOption,
+    FormatOption,
+    HomeOption,
+    JsonOption,
+    RangeOption,
+    RefArgument,
+    SeedOption,
+    ShapeOption,
+)
+from quickserveml_tui.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
+
+
+def benchmark(
+    ref: RefArgument,
+    duration: Annotated[
+        str, Option("--duration", metavar="TIME", help="How long to measure: 500ms, 30s, 2m.", show_default="10s")
+    ] = "",
+    runs: Annotated[
+        int | None, Option("--runs", metavar="N", help="End after so many inferences.", show_default=False)
+    ] = None,
+    warmup: Annotated[
+        str, Option("--warmup", metavar="TIME", help="Longest time to warm up.", show_default="1s")
+    ] = "",
+    warmup_runs: Annotated[int, Option("--warmup-runs", metavar="N", help="Fewest warm-up inferences.")] = 10,
+    threads: Annotated[
+        int | None, Option("--threads", metavar="N", help="Intra-op threads.", show_default="1")
+    ] = None,
+    inter_op_threads: Annotated[int, Option("--inter-op-threads", metavar="N", help="Inter-op threads.")] = 1,
+    provider: Annotated[str, Option("--provider", metavar="NAME", help="Execution provider.")] = "CPUExecutionProvider",
+    optimization: Annotated[
+        str, Option("--optimization", metavar="LEVEL", help="Graph optimisation: disable, basic, extended or all.")
+    ] = "all",
+    spinning: Annotated[bool, Option("--spinning", help="Let idle threads spin.", show_default=False)] = False,
+    save: Annotated[bool, Option("--save/--no-save", help="Keep the result.")] = True,
+    dim: DimOption = None,
+    shape: ShapeOption = None,
+    value_range: RangeOption = None,
+    batch: BatchOption = None,
+    seed: SeedOption = 0,
+    format_name: FormatOption = "text",
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure latency, throughput, CPU and memory of a model.
+
+    A closed loop with one client in a process of its own. Ctrl-C ends it early; what was measured until then is printed
+    and kept, and the exit code is 130.
+    """
+    from quickserveml_tui.cli.reporting import check_format
+    from quickserveml_tui.core.benchmarks import BenchmarkSpec
+
+    invocation.note(home=home, as_json=as_json)
+    check_format(format_name)
+    defaults = invocation.settings.benchmark
+    spec = BenchmarkSpec(
+        duration_s=_seconds(duration, defaults.duration_s),
+        max_runs=runs,
+        warmup_s=_seconds(warmup, defaults.warmup_s),
+        warmup_runs=warmup_runs,
+        intra_op_threads=threads if threads is not None else defaults.threads,
+        inter_op_threads=inter_op_threads,
+        provider=provider,
+        optimization=optimization,
+        spinning=spinning,
+        feed=feed_spec(dim, shape, value_range, batch, seed),
+    ).validate()
+    run = measure(ref, spec, save=save)
+    _print_run(run, format_name)
+    if run.summary.cancelled:
+        raise Exit(int(ExitCode.INTERRUPTED))
+
+
+def _seconds(text: str, default: float) -> float:
+    from quickserveml_tui.core.units import parse_duration
+
+    if not text:
+        return default
+    return 0.0 if re.fullmatch(r"0+(\.0+)?(ms|s|m|h)?", text.strip()) else parse_duration(text)
+
+
+def measure(ref: str, spec: BenchmarkSpec, *, save: bool) -> BenchmarkRun:
+    """Run a benchmark under Ctrl-C, saying on stderr how far it is."""
+    from quickserveml_tui.cli.work import Narrator, run_cancellable
+
+    narrator = Narrator(quiet=invocation.as_json)
+    with invocation.workbench() as workbench:
+        try:
+            return run_cancellable(
+                lambda cancel: workbench.benchmark.run(ref, spec, on_frame=narrator.on_frame, cancel=cancel, save=save)
+            )
+        finally:
+            narrator.close()
+
+
+def _print_run(run: BenchmarkRun, format_name: str) -> None:
+    output = invocation.output
+    if output.as_json:
+        from quickserveml_tui.cli.documents import benchmark_document
+
+        output.document(benchmark_document(run))
+    elif format_name != "text":
+        from quickserveml_tui.cli.reporting import print_report
+        from quickserveml_tui.reports.models import benchmarks_table
+
+        print_report(benchmarks_table([run]), format_name)
+    else:
+        from quickserveml_tui.cli.benchmark_text import print_run
+
+        print_run(output, run)

@@ -1,0 +1,230 @@
+"""`add`, `list` and `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Exit, Option
+
+from quickserveml_tui.cli.diagnostics import note, warn
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.options import FormatOption, HomeOption, JsonOption, RefArgument
+from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.text import plural, safe_text
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.catalog import AddRequest, AddResult
+    from quickserveml_tui.core.ports import CatalogPort
+
+_MAX_FOUND = 1000
+
+
+def parse_metadata(pairs: list[str] | None, *, removable: bool = False) -> dict[str, str | None]:
+    """Metadata by key of `key=value` options; with `removable`, `key=` removes a key. Raises `UsageError`."""
+    metadata: dict[str, str | None] = {}
+    for pair in pairs or ():
+        key, separator, value = pair.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"“{safe_text(pair, 60)}” is not metadata.", hint="Write it like source=internal.")
+        metadata[key.strip()] = value if value or not removable else None
+    return metadata
+
+
+def add(
+    paths: Annotated[list[str], Argument(metavar="PATH...", help="Model files, or folders to look through.", show_default=False)],
+    name: Annotated[str, Option("--name", help="Name of the model; the file name by default.", show_default=False)] = "",
+    label: Annotated[str, Option("--label", help="Label of the version, such as 1.2.0.", show_default=False)] = "",
+    tag: Annotated[list[str] | None, Option("--tag", help="Tag of the model; may be repeated.", show_default=False)] = None,
+    alias: Annotated[str, Option("--alias", help="Alias to point at the version.", show_default=False)] = "",
+    task: Annotated[str, Option("--task", help="What the model does.", show_default=False)] = "",
+    author: Annotated[str, Option("--author", help="Who made it.", show_default=False)] = "",
+    description: Annotated[str, Option("--description", help="A sentence about it.", show_default=False)] = "",
+    framework: Annotated[str, Option("--framework", help="What it was made with.", show_default=False)] = "",
+    license_name: Annotated[str, Option("--license", help="Its licence.", show_default=False)] = "",
+    meta: Annotated[list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)] = None,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Add model files to the catalog.
+
+    Each file is checked, copied while its digest is computed, and tried once in a process of its own. A file that is no
+    ONNX model is rejected; a model that cannot run is kept with the reason, to be inspected. A folder is searched for
+    model files.
+    """
+    from quickserveml_tui.core.catalog import AddRequest
+
+    invocation.note(home=home, as_json=as_json)
+    details: dict[str, Any] = {
+        "name": name,
+        "label": label,
+        "tags": tuple(tag or ()),
+        "alias": alias,
+        "task": task,
+        "author": author,
+        "description": description,
+        "framework": framework,
+        "license": license_name,
+        "metadata": {key: value or "" for key, value in parse_metadata(meta).items()},
+    }
+    with invocation.workbench() as workbench:
+        files = _model_files(workbench.catalog, paths)
+        if len(files) > 1 and (name or label or alias):
+            raise UsageError(
+                f"--name, --label and --alias fit one file, not {len(files):,}.", hint="Add the files one by one."
+            )
+        if len(paths) == 1 and files == paths:
+            _print_added(_add_one(workbench.catalog, AddRequest(path=files[0], **details)))
+        else:
+            _add_many(workbench.catalog, [AddRequest(path=path, **details) for path in files])
+
+
+def _model_files(catalog: CatalogPort, paths: list[str]) -> list[str]:
+    files: list[str] = []
+    for path in paths:
+        if "\0" in path or not Path(path).is_dir():
+            files.append(path)
+            continue
+        for hit in catalog.scan(path):
+            files.append(hit.path)
+            if len(files) > _MAX_FOUND:
+                raise UsageError(f"There are more than {_MAX_FOUND:,} model files.", hint="Add a smaller folder.")
+    if not files:
+        raise UsageError("There is no model file in the folder.", hint="Files count as models by their content, not by their name.")
+    return files
+
+
+def _add_one(catalog: CatalogPort, request: AddRequest) -> AddResult:
+    from quickserveml_tui.cli.work import Narrator, run_cancellable
+
+    narrator = Narrator(quiet=True)
+    try:
+        return run_cancellable(lambda cancel: catalog.add(request, on_progress=narrator.on_progress, cancel=cancel))
+    finally:
+        narrator.close()
+
+
+def _add_many(catalog: CatalogPort, requests: list[AddRequest]) -> None:
+    from quickserveml_tui.cli.documents import error_entry
+
+    added: list[AddResult] = []
+    failed: list[tuple[str, QuickServeError]] = []
+    for request in requests:
+        try:
+            result = _add_one(catalog, request)
+        except QuickServeError as error:
+            if error.exit_code == 130:
+                raise
+            failed.append((request.path, error))
+            if not invocation.as_json:
+                warn(f"{request.path}: {error.message}")
+        else:
+            added.append(result)
+            if not invocation.as_json:
+                _print_added(result)
+    if invocation.as_json:
+        invocation.output.document(
+            {
+                "models": [_added_document(result) for result in added],
+                "failed": [{"path": safe_text(path), "error": error_entry(error)} for path, error in failed],
+            }
+        )
+    if failed:
+        raise Exit(int(failed[0][1].exit_code))
+
+
+def _added_document(result: AddResult) -> dict[str, Any]:
+    from quickserveml_tui.cli.documents import plain, version_document
+
+    return version_document(result.model, result.version) | {"existed": result.existed, "trial": plain(result.trial)}
+
+
+def _print_added(result: AddResult) -> None:
+    output = invocation.output
+    if output.as_json:
+        output.document(_added_document(result))
+        return
+    version = result.version
+    ref = f"{result.model.name}@{version.version}"
+    if result.existed:
+        output.line(f"{ref} is this very file already; nothing was added.")
+    else:
+        output.line(f"{output.style('✓', 'ok')} Added {output.style(ref, 'bold')}.")
+    if not version.runnable:
+        warn(f"{ref} cannot be run: {version.trial.reason}")
+        note("It can be inspected, but not measured or served.")
+
+
+def list_command(
+    filter_text: Annotated[str, Option("--filter", metavar="TEXT", help="Words that must all occur; tag:x and state:x narrow.", show_default=False)] = "",
+    sort: Annotated[str, Option("--sort", metavar="KEY", help="name, updated, size, params, p50 or versions; a leading - sorts down.")] = "name",
+    limit: Annotated[int, Option("--limit", metavar="N", help="Models on a page, 1 to 1000.")] = 1000,
+    page_token: Annotated[str, Option("--page-token", metavar="TOKEN", help="Where the page before ended.", show_default=False)] = "",
+    format_name: FormatOption = "text",
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the models of the catalog."""
+    from quickserveml_tui.cli.reporting import check_format, print_report
+    from quickserveml_tui.core.catalog import CatalogQuery
+    from quickserveml_tui.reports.models import models_table
+
+    output = invocation.note(home=home, as_json=as_json).output
+    check_format(format_name)
+    query = CatalogQuery(text=filter_text, sort=sort, limit=limit, page_token=page_token)
+    with invocation.workbench() as workbench:
+        page = workbench.catalog.list_models(query)
+    if output.as_json:
+        from quickserveml_tui.cli.documents import list_document
+
+        output.document(list_document(page.models, page.next_page_token, page.total))
+    elif format_name != "text":
+        print_report(models_table(page.models), format_name)
+    elif not page.models:
+        output.line("No model matches." if filter_text else "The catalog is empty: quickserveml add PATH adds a model.")
+    else:
+        from quickserveml_tui.cli.tables import print_table
+
+        print_table(output, models_table(page.models))
+        output.line()
+        output.line(output.style(_footer(len(page.models), page.total, page.next_page_token), "muted"))
+
+
+def _footer(shown: int, total: int, next_page_token: str) -> str:
+    if not next_page_token:
+        return plural(shown, "model")
+    return f"{shown:,} of {plural(total, 'model')}; more with --page-token {next_page_token}"
+
+
+def show(ref: RefArgument, home: HomeOption = "", as_json: JsonOption = False) -> None:
+    """Show a model or a version of it."""
+    output = invocation.note(home=home, as_json=as_json).output
+    with invocation.workbench() as workbench:
+        print_model(workbench.catalog, ref)
+    output.stream.flush()
+
+
+def print_model(catalog: CatalogPort, ref: str) -> None:
+    """Print what `show` shows of a registered model."""
+    view = catalog.show(ref)
+    number = _named_version(catalog, ref)
+    output = invocation.output
+    if output.as_json:
+        from quickserveml_tui.cli.documents import show_document
+
+        output.document(show_document(view, number))
+        return
+    from quickserveml_tui.cli.model_text import print_view
+
+    print_view(output, view, number)
+
+
+def _named_version(catalog: CatalogPort, ref: str) -> int | None:
+    """The version that a reference names; None where it names the model alone."""
+    from quickserveml_tui.core.refs import ModelRef, parse_ref
+
+    parsed = parse_ref(ref)
+    if isinstance(parsed, ModelRef) and not parsed.selector:
+        return None
+    resolved = catalog.resolve(ref)
+    return resolved.version.version if resolved.version else None

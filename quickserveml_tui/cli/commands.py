@@ -1,0 +1,66 @@
+"""The table of commands: what help lists and where each one lives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CommandEntry(NamedTuple):
+    """One command."""
+
+    name: str
+    module: str
+    attribute: str
+    """A function, or a `typer.Typer` with commands of its own."""
+    summary: str
+    hidden: bool = False
+    """Whether help leaves it out: the original's names."""
+
+
+_HERE = "quickserveml_tui.cli"
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Start": ("demo", "open"),
+    "Catalog": ("add", "list", "show", "update", "tag", "alias", "delete"),
+    "Understand": ("inspect", "schema", "predict"),
+    "Measure and check": ("benchmark", "batch"),
+    "Serve": ("serve",),
+    "Machine": ("doctor", "config", "completion"),
+}
+"""Headings of help, each with its commands."""
+
+_ENTRIES = (
+    CommandEntry("demo", f"{_HERE}.demo", "demo", "Open the workbench on demo models, or print a tour of them."),
+    CommandEntry("open", f"{_HERE}.workbench", "open_command", "Open the workbench on your own catalog."),
+    CommandEntry("add", f"{_HERE}.catalog", "add", "Add model files to the catalog."),
+    CommandEntry("list", f"{_HERE}.catalog", "list_command", "List the models of the catalog."),
+    CommandEntry("show", f"{_HERE}.catalog", "show", "Show a model or a version of it."),
+    CommandEntry("update", f"{_HERE}.catalog_changes", "update", "Change metadata of a model or version."),
+    CommandEntry("tag", f"{_HERE}.catalog_changes", "tag", "Add tags to a model, or take them away."),
+    CommandEntry("alias", f"{_HERE}.catalog_changes", "alias", "Point an alias at a version, or take it away."),
+    CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Delete a version or a whole model."),
+    CommandEntry("inspect", f"{_HERE}.inspect", "inspect", "Say what a model is: inputs, outputs, size, cost, layers."),
+    CommandEntry("schema", f"{_HERE}.inspect", "schema", "Print the JSON Schema of a model's request and response."),
+    CommandEntry("predict", f"{_HERE}.predict", "predict", "Run one inference on given or synthetic inputs."),
+    CommandEntry("benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."),
+    CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
+    CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry("doctor", f"{_HERE}.doctor", "doctor", "Check machine, stores, runtime and terminal."),
+    CommandEntry("config", f"{_HERE}.config", "application", "Show and change settings."),
+    CommandEntry("completion", f"{_HERE}.completion", "completion", "Print the completion script of a shell."),
+)
+
+_ORIGINAL_NAMES = {
+    "registry-add": "add",
+    "registry-list": "list",
+    "registry-get": "show",
+    "registry-update": "update",
+    "benchmark-registry": "benchmark",
+    "serve-registry": "serve",
+    "deploy": "serve",
+}
+
+COMMANDS: dict[str, CommandEntry] = {entry.name: entry for entry in _ENTRIES}
+"""Commands by name, the hidden ones last."""
+
+COMMANDS |= {name: COMMANDS[target]._replace(name=name, hidden=True) for name, target in _ORIGINAL_NAMES.items()}

@@ -1,0 +1,112 @@
+"""The owner of stderr and of exit codes: every way a command can end goes through `run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from quickserveml_tui.core.errors import ExitCode, QuickServeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; returns its exit code. Nothing is raised but `SystemExit`."""
+    try:
+        code = _guarded(lambda: _execute(arguments), as_json=wants_json(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone, as in `… | head`: point stdout elsewhere, or the interpreter complains when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def wants_json(arguments: list[str]) -> bool:
+    """Whether `--json` is among the options: known even when the command line cannot be parsed."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _execute(arguments: list[str]) -> None:
+    from quickserveml_tui.cli import app
+
+    program = os.path.basename(sys.argv[0]).removesuffix(".exe")  # noqa: PTH119 - pathlib is not needed for help
+    group = app.build()
+    if os.environ.get(app.completion_variable(program)):
+        app.complete(group, program)
+    app.invoke(group, arguments)
+
+
+def _guarded(action: Callable[[], None], *, as_json: bool) -> int:
+    import typer
+
+    click_error: Any = typer.BadParameter.__bases__[0]  # UsageError: Typer does not export it, and it moved between versions
+    try:
+        action()
+    except typer.Exit as exit_request:
+        return exit_request.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _report_interrupt(as_json=as_json)
+    except QuickServeError as error:
+        return report(error, as_json=as_json)
+    except click_error as error:
+        return report(_from_click(error), as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence: it says so and writes a report
+        from quickserveml_tui.cli.crash import crash_error
+
+        return report(crash_error(error), as_json=as_json)
+    return ExitCode.DONE
+
+
+def _report_interrupt(*, as_json: bool) -> int:
+    from quickserveml_tui.core.errors import CancelledError
+
+    return report(CancelledError("Interrupted.", hint="What was finished before is kept."), as_json=as_json)
+
+
+def report(error: QuickServeError, *, as_json: bool) -> int:
+    """Say what went wrong, as a document on stdout or a sentence on stderr; returns the exit code."""
+    from quickserveml_tui.cli.output import Output, Terminal
+    from quickserveml_tui.core.text import safe_text
+
+    if as_json:
+        document = error.to_doc()
+        Output(as_json=True).document({"error": {key: safe_text(value) for key, value in document["error"].items()}})
+        return int(error.exit_code)
+    terminal = Terminal(sys.stderr)
+    glyph = terminal.style("✕" if terminal.unicode else "x", "error")
+    terminal.line(f"{glyph} {safe_text(error.message)}")
+    if error.hint:
+        terminal.line(f"  {terminal.style(safe_text(error.hint), 'muted')}")
+    return int(error.exit_code)
+
+
+def _from_click(error: Any) -> UsageError:
+    """A parse error in the form of all others: one sentence and what to do."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()) or "The command line is not complete."
+    path = context.command_path if context is not None else "quickserveml"
+    return UsageError(message if message.endswith((".", "?")) else f"{message}.", hint=f"{path} --help lists the options.")
+
+
+def note(text: str) -> None:
+    """One line for people on stderr."""
+    from quickserveml_tui.cli.output import Terminal
+    from quickserveml_tui.core.text import safe_text
+
+    terminal = Terminal(sys.stderr)
+    terminal.line(terminal.style(safe_text(text), "muted"))
+
+
+def warn(text: str) -> None:
+    """A warning on stderr: glyph and sentence."""
+    from quickserveml_tui.cli.output import Terminal
+    from quickserveml_tui.core.text import safe_text
+
+    terminal = Terminal(sys.stderr)
+    terminal.line(f"{terminal.style('!', 'warn')} {safe_text(text)}")

@@ -1,0 +1,162 @@
+"""Results as the documents that `--json` prints; `docs/contract/cli.schema.json` is their schema."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quickserveml_tui.core.text import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quickserveml_tui.core.benchmarks import BenchmarkRun
+    from quickserveml_tui.core.catalog import ModelView, Resolved
+    from quickserveml_tui.core.facts import LayerPage, ModelFacts
+    from quickserveml_tui.core.models import ModelRecord, TrialReport, VersionRecord
+    from quickserveml_tui.core.predictions import BatchResult
+    from quickserveml_tui.core.tensors import TensorSpec
+
+
+def plain(value: Any) -> Any:
+    """Domain types as what JSON holds; non-finite numbers become null."""
+    return _finite(msgspec.to_builtins(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def version_document(model: ModelRecord, version: VersionRecord, *, p50_ms: float | None = None) -> dict[str, Any]:
+    """One version of a model, flat."""
+    return {
+        "name": model.name,
+        "version": version.version,
+        "digest": version.artifact.digest,
+        "size_bytes": version.artifact.size_bytes,
+        "state": version.state.value,
+        "aliases": list(model.aliases_of(version.version)),
+        "tags": list(model.tags),
+        "label": version.label,
+        "runnable": version.runnable,
+        "reason": version.trial.reason,
+        "task": model.task,
+        "params": version.facts.params,
+        "nodes": version.facts.nodes,
+        "p50_ms": p50_ms,
+        "created_at": version.created_at,
+    }
+
+
+def model_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
+    """A model by its latest or the given version; a model without versions has null where a version would tell."""
+    model = view.model
+    version = model.version(number) if number is not None else model.latest
+    if version is None:
+        empty = {"version": None, "digest": None, "size_bytes": 0, "state": "empty", "aliases": []}
+        return {"name": model.name, **empty, "tags": list(model.tags)}
+    return version_document(model, version, p50_ms=view.p50_ms(version.version))
+
+
+def show_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
+    """A version with all that is known of its model."""
+    model = view.model
+    version = model.version(number) if number is not None else model.latest
+    return model_document(view, number) | {
+        "id": model.id,
+        "rev": model.rev,
+        "author": model.author,
+        "description": model.description,
+        "framework": model.framework,
+        "license": model.license,
+        "metadata": dict(model.metadata),
+        "notes": version.notes if version else "",
+        "source": version.source if version else "",
+        "version_metadata": dict(version.metadata) if version else {},
+        "updated_at": model.updated_at,
+        "versions": [version_document(model, item, p50_ms=view.p50_ms(item.version)) for item in model.versions],
+        "alias_targets": dict(model.aliases),
+        "alias_history": plain(model.alias_history),
+    }
+
+
+def tensor_document(spec: TensorSpec) -> dict[str, Any]:
+    """An input or output: an unknown dim is its name or null."""
+    return spec.to_doc()
+
+
+def inspect_document(resolved: Resolved, facts: ModelFacts, trial: TrialReport | None) -> dict[str, Any]:
+    """Facts of a model; `runnable` is null where nobody tried."""
+    return {
+        "ref": resolved.ref,
+        "digest": resolved.digest,
+        "ir_version": facts.ir_version,
+        "opsets": dict(facts.opsets),
+        "producer": facts.producer,
+        "graph_name": facts.graph_name,
+        "inputs": [tensor_document(spec) for spec in facts.inputs],
+        "outputs": [tensor_document(spec) for spec in facts.outputs],
+        "nodes": facts.nodes,
+        "params": facts.params,
+        "macs": facts.macs,
+        "size_bytes": facts.size_bytes,
+        "weight_dtypes": dict(facts.weight_dtypes),
+        "op_types": dict(facts.op_types),
+        "functions": facts.functions,
+        "metadata": dict(facts.metadata),
+        "doc": facts.doc,
+        "warnings": list(facts.warnings),
+        "runnable": None if trial is None else trial.outcome.value == "ready",
+        "reason": "" if trial is None else trial.reason,
+        "trial": None if trial is None else plain(trial),
+    }
+
+
+def layers_document(page: LayerPage) -> dict[str, Any]:
+    """A part of the layer table."""
+    return {"layers": plain(page.rows), "total": page.total, "offset": page.offset}
+
+
+def benchmark_document(run: BenchmarkRun) -> dict[str, Any]:
+    """A benchmark run, its summary flat."""
+    summary = plain(run.summary)
+    del summary["peak_rss_bytes"]
+    return {
+        "id": run.id,
+        "ref": run.ref,
+        "model": run.model,
+        "version": run.version,
+        "created_at": run.created_at,
+        **summary,
+        "peak_rss_mb": run.summary.peak_rss_mb,
+        "fingerprint": plain(run.fingerprint),
+        "spec": plain(run.spec),
+        "samples_digest": run.samples_digest,
+        "command": run.command,
+    }
+
+
+def batch_document(result: BatchResult) -> dict[str, Any]:
+    """The result of a batch; `metrics` is null where there was no ground truth."""
+    document: dict[str, Any] = plain(result)
+    metrics = {key: document.pop(key) for key in ("accuracy", "correct", "confusion", "classes")}
+    return document | {"metrics": None if result.accuracy is None else metrics}
+
+
+def list_document(views: Sequence[ModelView], next_page_token: str, total: int) -> dict[str, Any]:
+    """A page of the catalog."""
+    return {"models": [model_document(view) for view in views], "next_page_token": next_page_token, "total": total}
+
+
+def error_entry(error: Any) -> dict[str, str]:
+    """The error part of one failed item among several."""
+    document: dict[str, dict[str, str]] = error.to_doc()
+    return {key: safe_text(value) for key, value in document["error"].items()}

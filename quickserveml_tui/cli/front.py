@@ -1,0 +1,68 @@
+"""What every command begins with: the options that hold for all of them, settings, and the workbench on the home."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from quickserveml_tui.cli.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from quickserveml_tui.config.load import LoadedSettings
+    from quickserveml_tui.config.settings import Settings
+    from quickserveml_tui.core.ports import Workbench
+
+
+class Invocation:
+    """The command line under way: `--home` and `--json`, wherever they stood, and what follows from them."""
+
+    def __init__(self) -> None:
+        self._flags: dict[str, Any] = {}
+        self.as_json = False
+
+    def note(self, *, home: str = "", as_json: bool = False) -> Invocation:
+        """Take the global options of a command or of the group; returns itself."""
+        if home:
+            self._flags["home"] = home
+        self.as_json = self.as_json or as_json
+        return self
+
+    @cached_property
+    def output(self) -> Output:
+        """Where results go."""
+        return Output(as_json=self.as_json)
+
+    @cached_property
+    def loaded(self) -> LoadedSettings:
+        """Settings with their sources. Raises `UsageError` where they are wrong."""
+        from quickserveml_tui.config.load import load_settings
+
+        return load_settings(self._flags)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold."""
+        return self.loaded.settings
+
+    def home_path(self) -> Path:
+        """The home folder, absolute."""
+        return self.loaded.home_path()
+
+    @contextmanager
+    def workbench(self) -> Iterator[Workbench]:
+        """The services on the home; their runners end with the block."""
+        from quickserveml_tui.services.home import open_workbench
+
+        workbench = open_workbench(self.home_path())
+        try:
+            yield workbench
+        finally:
+            workbench.close()
+
+
+invocation = Invocation()
+"""The one of this process."""

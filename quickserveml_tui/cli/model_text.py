@@ -1,0 +1,121 @@
+"""A model as text: its facts, its versions, and what is known of inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quickserveml_tui.core.tensors import format_shape
+from quickserveml_tui.core.units import format_bytes, format_count, significant
+from quickserveml_tui.reports.tables import Column, Table, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.core.facts import ModelFacts
+    from quickserveml_tui.core.models import VersionRecord
+    from quickserveml_tui.core.tensors import TensorSpec
+
+_VERSION_COLUMNS = (
+    Column("version", "Version", align="right", show=lambda number: f"@{number}"),
+    Column("label", "Label"),
+    Column("aliases", "Aliases"),
+    Column("dtype", "Type"),
+    Column("params", "Params", align="right", show=format_count),
+    Column("size_bytes", "Size", align="right", show=format_bytes),
+    Column("p50_ms", "p50", "ms", align="decimal", show=significant),
+    Column("state", "State"),
+    Column("created_at", "Added"),
+)
+_TENSOR_COLUMNS = (Column("role", ""), Column("name", "Name"), Column("dtype", "Type"), Column("shape", "Shape"))
+
+
+def print_view(output: Output, view: ModelView, number: int | None) -> None:
+    """Print a model with its versions; with a number, that version's own facts too."""
+    from quickserveml_tui.cli.tables import print_table
+
+    model = view.model
+    version = model.version(number) if number is not None else model.latest
+    output.heading(f"{model.name}@{number}" if number is not None else model.name)
+    output.pairs(
+        [
+            ("Description", model.description),
+            ("Task", model.task),
+            ("Author", model.author),
+            ("Framework", model.framework),
+            ("Licence", model.license),
+            ("Tags", ", ".join(model.tags)),
+            ("Aliases", ", ".join(f"{alias} → @{target}" for alias, target in sorted(model.aliases.items()))),
+            *((key, value) for key, value in sorted(model.metadata.items())),
+            ("Updated", model.updated_at),
+        ]
+    )
+    if version is not None:
+        output.line()
+        _print_version(output, version)
+    output.line()
+    print_table(output, _versions_table(view))
+
+
+def _print_version(output: Output, version: VersionRecord) -> None:
+    output.pairs(
+        [
+            ("Version", f"@{version.version}  {version.label}".rstrip()),
+            ("State", version.state.value),
+            ("Digest", version.artifact.digest),
+            ("Source", version.source),
+            ("Notes", version.notes),
+            ("Cannot run", version.trial.reason),
+            *((key, value) for key, value in sorted(version.metadata.items())),
+        ]
+    )
+
+
+def _versions_table(view: ModelView) -> Table:
+    model = view.model
+    return table(
+        _VERSION_COLUMNS,
+        [
+            (
+                item.version,
+                item.label,
+                model.aliases_of(item.version),
+                item.facts.main_dtype,
+                item.facts.params,
+                item.artifact.size_bytes,
+                view.p50_ms(item.version),
+                item.state.value if item.runnable else item.trial.outcome.value,
+                item.created_at,
+            )
+            for item in model.versions
+        ],
+    )
+
+
+def tensors_table(facts: ModelFacts) -> Table:
+    """Inputs and outputs of a model."""
+    return table(_TENSOR_COLUMNS, [*_tensor_rows("input", facts.inputs), *_tensor_rows("output", facts.outputs)])
+
+
+def _tensor_rows(role: str, specs: Sequence[TensorSpec]) -> list[tuple[str, str, str, str]]:
+    return [(role, spec.name, spec.dtype, format_shape(spec.shape)) for spec in specs]
+
+
+def facts_pairs(facts: ModelFacts) -> list[tuple[str, object]]:
+    """Labels and values of a model's facts."""
+    operators = sorted(facts.op_types.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{name} {count:,}" for name, count in operators[:8])
+    more = f" and {len(operators) - 8:,} more" if len(operators) > 8 else ""
+    return [
+        ("Producer", facts.producer),
+        ("Format", f"IR {facts.ir_version}, " + ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())),
+        ("Nodes", f"{facts.nodes:,}"),
+        ("Params", format_count(facts.params)),
+        ("MACs", format_count(facts.macs) if facts.macs is not None else "unknown: shapes are missing"),
+        ("Size", format_bytes(facts.size_bytes)),
+        ("Weights", ", ".join(f"{dtype} {format_count(count)}" for dtype, count in facts.weight_dtypes.items())),
+        ("Operators", shown + more),
+        ("Functions", facts.functions or ""),
+        ("Notes", facts.doc),
+    ]

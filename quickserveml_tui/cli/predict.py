@@ -1,0 +1,84 @@
+"""`predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from quickserveml_tui.cli.diagnostics import note
+from quickserveml_tui.cli.feeds import feed_spec
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.options import (
+    BatchOption,
+    DimOption,
+    HomeOption,
+    JsonOption,
+    RangeOption,
+    RefArgument,
+    SeedOption,
+    ShapeOption,
+)
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.units import significant
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.predictions import Prediction
+
+
+def predict(
+    ref: RefArgument,
+    inputs: Annotated[
+        str, Option("--inputs", metavar="FILE", help="NPZ or JSON file with the inputs by name.", show_default=False)
+    ] = "",
+    output_path: Annotated[
+        str, Option("--output", metavar="FILE", help="Write the outputs to an NPZ file.", show_default=False)
+    ] = "",
+    dim: DimOption = None,
+    shape: ShapeOption = None,
+    value_range: RangeOption = None,
+    batch: BatchOption = None,
+    seed: SeedOption = 0,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run one inference on given or synthetic inputs.
+
+    Without --inputs the inputs are made up: symbolic dims become 1, values follow the dtype and the seed.
+    """
+    from quickserveml_tui.cli.work import run_cancellable
+
+    invocation.note(home=home, as_json=as_json)
+    feed = feed_spec(dim, shape, value_range, batch, seed)
+    if inputs and Path(inputs).suffix.lower() not in (".npz", ".json"):
+        raise UsageError("--inputs takes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
+    if output_path and not output_path.lower().endswith(".npz"):
+        raise UsageError("--output writes an NPZ file.", hint="Its name must end in .npz.")
+    with invocation.workbench() as workbench:
+        prediction = run_cancellable(
+            lambda cancel: workbench.predict.predict(ref, inputs=Path(inputs) if inputs else None, feed=feed, cancel=cancel)
+        )
+    if output_path:
+        from quickserveml_tui.cli.arrays import to_npz
+        from quickserveml_tui.cli.inspect import write_file
+
+        write_file(output_path, to_npz(prediction))
+    _print_prediction(prediction, output_path)
+
+
+def _print_prediction(prediction: Prediction, output_path: str) -> None:
+    from quickserveml_tui.cli.arrays import prediction_document, preview
+
+    output = invocation.output
+    if output.as_json:
+        output.document(prediction_document(prediction) | ({"output": output_path} if output_path else {}))
+        return
+    if prediction.synthetic:
+        note("The inputs are synthetic; --inputs FILE takes your own.")
+    for line in preview(prediction):
+        output.line(line)
+    output.line()
+    output.line(f"{output.style('latency', 'muted')}  {significant(prediction.latency_ms)} {output.style('ms', 'muted')}")
+    if output_path:
+        output.line(f"Wrote {output_path}.")

@@ -1,0 +1,70 @@
+"""Every setting with its default. Defaults cost no validation library; see `config.load` for values from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Interval, Len
+
+_RULES: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What a benchmark takes where its options do not say otherwise."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    duration_s: Annotated[float, Interval(ge=0.01, le=86_400)] = 10.0
+    """How long to measure, in seconds."""
+    warmup_s: Annotated[float, Interval(ge=0, le=3_600)] = 1.0
+    """Longest time spent warming up, in seconds."""
+    threads: Annotated[int, Interval(ge=1, le=1024)] = 1
+    """Intra-op threads of the runtime."""
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What a batch run takes where its options do not say otherwise."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    size: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
+    """Rows given to the model at once."""
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What the server takes where its options do not say otherwise."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    host: Annotated[str, Len(1, 255)] = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Interval(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 takes a free one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of every front."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    home: Annotated[str, Len(0, 4096)] = ""
+    """Folder with catalog, results and logs; empty takes the platform's data folder. In a file, a relative path starts at the file's folder."""
+    theme: Literal["", "dark", "light"] = ""
+    """Colours of the workbench: `dark` or `light`; empty takes what was used last."""
+    ascii: bool | None = None
+    """Draw the workbench with ASCII characters only; unset decides by the terminal's encoding."""
+    mouse: bool = True
+    """Let the workbench take the mouse; switch it off to select text with the terminal's own means."""
+    benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    """Defaults of `benchmark`."""
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    """Defaults of `batch`."""
+    serve: ServeSettings = field(default_factory=ServeSettings)
+    """Defaults of `serve`."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Keys of the workbench by the id of their binding, such as `"benchmark.run_model" = "f5"`."""
