@@ -17,8 +17,9 @@ from quickserveml_tui.graph import shapes
 from quickserveml_tui.graph.analysis import Inferred, Reading, infer_scopes, read_sound_model
 from quickserveml_tui.graph.macs import node_macs
 from quickserveml_tui.graph.reading import Node, Tensor, text
-from quickserveml_tui.graph.scopes import Scope
-from quickserveml_tui.graph.tensors import dtype_name
+from quickserveml_tui.graph.scopes import Scope, ValueType
+from quickserveml_tui.graph.tensors import MAX_ELEMENTS, dtype_name
+from quickserveml_tui.graph.weights import SHAPE_SLOTS
 
 MAX_LIMIT = 100_000
 MAX_LISTED = 16
@@ -78,12 +79,10 @@ def _draft(index: int, scope: Scope, node: Node) -> LayerRow:
 
 
 def _params(scope: Scope, node: Node) -> int:
-    found = [scope.find_weight(name) for name in {text(raw) for raw in node.input if raw}]
-    inputs = sum(weight.elements for weight in found if weight)
-    if node.op_type == "Constant" and node.output:
-        own = scope.weights.get(text(node.output[0]))
-        return inputs + (own.elements if own else 0)
-    return inputs
+    """Weights that the node reads, also those that Constant nodes make: the node that uses them shows them."""
+    shaping = SHAPE_SLOTS.get(node.op_type, ())
+    names = {text(raw) for slot, raw in enumerate(node.input) if raw and slot not in shaping}
+    return sum(weight.elements for weight in map(scope.find_weight, names) if weight)
 
 
 def _finish(
@@ -93,8 +92,6 @@ def _finish(
         return draft
     output = draft.outputs[0] if draft.outputs else ""
     declared, sized = symbolic[0].find_type(output), fixed[0].find_type(output)
-    sizes = sized.sizes() if sized else None
-    bits = DTYPE_BITS.get(sized.dtype) if sized else None
     return LayerRow(
         index=draft.index,
         name=draft.name,
@@ -107,9 +104,18 @@ def _finish(
         output_dtype=declared.dtype if declared and declared.dtype != "undefined" else "",
         params=draft.params,
         macs=node_macs(fixed[1], fixed[0]),
-        output_bytes=None if sizes is None or bits is None else (math.prod(sizes) * bits + 7) // 8,
+        output_bytes=_bytes(sized),
         attributes=draft.attributes,
     )
+
+
+def _bytes(value: ValueType | None) -> int | None:
+    sizes = value.sizes() if value else None
+    bits = DTYPE_BITS.get(value.dtype) if value else None
+    if sizes is None or bits is None:
+        return None
+    size = (math.prod(sizes) * bits + 7) // 8
+    return size if size <= MAX_ELEMENTS else None
 
 
 def _known(shape: tuple[Dim, ...] | None, own_symbols: set[str]) -> tuple[Dim, ...] | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from quickserveml_tui.graph.reading import text
 from quickserveml_tui.graph.scopes import Scope
 
-_SHAPE_SLOTS: dict[str, tuple[int, ...]] = {
+SHAPE_SLOTS: dict[str, tuple[int, ...]] = {
     "ConstantOfShape": (0,), "Reshape": (1,), "Expand": (1,), "Slice": (1, 2, 3, 4), "Squeeze": (1,), "Unsqueeze": (1,),
     "Pad": (1, 3), "Tile": (1,), "Resize": (3, 4), "Split": (1,), "TopK": (1,), "Trilu": (1,), "CumSum": (1,),
     "OneHot": (1,), "Range": (0, 1, 2), "Loop": (0,), "ReduceSum": (1,), "ReduceMean": (1,), "ReduceMax": (1,),
@@ -22,7 +22,7 @@ def _parameters_of_operators(scope: Scope) -> set[tuple[int, str]]:
     shaping: set[tuple[int, str]] = set()
     computing: set[tuple[int, str]] = set()
     for inner, node in scope.walk():
-        slots = _SHAPE_SLOTS.get(node.op_type, ())
+        slots = SHAPE_SLOTS.get(node.op_type, ())
         for slot, raw in enumerate(node.input):
             name = text(raw)
             owner = next((item for item in inner.chain() if name in item.ints), None)

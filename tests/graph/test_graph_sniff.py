@@ -115,7 +115,7 @@ def test_a_folder_a_pipe_a_socket_and_a_device_are_refused_without_blocking(tmp_
     os.mkfifo(tmp_path / "pipe.onnx")
     short = os.path.relpath(tmp_path)  # socket paths hold 107 bytes at most
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.join(short, "s.onnx"))
+        listener.bind(str(Path(short) / "s.onnx"))
         for path in (tmp_path, tmp_path / "pipe.onnx", tmp_path / "s.onnx"):
             assert refusal(path).code == "model.not_a_file"
     assert refusal(Path("/dev/null")).code == "model.not_a_file"
