@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from quickserveml_tui.core.feeds import FeedSpec, resolve_dim
 from quickserveml_tui.core.tensors import DTYPE_BITS, Dim, TensorSpec, format_shape
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes
-from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, numpy_dtype
+from quickserveml_tui.runtime.dtypes import numpy_dtype
 
 MAX_FEED_BYTES = 1 << 30
 _STRING_BYTES = 64  # a short str object and its pointer
@@ -160,9 +160,6 @@ def _integers(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, 
     return rng.integers(first, last, shape, dtype=dtype, endpoint=True)
 
 
-_Maker = Callable[[np.random.Generator, tuple[int, ...]], Any]
-
-
 def _values(spec: TensorSpec, shape: tuple[int, ...], feed: FeedSpec, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     dtype = numpy_dtype(spec.dtype)
     bounds = feed.ranges.get(spec.name)
@@ -178,10 +175,7 @@ def _values(spec: TensorSpec, shape: tuple[int, ...], feed: FeedSpec, rng: np.ra
     if dtype.kind in "iu":
         made: np.ndarray[Any, Any] = _integers(rng, dtype, shape, low, high)
         return made
-    if dtype.kind == "f" and dtype.itemsize >= 4:
-        values = rng.random(shape, dtype=dtype.type if dtype.itemsize in (4, 8) else np.float64)
-    else:
-        values = rng.random(shape, dtype=np.float32)
+    values = rng.random(shape, dtype=np.float64 if spec.dtype == "float64" else np.float32)
     if bounds is not None:
-        values = values * np.asarray(high - low, values.dtype) + np.asarray(low, values.dtype)
-    return np.asarray(values, dtype=dtype) if spec.dtype not in EXTENDED_DTYPES else values.astype(dtype)
+        values = low + values * (high - low)
+    return np.asarray(values).astype(dtype, copy=False)

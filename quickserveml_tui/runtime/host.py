@@ -46,15 +46,43 @@ def available_cpus() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
-def pin(cpus: tuple[int, ...], pid: int = 0) -> tuple[int, ...]:
-    """Bind a process (0: this one, with its threads to come) to `cpus`; returns those in force, () if it cannot."""
-    if not CAN_PIN or not cpus:
-        return ()
+def _pin_thread(thread_id: int, cpus: tuple[int, ...]) -> bool:
     try:
-        os.sched_setaffinity(pid, cpus)
-        return tuple(sorted(os.sched_getaffinity(pid)))
+        os.sched_setaffinity(thread_id, cpus)
+    except OSError:  # the thread has ended, or a container forbids it
+        return False
+    return True
+
+
+def _thread_ids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc/self/task")]  # noqa: PTH208 - names only, no Path per thread
     except OSError:
-        return ()
+        return [0]
+
+
+def pin_main_thread(cpus: tuple[int, ...]) -> bool:
+    """Bind the main thread, and the threads it starts from now on, to `cpus`; move the others off them.
+
+    False where cores cannot be bound.
+    """
+    if not CAN_PIN or not cpus:
+        return False
+    others = tuple(cpu for cpu in available_cpus() if cpu not in cpus)
+    main = os.getpid()
+    if others:
+        for thread_id in _thread_ids():
+            if thread_id not in (main, 0):
+                _pin_thread(thread_id, others)
+    return _pin_thread(main, cpus)
+
+
+def confine_threads(cpus: tuple[int, ...]) -> bool:
+    """Bind all threads of this process, and those they start from now on, to `cpus`; False where that cannot be."""
+    if not CAN_PIN or not cpus:
+        return False
+    pinned = [_pin_thread(thread_id, cpus) for thread_id in _thread_ids()]
+    return any(pinned)  # a thread may have ended meanwhile
 
 
 @functools.cache

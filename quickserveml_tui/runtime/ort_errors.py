@@ -105,7 +105,7 @@ _LOAD_CAUSES = (
     _cause(
         r"[Ee]xternal data path escapes",
         ModelError,
-        "model.external_escapes",
+        "model.external_escape",
         "The model refers to data outside its own folder.",
         "Keep the data files beside the model; this one is not safe to open.",
     ),
@@ -119,7 +119,7 @@ _LOAD_CAUSES = (
     _cause(
         r"External initializer: .* are out of bounds",
         ModelError,
-        "model.external_truncated",
+        "model.external_range",
         "A data file of the model is shorter than the model says.",
         _REPAIR,
     ),

@@ -6,21 +6,21 @@ The parent sends `Call` and `Cancel`; the child says `Hello` once, then for each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from quickserveml_tui.core import errors
 from quickserveml_tui.core.errors import QuickServeError, RunnerError
-from quickserveml_tui.core.feeds import FeedSpec
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PROTOCOL_VERSION = 1
+MAX_BODY_BYTES = 1_000_000_000
+"""Longest body of a message; outputs beyond it are refused with a clear error."""
 MAX_MESSAGE_BYTES = 1 << 30
-"""Longest message either side takes; outputs beyond it are refused with a clear error."""
+"""Longest message either side takes."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -108,9 +108,6 @@ def receive_from_child(connection: Connection) -> FromChild:
         raise ProtocolError("The runner sent a broken message.", detail=str(error)) from error
 
 
-# ---- errors -------------------------------------------------------------------------------------------------------
-
-
 def failed(call_id: int, error: QuickServeError) -> Failed:
     """The message for an error."""
     return Failed(call_id, type(error).__name__, error.code, error.message, error.hint, error.detail)
@@ -122,94 +119,3 @@ def to_error(message: Failed) -> QuickServeError:
     if not (isinstance(kind, type) and issubclass(kind, QuickServeError)):
         kind = RunnerError
     return kind(message.message, hint=message.hint, code=message.code, detail=message.detail)
-
-
-# ---- operations ---------------------------------------------------------------------------------------------------
-
-
-class ReadArgs(msgspec.Struct, frozen=True):
-    """Arguments of `external_files` and `read_facts`."""
-
-    path: str
-
-
-class LayersArgs(msgspec.Struct, frozen=True):
-    """Arguments of `read_layers`."""
-
-    path: str
-    offset: int
-    limit: int
-
-
-class TrialArgs(msgspec.Struct, frozen=True):
-    """Arguments of `trial`."""
-
-    path: str
-    feed: FeedSpec
-    memory_bytes: int | None = None
-
-
-class PredictArgs(msgspec.Struct, frozen=True):
-    """Arguments of `predict`: a file, arrays (see `pack`), or neither for synthetic inputs."""
-
-    path: str
-    feed: FeedSpec
-    inputs_path: str = ""
-    inputs: dict[str, Any] | None = None
-    memory_bytes: int | None = None
-
-
-class PredictResult(msgspec.Struct, frozen=True):
-    """Result of `predict`; `outputs` are packed."""
-
-    outputs: dict[str, Any]
-    dtypes: dict[str, str]
-    latency_ms: float
-    synthetic: bool
-
-
-# ---- arrays -------------------------------------------------------------------------------------------------------
-
-
-def pack(value: Any) -> Any:
-    """A value that msgpack can carry, from arrays, lists, dicts and scalars, however nested.
-
-    An array becomes `{"a": [dtype, shape, bytes]}` (strings: a list of str), a list `{"l": […]}`, a dict `{"m": [[key,
-    value], …]}`; dtypes go by their ONNX names.
-    """
-    import numpy as np
-
-    from quickserveml_tui.runtime.dtypes import onnx_name
-
-    if isinstance(value, np.ndarray):
-        name = onnx_name(value.dtype)
-        if name == "string":
-            return {"a": [name, list(value.shape), [str(item) for item in value.ravel()]]}
-        return {"a": [name, list(value.shape), np.ascontiguousarray(value).tobytes()]}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {"m": [[pack(key), pack(item)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"l": [pack(item) for item in value]}
-    return value
-
-
-def unpack(value: Any) -> Any:
-    """The inverse of `pack`. Arrays own their data and are writable."""
-    if not isinstance(value, dict):
-        return value
-    if "l" in value:
-        return [unpack(item) for item in value["l"]]
-    if "m" in value:
-        return {unpack(key): unpack(item) for key, item in value["m"]}
-    import numpy as np
-
-    from quickserveml_tui.runtime.dtypes import numpy_dtype
-
-    name, shape, data = value["a"]
-    if name == "string":
-        array = np.empty(len(data), dtype=object)
-        array[:] = data
-        return array.reshape(shape)
-    return np.frombuffer(data, dtype=numpy_dtype(name)).reshape(shape).copy()

@@ -1,0 +1,165 @@
+"""Starts the runner's process and tells how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import quickserveml_tui
+from quickserveml_tui.core.errors import RunnerCrashedError, UnavailableError
+from quickserveml_tui.core.text import safe_lines, safe_text
+from quickserveml_tui.runtime.host import describe_signal, signal_name
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+_T = TypeVar("_T")
+_MODULE = "quickserveml_tui.runtime.runner"
+_BUFFER_BYTES = 4 << 20
+_TAIL_BYTES = 4_000
+_KEPT_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+
+
+@dataclass
+class Child:
+    """The process, the connection to it and its log."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    log_path: Path
+
+    def end(self) -> None:
+        """Kill it and wait for its end."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Let go of the connection and the log; only once the process has ended."""
+        self.connection.close()
+        self.log_path.unlink(missing_ok=True)
+
+    def log_tail(self) -> str:
+        """The last lines that it wrote to stdout and stderr."""
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return safe_lines("\n".join(text.splitlines()[-20:]))
+
+    def death(self) -> RunnerCrashedError:
+        """The error that names how it died, after its pipe has closed."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.end()
+            code = self.process.returncode
+        if code < 0:
+            name = signal_name(-code)
+            message = f"The runtime crashed on this model ({describe_signal(name)})."
+        else:
+            name, message = "", f"The runtime ended unexpectedly on this model (exit code {code})."
+        return RunnerCrashedError(
+            message,
+            signal=name,
+            hint="Only the process that ran the model was lost; nothing else is affected.",
+            detail=self.log_tail(),
+        )
+
+
+def start_child(log_dir: Path, *, preload: bool) -> Child:
+    """Start a runner; it is not ready yet. Raises `UnavailableError` when the process cannot be started."""
+    from multiprocessing.connection import Connection
+
+    ours, theirs = socket.socketpair()
+    try:
+        for end in (ours, theirs):
+            # A measured loop must never wait for a parent that is busy drawing.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        command = [sys.executable, "-P", "-m", _MODULE, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
+        if preload:
+            command.append("--preload")
+        log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, log_name = tempfile.mkstemp(prefix="runner-", suffix=".log", dir=log_dir)
+        os.close(descriptor)
+        log_path = Path(log_name)
+        with log_path.open("ab") as log:
+            process = _in_spawner(
+                lambda: subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env=child_environment(),
+                )
+            )
+    except OSError as error:
+        ours.close()
+        raise UnavailableError(
+            "The runner process cannot be started.",
+            hint="Check free memory, disk space and process limits.",
+            code="runtime.start",
+            detail=safe_text(error),
+        ) from error
+    finally:
+        theirs.close()
+    return Child(process, Connection(ours.detach()), log_path)
+
+
+def child_environment() -> dict[str, str]:
+    """The parent's environment without what changes how Python or its thread pools behave."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in _KEPT_VARIABLES
+    }
+    # numpy's BLAS would start a thread per core at import; the runner never multiplies with it.
+    environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    root = Path(quickserveml_tui.__file__).resolve().parent.parent
+    if root.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
+    return environment
+
+
+class _Spawner:
+    """One thread that starts all runners: Linux ends a child when the *thread* that started it ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def run(self, task: Callable[[], _T]) -> _T:
+        """The task's result, made in the thread that lives as long as the process."""
+        with self._lock:
+            if self._queue is None or self._pid != os.getpid():  # a forked process has none of our threads
+                self._queue, self._pid = ThreadPoolExecutor(1, thread_name_prefix="runner-start"), os.getpid()
+            future: Future[_T] = self._queue.submit(task)
+        return future.result()
+
+
+_SPAWNER = _Spawner()
+
+
+def _in_spawner(task: Callable[[], _T]) -> _T:
+    return _SPAWNER.run(task)
+
+
+def kill(pid: int) -> None:
+    """End a process at once, if it is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,312 @@
+"""The parent's side of a runner: starts the process, makes calls, names its death."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    DataError,
+    QuickServeError,
+    RunnerCrashedError,
+    RunnerError,
+    RunnerTimeoutError,
+)
+from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
+from quickserveml_tui.core.models import TrialOutcome, TrialReport
+from quickserveml_tui.core.ports import FrameSink, RawBenchmark
+from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
+from quickserveml_tui.runtime import calls, protocol
+from quickserveml_tui.runtime.child import Child, start_child
+from quickserveml_tui.runtime.cores import CORES
+from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits
+from quickserveml_tui.runtime.partial import PartialBenchmark
+
+_T = TypeVar("_T")
+_SLICE_S = 0.1  # how soon a cancel or limit is seen
+
+
+class RunnerProcess:
+    """A child process that opens models (`core.ports.ModelRunner`).
+
+    Starting does not wait for the child: the first call does. `measured` runs benchmarks on cores of their own.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        *,
+        limits: RunnerLimits = DEFAULT_LIMITS,
+        measured: bool = False,
+        preload: bool = False,
+    ) -> None:
+        self.limits = limits
+        self._measured = measured
+        self._child: Child = start_child(log_dir, preload=preload)
+        self._hello: protocol.Hello | None = None
+        self._closed = False
+        self._next_id = 1
+        self._call_lock = threading.RLock()
+        self._send_lock = threading.Lock()
+        # Also at interpreter exit: no runner outlives its parent, whatever the kernel offers.
+        self._finalizer = weakref.finalize(self, Child.end, self._child)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._child.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child can take another call."""
+        return not self._closed and self._child.process.poll() is None
+
+    def wait_ready(self) -> protocol.Hello:
+        """What the child said of itself, once it has started. Raises `RunnerCrashedError`, `RunnerTimeoutError`."""
+        with self._call_lock:
+            if self._hello is None:
+                deadline = time.monotonic() + self.limits.start_s
+                message = self._receive(lambda: deadline, lambda: None)
+                if not isinstance(message, protocol.Hello) or message.protocol != protocol.PROTOCOL_VERSION:
+                    self._child.end()
+                    raise RunnerError("The runner speaks another protocol.", hint="Install the program again.")
+                self._hello = message
+            return self._hello
+
+    # ---- operations
+
+    def external_files(self, path: Path) -> tuple[str, ...]:
+        """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
+        args = calls.ReadArgs(_raw(path), self.limits.memory_bytes)
+        return self._call("external_files", args, tuple[str, ...], self.limits.read_s)
+
+    def read_facts(self, path: Path) -> ModelFacts:
+        """Facts of the model file."""
+        args = calls.ReadArgs(_raw(path), self.limits.memory_bytes)
+        return self._call("read_facts", args, ModelFacts, self.limits.read_s)
+
+    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
+        """A part of the layer table."""
+        args = calls.LayersArgs(_raw(path), offset, limit, self.limits.memory_bytes)
+        return self._call("read_layers", args, LayerPage, self.limits.read_s)
+
+    def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
+        """Load the model and run it once on synthetic inputs; never raises for what the model does."""
+        runtime = self.wait_ready().runtime
+        args = calls.TrialArgs(_raw(path), feed, self.limits.memory_bytes)
+        try:
+            return self._call("trial", args, TrialReport, self.limits.trial_s, cancel=cancel)
+        except RunnerError as error:
+            signal = error.signal if isinstance(error, RunnerCrashedError) else ""
+            return TrialReport(
+                TrialOutcome.UNRUNNABLE, reason=error.message, detail=error.detail, signal=signal, runtime=runtime
+            )
+
+    def predict(
+        self,
+        path: Path,
+        *,
+        inputs: Path | Mapping[str, Any] | None,
+        feed: FeedSpec,
+        cancel: CancelToken | None = None,
+    ) -> Prediction:
+        """One inference on an NPZ or JSON file, on arrays by name, or on synthetic inputs."""
+        packed = (
+            {str(name): calls.pack(value) for name, value in inputs.items()} if isinstance(inputs, Mapping) else None
+        )
+        args = calls.PredictArgs(
+            _raw(path),
+            feed,
+            inputs_path=_raw(inputs) if isinstance(inputs, Path) else b"",
+            inputs=packed,
+            memory_bytes=self.limits.memory_bytes,
+        )
+        result = self._call("predict", args, calls.PredictResult, self.limits.predict_s, cancel=cancel)
+        return Prediction(
+            outputs={name: calls.unpack(value) for name, value in result.outputs.items()},
+            dtypes=result.dtypes,
+            latency_ms=result.latency_ms,
+            ref=str(path),
+            synthetic=result.synthetic,
+        )
+
+    def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
+        """Warm up and measure, pushing frames; on cancel the partial result comes back."""
+        partial = PartialBenchmark(self.pid)
+
+        def take(body: bytes) -> None:
+            frame = msgspec.msgpack.decode(body, type=BenchmarkFrame)
+            partial.add(frame)
+            on_frame(frame)
+
+        limit_s = spec.warmup_s + spec.duration_s + self.limits.idle_s
+        self.wait_ready()
+        with partial, CORES.lease(spec.intra_op_threads if self._measured else 0) as cpus:
+            args = calls.BenchmarkArgs(_raw(path), spec, cpus, self.limits.memory_bytes)
+            try:
+                packed = self._call("benchmark", args, dict[str, Any], limit_s, cancel=cancel, on_event=take)
+            except CancelledError:
+                if self._closed:
+                    raise
+                return partial.result(cpus)
+        return calls.to_raw_benchmark(packed)
+
+    def batch(
+        self, path: Path, data: Path, spec: BatchSpec, *, on_progress: ProgressSink, cancel: CancelToken
+    ) -> BatchResult:
+        """Run a data set (CSV or NPZ) through the model; on cancel the partial result comes back."""
+        args = calls.BatchArgs(_raw(path), _raw(data), spec, self.limits.memory_bytes)
+
+        def take(body: bytes) -> None:
+            on_progress(msgspec.msgpack.decode(body, type=Progress))
+
+        return self._call(
+            "batch", args, BatchResult, self.limits.idle_s, cancel=cancel, on_event=take, renew_limit=True
+        )
+
+    def close(self) -> None:
+        """End the process; a call under way in another thread raises `CancelledError`. Safe to call twice."""
+        self._closed = True
+        self._child.end()
+        with self._call_lock:  # the call under way sees the end of the pipe and lets go
+            self._finalizer.detach()
+            self._child.close()
+
+    # ---- calls
+
+    def _call(
+        self,
+        op: str,
+        args: msgspec.Struct,
+        result: type[_T],
+        limit_s: float,
+        *,
+        cancel: CancelToken | None = None,
+        on_event: Callable[[bytes], None] | None = None,
+        renew_limit: bool = False,
+    ) -> _T:
+        """Make a call and wait for its result; `renew_limit` counts the limit from the last event."""
+        with self._call_lock:
+            self.wait_ready()
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            call_id, self._next_id = self._next_id, self._next_id + 1
+            watch = _Watch(limit_s, self.limits.grace_s, lambda: self._send(protocol.Cancel(call_id)))
+            body = msgspec.msgpack.encode(args)
+            if len(body) > protocol.MAX_BODY_BYTES:
+                raise DataError("The inputs are over 1 GB.", hint="Run them in batches.", code="data.too_large")
+            self._send(protocol.Call(call_id, op, body))
+            forget = cancel.on_cancel(watch.cancel) if cancel is not None else None
+            try:
+                done = self._await(call_id, watch, on_event, renew_limit=renew_limit)
+            finally:
+                if forget is not None:
+                    forget()
+            return msgspec.msgpack.decode(done, type=result)
+
+    def _await(
+        self, call_id: int, watch: _Watch, on_event: Callable[[bytes], None] | None, *, renew_limit: bool
+    ) -> bytes:
+        while True:
+            message = self._receive(watch.deadline, watch.expire)
+            if isinstance(message, protocol.Hello) or message.id != call_id:
+                continue
+            if isinstance(message, protocol.Done):
+                return message.body
+            if isinstance(message, protocol.Failed):
+                raise watch.translate(protocol.to_error(message))
+            if renew_limit:
+                watch.renew()
+            if on_event is not None:
+                on_event(message.body)
+
+    def _send(self, message: protocol.FromParent) -> None:
+        try:
+            with self._send_lock:
+                protocol.send(self._child.connection, message)
+        except OSError:
+            return  # the child is gone; whoever waits for its answer learns why
+
+    def _receive(
+        self, deadline: Callable[[], float], expire: Callable[[], QuickServeError | None]
+    ) -> protocol.FromChild:
+        """The next message. When the deadline has passed, `expire` may move it, or name the error to raise."""
+        connection = self._child.connection
+        try:
+            while not connection.poll(min(max(deadline() - time.monotonic(), 0.0), _SLICE_S)):
+                if time.monotonic() < deadline():
+                    continue
+                error = expire() if self._hello else RunnerTimeoutError("The runner did not start in time.")
+                if error is not None:
+                    self._child.end()
+                    raise error
+            return protocol.receive_from_child(connection)
+        except (EOFError, OSError) as error:
+            if self._closed:
+                raise CancelledError("The runner was closed.") from error
+            raise self._child.death() from error
+
+
+class _Watch:
+    """Limit and cancel of one call: first the child is asked to stop, after the grace it is killed."""
+
+    def __init__(self, limit_s: float, grace_s: float, ask_to_stop: Callable[[], None]) -> None:
+        self._limit_s = limit_s
+        self._grace_s = grace_s
+        self._ask_to_stop = ask_to_stop
+        self._deadline = time.monotonic() + limit_s
+        self._cancelled = False
+        self._timed_out = False
+
+    def deadline(self) -> float:
+        """When patience ends, by the monotonic clock."""
+        return self._deadline
+
+    def renew(self) -> None:
+        """Count the limit from now, unless the end has begun."""
+        if not (self._cancelled or self._timed_out):
+            self._deadline = time.monotonic() + self._limit_s
+
+    def cancel(self) -> None:
+        """Ask the child to stop; runs in the thread that cancels."""
+        self._cancelled = True
+        self._deadline = time.monotonic() + self._grace_s
+        self._ask_to_stop()
+
+    def expire(self) -> QuickServeError | None:
+        """What to raise now that the deadline has passed; None after asking the child to stop."""
+        if self._cancelled:
+            return CancelledError("Cancelled; the model did not stop and was ended.", hint="Finished work is kept.")
+        if not self._timed_out:
+            self._timed_out = True
+            self._deadline = time.monotonic() + self._grace_s
+            self._ask_to_stop()
+            return None
+        return self._timeout()
+
+    def translate(self, error: QuickServeError) -> QuickServeError:
+        """The child's error as the caller knows it: a stop that the limit asked for is a timeout."""
+        if isinstance(error, CancelledError) and self._timed_out and not self._cancelled:
+            return self._timeout()
+        return error
+
+    def _timeout(self) -> RunnerTimeoutError:
+        return RunnerTimeoutError(
+            f"The model did not finish within {self._limit_s:g} s.",
+            hint="It may loop without end, or need smaller inputs.",
+        )
+
+
+def _raw(path: Path) -> bytes:
+    return os.fsencode(path.absolute())

@@ -1,0 +1,175 @@
+"""What a runner can do: one function per operation, registered by name with the type of its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quickserveml_tui.core.benchmarks import BenchmarkSpec
+from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.models import TrialReport
+from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.tensors import TensorSpec
+from quickserveml_tui.runtime import host
+from quickserveml_tui.runtime.calls import (
+    BatchArgs,
+    BenchmarkArgs,
+    LayersArgs,
+    PredictArgs,
+    PredictResult,
+    ReadArgs,
+    TrialArgs,
+    pack,
+    unpack,
+)
+from quickserveml_tui.runtime.session_cache import SessionCache
+from quickserveml_tui.runtime.settings import SessionSettings
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operation works with."""
+
+    sessions: SessionCache
+    cancel: CancelToken
+    emit: Callable[[Any], None]
+    """Sends a frame or a progress report to the parent."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An entry of the registry."""
+
+    args: type[Any]
+    run: Callable[[Context, Any], Any]
+    """Returns what `msgspec` can encode."""
+
+
+def _path(raw: bytes) -> Path:
+    return Path(os.fsdecode(raw))
+
+
+def _external_files(context: Context, args: ReadArgs) -> tuple[str, ...]:
+    from quickserveml_tui.graph.external import external_files
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return external_files(_path(args.path))
+
+
+def _read_facts(context: Context, args: ReadArgs) -> ModelFacts:
+    from quickserveml_tui.graph.facts import read_facts
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return read_facts(_path(args.path))
+
+
+def _read_layers(context: Context, args: LayersArgs) -> LayerPage:
+    from quickserveml_tui.graph.layers import read_layers
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return read_layers(_path(args.path), args.offset, args.limit)
+
+
+def _trial(context: Context, args: TrialArgs) -> TrialReport:
+    from quickserveml_tui.runtime.trial import run_trial
+
+    return run_trial(context.sessions, _path(args.path), args.feed, context.cancel, args.memory_bytes)
+
+
+def known_inputs(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
+    """The inputs with unknown ranks told apart from scalars: the runtime reports both as an empty shape."""
+    if not any(spec.kind == "tensor" and spec.shape == () for spec in inputs):
+        return inputs
+    from quickserveml_tui.graph.facts import read_facts
+
+    unranked = {spec.name for spec in read_facts(path).inputs if spec.shape is None}
+    return tuple(dataclasses.replace(spec, shape=None) if spec.name in unranked else spec for spec in inputs)
+
+
+def _predict(context: Context, args: PredictArgs) -> PredictResult:
+    from quickserveml_tui.runtime.dtypes import onnx_name
+    from quickserveml_tui.runtime.feeds import synthesize
+    from quickserveml_tui.runtime.inputs import fit_inputs, load_inputs
+
+    path = _path(args.path)
+    session = context.sessions.open(path, SessionSettings(), args.memory_bytes)
+    if args.inputs is not None:
+        feeds = fit_inputs({name: unpack(value) for name, value in args.inputs.items()}, session.inputs)
+    elif args.inputs_path:
+        feeds = load_inputs(_path(args.inputs_path), session.inputs)
+    else:
+        feeds = synthesize(known_inputs(session.inputs, path), args.feed)
+    begin = time.perf_counter_ns()
+    outputs = session.run(feeds, cancel=context.cancel)
+    latency_ms = (time.perf_counter_ns() - begin) / 1e6
+    return PredictResult(
+        outputs={name: pack(value) for name, value in outputs.items()},
+        dtypes={
+            spec.name: spec.dtype if isinstance(value := outputs[spec.name], list) else onnx_name(value.dtype)
+            for spec in session.outputs
+        },
+        latency_ms=latency_ms,
+        synthetic=args.inputs is None and not args.inputs_path,
+    )
+
+
+def _settings(spec: BenchmarkSpec) -> SessionSettings:
+    return SessionSettings(
+        intra_op_threads=spec.intra_op_threads,
+        inter_op_threads=spec.inter_op_threads,
+        spinning=spec.spinning,
+        optimization=spec.optimization,
+        provider=spec.provider,
+    )
+
+
+def _benchmark(context: Context, args: BenchmarkArgs) -> dict[str, Any]:
+    from quickserveml_tui.runtime.measure import run_closed_loop
+
+    if args.cpus:
+        host.pin_main_thread(args.cpus)
+    session = context.sessions.open(_path(args.path), _settings(args.spec), args.memory_bytes)
+    forget = context.cancel.on_cancel(session.terminate)
+    try:
+        raw = run_closed_loop(session, args.spec, context.emit, lambda: context.cancel.cancelled)
+    finally:
+        forget()
+    return {field.name: pack(getattr(raw, field.name)) for field in dataclasses.fields(raw)}
+
+
+def _batch(context: Context, args: BatchArgs) -> BatchResult:
+    from quickserveml_tui.runtime.batch import run_batch
+
+    settings = SessionSettings(intra_op_threads=args.spec.intra_op_threads)
+    session = context.sessions.open(_path(args.path), settings, args.memory_bytes)
+    forget = context.cancel.on_cancel(session.terminate)
+    try:
+        return run_batch(session, _path(args.data), args.spec, context.emit, lambda: context.cancel.cancelled)
+    finally:
+        forget()
+
+
+OPERATIONS: dict[str, Operation] = {
+    "external_files": Operation(ReadArgs, _external_files),
+    "read_facts": Operation(ReadArgs, _read_facts),
+    "read_layers": Operation(LayersArgs, _read_layers),
+    "trial": Operation(TrialArgs, _trial),
+    "predict": Operation(PredictArgs, _predict),
+    "benchmark": Operation(BenchmarkArgs, _benchmark),
+    "batch": Operation(BatchArgs, _batch),
+}
+
+
+def run_operation(name: str, raw_args: bytes, context: Context) -> bytes:
+    """Run an operation on its encoded arguments; returns its encoded result."""
+    operation = OPERATIONS[name]
+    args = msgspec.msgpack.decode(raw_args, type=operation.args)
+    return msgspec.msgpack.encode(operation.run(context, args))
