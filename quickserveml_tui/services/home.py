@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from contextlib import AbstractContextManager
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from quickserveml_tui.storage.state import SqliteState
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class part(cached_property[T]):  # noqa: N801 - used as a decorator, like `property`
@@ -198,7 +196,9 @@ class LocalWorkbench:
             with self.runners.borrow():
                 pass
         except QuickServeError as error:
-            log.warning("No spare runner could be started: %s", error.message)
+            import logging
+
+            logging.getLogger(__name__).warning("No spare runner could be started: %s", error.message)
 
     def close(self) -> None:
         """End the runners; safe to call twice."""
