@@ -75,6 +75,7 @@ class ArchiveDataset:
             values = self._read(archive, members[chosen[spec.name]])
             self._sources.append(_fit(spec, values, chosen[spec.name]))
         self.row_limit = row_limit([source.layout for source in self._sources])
+        self.is_whole = not all(source.layout.has_rows for source in self._sources)
         self._targets = self._read(archive, members[self.target]) if self.target else None
         self.total = self._check_rows(chosen)
 

@@ -50,6 +50,11 @@ class Dataset(Protocol):
         """Rows that every inference must have; None if free."""
         ...
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether one row fills whole inputs, so that outputs have no dim for rows."""
+        ...
+
     def chunks(self, size: int) -> Iterator[Chunk]:
         """Chunks of at most `size` good rows; a chunk may hold only failures. Can be read once."""
         ...

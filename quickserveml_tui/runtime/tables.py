@@ -105,6 +105,7 @@ class TableDataset:
         self._target_column = self._header.index(self.target) if self.target else -1
         self._features = self._map(inputs)
         self.row_limit = row_limit([feature.layout for feature in self._features])
+        self.is_whole = not all(feature.layout.has_rows for feature in self._features)
 
     def _read_header(self) -> tuple[list[str], str]:
         """Column names and delimiter; the file is at its start again."""
