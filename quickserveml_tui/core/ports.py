@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -176,6 +176,8 @@ class RawBenchmark:
     """Time between two inferences that the harness took to send frames; in no latency and no throughput."""
     preemptions: int | None = None
     """Involuntary context switches of the measuring thread; None where the system does not count them."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shape of each input as it was measured; empty when the runner was killed before it could tell."""
 
 
 class ModelRunner(Protocol):

@@ -126,4 +126,5 @@ def to_raw_benchmark(packed: dict[str, Any]) -> RawBenchmark:
     """The result of `benchmark` from its packed fields; samples are float64 arrays."""
     fields = {name: unpack(value) for name, value in packed.items()}
     fields["pinned_cpus"] = tuple(fields["pinned_cpus"])
+    fields["shapes"] = {name: tuple(shape) for name, shape in fields["shapes"].items()}
     return RawBenchmark(**fields)

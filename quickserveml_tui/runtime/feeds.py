@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quickserveml_tui.core.errors import DataError, ModelError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec, resolve_dim
-from quickserveml_tui.core.tensors import DTYPE_BITS, Dim, TensorSpec, format_shape
+from quickserveml_tui.core.tensors import DTYPE_BITS, TensorSpec, format_shape
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.runtime.dtypes import numpy_dtype
@@ -20,13 +21,26 @@ MAX_FEED_BYTES = 1 << 30
 _STRING_BYTES = 64  # a short str object and its pointer
 
 
-def synthesize(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free_size: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+@dataclass(frozen=True, slots=True)
+class FreeSize:
+    """Size of free dims that do not lead; with `last_only`, of those that are the last of their input."""
+
+    size: int = 1
+    last_only: bool = False
+
+
+ONE = FreeSize()
+
+
+def synthesize(
+    inputs: Sequence[TensorSpec], feed: FeedSpec, *, free: FreeSize = ONE
+) -> dict[str, np.ndarray[Any, Any]]:
     """An array for every input, the same for the same seed.
 
     Floats are uniform in [0, 1), integers 0 or 1 (they often index a table), booleans random, strings a short word;
     `feed.ranges` sets other bounds. A symbolic dim has one size in all inputs: `feed.dims`, else what `feed.shapes`
-    implies, else `feed.batch` where it leads, else 1. An input of unknown rank gets one dim. `free_size` replaces 1 for
-    free dims that do not lead.
+    implies, else `feed.batch` where it leads, else 1. An input of unknown rank gets one dim. `free` replaces 1 for free
+    dims that do not lead.
 
     Raises `UsageError` for an override that names nothing or does not fit, `ModelError` for inputs that cannot be made,
     `DataError` (`data.too_large`) for more than 1 GiB in all.
@@ -34,7 +48,7 @@ def synthesize(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free_size: int =
     _check_names(inputs, feed)
     for spec in inputs:
         _check_supported(spec)
-    shapes = feed_shapes(inputs, feed, free_size=free_size)
+    shapes = feed_shapes(inputs, feed, free=free)
     _check_size(inputs, shapes)
     return {
         # By name, so that an input keeps its values when another one is added.
@@ -43,9 +57,9 @@ def synthesize(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free_size: int =
     }
 
 
-def feed_shapes(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free_size: int = 1) -> dict[str, tuple[int, ...]]:
+def feed_shapes(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free: FreeSize = ONE) -> dict[str, tuple[int, ...]]:
     """The shape that each input takes in a synthetic feed."""
-    sizes = _symbol_sizes(inputs, feed, free_size)
+    sizes = _symbol_sizes(inputs, feed, free)
     shapes = {}
     for spec in inputs:
         if spec.name in feed.shapes:
@@ -54,30 +68,28 @@ def feed_shapes(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free_size: int 
             shapes[spec.name] = (feed.batch or 1,)
         else:
             shapes[spec.name] = tuple(
-                sizes[dim] if isinstance(dim, str) else _size(dim, position, feed, free_size)
+                sizes[dim] if isinstance(dim, str) else _size(spec, position, feed, free)
                 for position, dim in enumerate(spec.shape)
             )
     return shapes
 
 
-def has_free_dims(inputs: Sequence[TensorSpec], feed: FeedSpec) -> bool:
-    """Whether `free_size` would change a shape."""
-    return feed_shapes(inputs, feed) != feed_shapes(inputs, feed, free_size=2)
+def _size(spec: TensorSpec, position: int, feed: FeedSpec, free: FreeSize) -> int:
+    assert spec.shape is not None
+    dim = spec.shape[position]
+    fixed = isinstance(dim, int) or (dim is not None and dim in feed.dims)
+    if fixed or position == 0 or (free.last_only and position < len(spec.shape) - 1):
+        return resolve_dim(dim, position, feed)
+    return free.size
 
 
-def _size(dim: Dim, position: int, feed: FeedSpec, free_size: int) -> int:
-    size = resolve_dim(dim, position, feed)
-    free = not isinstance(dim, int) and position > 0 and not (dim is not None and dim in feed.dims)
-    return free_size if free else size
-
-
-def _symbol_sizes(inputs: Sequence[TensorSpec], feed: FeedSpec, free_size: int) -> dict[str, int]:
+def _symbol_sizes(inputs: Sequence[TensorSpec], feed: FeedSpec, free: FreeSize) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    leading = {spec.shape[0] for spec in inputs if spec.shape}
+    leading = {spec.shape[0]: spec for spec in inputs if spec.shape}
     for spec in inputs:
         for position, dim in enumerate(spec.shape or ()):
             if isinstance(dim, str):
-                sizes[dim] = _size(dim, 0 if dim in leading else position, feed, free_size)
+                sizes[dim] = _size(leading[dim], 0, feed, free) if dim in leading else _size(spec, position, feed, free)
     for spec in inputs:
         override = feed.shapes.get(spec.name)
         if override is not None and spec.shape is not None and len(override) == len(spec.shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from quickserveml_tui.runtime.calls import (
     pack,
     unpack,
 )
+from quickserveml_tui.runtime.session import Session
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
 
@@ -84,20 +85,9 @@ def _trial(context: Context, args: TrialArgs) -> TrialReport:
     return run_trial(context.sessions, _path(args.path), args.feed, context.cancel, args.memory_bytes)
 
 
-def known_inputs(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
-    """The inputs with unknown ranks told apart from scalars: the runtime reports both as an empty shape."""
-    if not any(spec.kind == "tensor" and spec.shape == () for spec in inputs):
-        return inputs
-    from quickserveml_tui.graph.facts import read_facts
-
-    unranked = {spec.name for spec in read_facts(path).inputs if spec.shape is None}
-    return tuple(dataclasses.replace(spec, shape=None) if spec.name in unranked else spec for spec in inputs)
-
-
 def _predict(context: Context, args: PredictArgs) -> PredictResult:
-    from quickserveml_tui.runtime.dtypes import onnx_name
-    from quickserveml_tui.runtime.feeds import synthesize
     from quickserveml_tui.runtime.inputs import fit_inputs, load_inputs
+    from quickserveml_tui.runtime.probing import find_feeds
 
     path = _path(args.path)
     session = context.sessions.open(path, SessionSettings(), args.memory_bytes)
@@ -106,18 +96,26 @@ def _predict(context: Context, args: PredictArgs) -> PredictResult:
     elif args.inputs_path:
         feeds = load_inputs(_path(args.inputs_path), session.inputs)
     else:
-        feeds = synthesize(known_inputs(session.inputs, path), args.feed)
+        found = find_feeds(session, args.feed, context.cancel)
+        return _prediction(session.outputs, found.outputs, found.run_ms, synthetic=True)
     begin = time.perf_counter_ns()
     outputs = session.run(feeds, cancel=context.cancel)
-    latency_ms = (time.perf_counter_ns() - begin) / 1e6
+    return _prediction(session.outputs, outputs, (time.perf_counter_ns() - begin) / 1e6, synthetic=False)
+
+
+def _prediction(
+    specs: tuple[TensorSpec, ...], outputs: Mapping[str, Any], latency_ms: float, *, synthetic: bool
+) -> PredictResult:
+    from quickserveml_tui.runtime.dtypes import onnx_name
+
     return PredictResult(
         outputs={name: pack(value) for name, value in outputs.items()},
         dtypes={
             spec.name: spec.dtype if isinstance(value := outputs[spec.name], list) else onnx_name(value.dtype)
-            for spec in session.outputs
+            for spec in specs
         },
         latency_ms=latency_ms,
-        synthetic=args.inputs is None and not args.inputs_path,
+        synthetic=synthetic,
     )
 
 
@@ -131,17 +129,30 @@ def _settings(spec: BenchmarkSpec) -> SessionSettings:
     )
 
 
+def _with_shapes(session: Session, spec: BenchmarkSpec, cancel: CancelToken) -> BenchmarkSpec:
+    """The spec with the input shapes spelled out where the model leaves open which ones work."""
+    from quickserveml_tui.runtime.probing import find_feeds, is_ambiguous
+
+    if not is_ambiguous(session.inputs, spec.feed):
+        return spec
+    shapes = find_feeds(session, spec.feed, cancel).shapes
+    return dataclasses.replace(spec, feed=dataclasses.replace(spec.feed, shapes=shapes))
+
+
 def _benchmark(context: Context, args: BenchmarkArgs) -> dict[str, Any]:
+    from quickserveml_tui.runtime.feeds import feed_shapes
     from quickserveml_tui.runtime.measure import run_closed_loop
 
     if args.cpus:
         host.pin_main_thread(args.cpus)
     session = context.sessions.open(_path(args.path), _settings(args.spec), args.memory_bytes)
+    spec = _with_shapes(session, args.spec, context.cancel)
     forget = context.cancel.on_cancel(session.terminate)
     try:
-        raw = run_closed_loop(session, args.spec, context.emit, lambda: context.cancel.cancelled)
+        raw = run_closed_loop(session, spec, context.emit, lambda: context.cancel.cancelled)
     finally:
         forget()
+    raw = dataclasses.replace(raw, shapes=feed_shapes(session.inputs, spec.feed))
     return {field.name: pack(getattr(raw, field.name)) for field in dataclasses.fields(raw)}
 
 

@@ -16,7 +16,7 @@ from quickserveml_tui.core.errors import (
     RunnerError,
 )
 from quickserveml_tui.core.text import safe_lines, safe_text
-from quickserveml_tui.runtime.ort_text import one_sentence, strip_paths
+from quickserveml_tui.runtime.ort_text import failed_node, innermost, one_sentence, strip_paths
 
 MAX_DETAIL = 8_000
 
@@ -235,7 +235,7 @@ def run_error(error: BaseException, path: Path | None, runtime: str) -> QuickSer
     text = f"{type(error).__name__}: {error}" if isinstance(error, MemoryError) else str(error)
     known = _translate(_RUN_CAUSES, text, runtime, path)
     return known or DataError(
-        f"The model failed on these inputs: {one_sentence(text, path)}",
+        f"The model failed on these inputs: {failed_node(text)}{one_sentence(innermost(text), path)}",
         hint="Check the shapes and values of the inputs.",
         code="data.run_failed",
         detail=raw_detail(text, path),

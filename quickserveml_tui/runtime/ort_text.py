@@ -12,6 +12,7 @@ MAX_SENTENCE = 300
 _PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _LOAD = re.compile(r"Load model from .*? failed:", re.DOTALL)
 _LOCATION = re.compile(r"\S*\w\.(?:cc|h|cpp|hpp|cu|cuh):\d+ ")
+_NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _LAMBDA = re.compile(r"::<lambda[^>]*>|\s+const\b")
 
 
@@ -61,6 +62,20 @@ def strip_paths(text: str, path: Path | None) -> str:
         if len(prefix) > 1:
             text = re.sub(re.escape(prefix) + r"(?:[/\\]|(?=[\"'\s]|$))", "", text)
     return text
+
+
+def innermost(text: str) -> str:
+    """The reason without the chain of nodes that passed it on."""
+    return _NODE.split(text)[-1]
+
+
+def failed_node(text: str) -> str:
+    """`Pad “/stft/Pad”: ` for the node that failed, or nothing."""
+    nodes = _NODE.findall(text)
+    if not nodes:
+        return ""
+    op, name = nodes[-1]
+    return f"{safe_text(op, 40)} “{safe_text(name, 80)}”: " if name else f"{safe_text(op, 40)}: "
 
 
 def one_sentence(text: str, path: Path | None = None) -> str:

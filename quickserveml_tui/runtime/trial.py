@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from quickserveml_tui.core.errors import CancelledError, ModelError, ModelUnrunnableError, QuickServeError, UsageError
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    ModelError,
+    ModelUnrunnableError,
+    QuickServeError,
+    UsageError,
+)
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
-from quickserveml_tui.core.tensors import TensorSpec
-from quickserveml_tui.runtime.feeds import has_free_dims, synthesize
-from quickserveml_tui.runtime.session import Session, runtime_name
+from quickserveml_tui.runtime.probing import find_feeds
+from quickserveml_tui.runtime.session import runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
-
-FREE_SIZES = (1, 8, 32, 128, 224)
-"""Sizes tried in turn for free dims that do not lead: a convolution may need more than 1."""
 
 
 def _report(outcome: TrialOutcome, error: QuickServeError) -> TrialReport:
@@ -37,7 +39,6 @@ def run_trial(
     `UsageError` for overrides that do not fit; never for what the model does (a crash ends the process).
     """
     from quickserveml_tui.graph.external import external_files
-    from quickserveml_tui.runtime.operations import known_inputs
 
     sessions.clear()
     sessions.make_room(path, memory_bytes)
@@ -49,7 +50,7 @@ def run_trial(
     try:
         session = sessions.open(path, SessionSettings(), memory_bytes)
         load_ms = (time.perf_counter_ns() - begin) / 1e6
-        run_ms = _run_once(session, known_inputs(session.inputs, path), feed, cancel)
+        run_ms = find_feeds(session, feed, cancel).run_ms
     except (CancelledError, UsageError):
         raise
     except ModelError as error:
@@ -60,21 +61,3 @@ def run_trial(
     finally:
         sessions.clear()
     return TrialReport(TrialOutcome.READY, load_ms=load_ms, run_ms=run_ms, runtime=runtime_name())
-
-
-def _run_once(session: Session, inputs: tuple[TensorSpec, ...], feed: FeedSpec, cancel: CancelToken) -> float:
-    """Milliseconds of the first run that succeeds; raises the error of the first size when none does."""
-    sizes = FREE_SIZES if has_free_dims(inputs, feed) else FREE_SIZES[:1]
-    first: QuickServeError | None = None
-    for size in sizes:
-        try:
-            feeds = synthesize(inputs, feed, free_size=size)
-            begin = time.perf_counter_ns()
-            session.run(feeds, cancel=cancel)
-            return (time.perf_counter_ns() - begin) / 1e6
-        except (CancelledError, UsageError, ModelError):
-            raise
-        except QuickServeError as error:
-            first = first or error
-    assert first is not None
-    raise first
