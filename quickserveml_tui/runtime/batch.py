@@ -19,6 +19,7 @@ from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.runtime.datasets import open_dataset
 from quickserveml_tui.runtime.inference import RowRunner
 from quickserveml_tui.runtime.layouts import Chunk, Dataset
+from quickserveml_tui.runtime.probing import known_inputs
 from quickserveml_tui.runtime.tally import Tally
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_batch(
         raise UsageError(
             "The batch size is out of range.", hint=f"Give a size from 1 to {MAX_BATCH:,}.", code="usage.batch"
         )
-    dataset = open_dataset(data, session.inputs, spec.target_column)
+    dataset = open_dataset(data, known_inputs(session.inputs, session.path), spec.target_column)
     try:
         with _Output(spec.output_path, data) as output:
             return _Run(session, spec, dataset, output, on_progress).run(data, should_stop)
