@@ -1,0 +1,93 @@
+"""The FastAPI application: everything that is not the hot path, and the same inference routes once more."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from quickserveml_tui import __version__
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server import docs_pages, inference_routes, info_routes, original_routes
+from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
+from quickserveml_tui.server.batcher import internal_error
+from quickserveml_tui.server.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = """Serves ONNX models.
+
+* **Open Inference Protocol v2** below `/v2`: JSON, binary tensors both ways, raw binary requests; clients of Triton
+  and KServe work unchanged.
+* **Short form**: `POST /predict` for the default model.
+* **Metrics** for Prometheus at `/metrics`.
+"""
+
+
+def to_response(answer: Answer) -> Response:
+    """An answer as Starlette sends it."""
+    return Response(answer.body, answer.status, answer.headers(), media_type=answer.content_type)
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The application over an engine."""
+    app = FastAPI(
+        title="QuickServeML",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.include_router(info_routes.router(engine))
+    app.include_router(inference_routes.router(engine))
+    app.include_router(original_routes.router(engine))
+    app.include_router(docs_pages.router(app.title, "/openapi.json"))
+    _answer_errors(app)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    async def known(request: Request, error: Exception) -> Response:
+        if not isinstance(error, QuickServeError):
+            raise error
+        return to_response(error_answer(error, protocol=is_protocol_path(request.url.path)))
+
+    async def http(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        protocol = is_protocol_path(request.url.path)
+        path = safe_text(request.url.path, 120)
+        if error.status_code == 404:
+            answer = plain_error(404, "http.not_found", f"There is nothing at {path}.", "See /docs.", protocol=protocol)
+        elif error.status_code == 405:
+            detail = f"{path} does not take {safe_text(request.method, 20)}."
+            answer = plain_error(405, "http.method", detail, "See /docs.", protocol=protocol)
+        else:
+            answer = plain_error(error.status_code, "http.error", safe_text(error.detail), "", protocol=protocol)
+        response = to_response(answer)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        first = error.errors()[0] if error.errors() else {}
+        where = ".".join(safe_text(part, 60) for part in first.get("loc", ()))
+        detail = f"{where}: {safe_text(first.get('msg', 'is invalid'), 200)}"
+        protocol = is_protocol_path(request.url.path)
+        return to_response(plain_error(400, "request.invalid", detail, "See /docs.", protocol=protocol))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        logger.error("A request to %s failed", safe_text(request.url.path, 120), exc_info=error)
+        return to_response(error_answer(internal_error(), protocol=is_protocol_path(request.url.path)))
+
+    app.add_exception_handler(QuickServeError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)

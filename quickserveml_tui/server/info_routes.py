@@ -1,0 +1,118 @@
+"""Health, metadata, statistics and repository of the inference protocol, and Prometheus metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from quickserveml_tui import __version__
+from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.server import schemas
+from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.metrics import exposition
+from quickserveml_tui.server.replies import json_reply
+from quickserveml_tui.services.serving_documents import (
+    EXTENSIONS,
+    model_config,
+    model_metadata,
+    model_statistics,
+    repository_index,
+)
+from quickserveml_tui.wire.encodings import decompress
+from quickserveml_tui.wire.oip_documents import parse_document
+
+_RETRY = {"Retry-After": "1"}
+
+
+def router(engine: Engine) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(responses=schemas.PROTOCOL_ERRORS)
+    _add_server_routes(routes, engine)
+    _add_model_routes(routes, engine)
+    _add_repository_routes(routes, engine)
+    return routes
+
+
+def _add_server_routes(routes: APIRouter, engine: Engine) -> None:
+    serving = engine.serving
+
+    @routes.get("/v2/health/live", tags=["Health"])
+    async def live() -> Response:
+        """Whether the process answers."""
+        return json_reply({"live": True})
+
+    @routes.get("/v2/health/ready", tags=["Health"])
+    async def ready() -> Response:
+        """Whether requests are welcome: 503 while the server drains."""
+        if not serving.ready:
+            return json_reply({"ready": False, "live": True}, 503, _RETRY)
+        return json_reply({"ready": True, "live": True})
+
+    @routes.get("/v2", tags=["Metadata"])
+    @routes.get("/v2/", include_in_schema=False)
+    async def server_metadata() -> Response:
+        """Name, version and extensions of the server."""
+        return json_reply({"name": "quickserveml", "version": __version__, "extensions": list(EXTENSIONS)})
+
+    @routes.get("/metrics", tags=["Health"], responses={200: {"content": {"text/plain": {}}}})
+    def metrics() -> Response:  # a plain function: Starlette runs it in a thread, away from the event loop
+        """Metrics in Prometheus' text format."""
+        return Response(exposition(serving), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
+    serving = engine.serving
+
+    async def metadata(model: str, version: str = "") -> Response:
+        """Inputs and outputs of a model; a free dimension is -1."""
+        return json_reply(model_metadata(serving, serving.find(model, version)))
+
+    async def ready(model: str, version: str = "") -> Response:
+        """Whether a model takes requests."""
+        found = serving.find(model, version)
+        if not serving.ready:
+            return json_reply({"name": found.name, "ready": False}, 503, _RETRY)
+        return json_reply({"name": found.name, "ready": True})
+
+    async def config(model: str, version: str = "") -> Response:
+        """Configuration in Triton's form."""
+        return json_reply(model_config(serving.find(model, version)))
+
+    async def statistics(model: str, version: str = "") -> Response:
+        """Statistics in Triton's form."""
+        if version:
+            return json_reply({"model_stats": [model_statistics(serving.find(model, version))]})
+        found = [serving.find(model, number) for number in serving.versions(model)]
+        return json_reply({"model_stats": [model_statistics(item) for item in found]})
+
+    @routes.get("/v2/models/stats", tags=["Metadata"])
+    async def all_statistics() -> Response:
+        """Statistics of all models."""
+        return json_reply({"model_stats": [model_statistics(item) for item in serving.models]})
+
+    endpoints: list[tuple[str, Any, str]] = [
+        ("", metadata, "Metadata"),
+        ("/ready", ready, "Health"),
+        ("/config", config, "Metadata"),
+        ("/stats", statistics, "Metadata"),
+    ]
+    for suffix, endpoint, tag in endpoints:
+        for base, kind in (("/v2/models/{model}", ""), ("/v2/models/{model}/versions/{version}", "_version")):
+            routes.add_api_route(
+                base + suffix, endpoint, methods=["GET"], tags=[tag], operation_id=f"{endpoint.__name__}_model{kind}"
+            )
+
+
+def _add_repository_routes(routes: APIRouter, engine: Engine) -> None:
+    @routes.post("/v2/repository/index", tags=["Repository"], openapi_extra=schemas.INDEX_BODY)
+    async def index(request: Request) -> Response:
+        """All models with their versions and states."""
+        encoding = request.headers.get("content-encoding", "")
+        body = decompress(await request.body(), encoding, engine.options.max_body_bytes)
+        question = parse_document(body) if body.strip() else {}
+        if not isinstance(question, dict) or not isinstance(question.get("ready", False), bool):
+            raise DataError("The request must be a JSON object; “ready” is true or false.", code="request.invalid")
+        found = repository_index(engine.serving)
+        return json_reply([] if question.get("ready") and not engine.serving.ready else found)

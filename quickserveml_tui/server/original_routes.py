@@ -1,0 +1,58 @@
+"""The short routes for the default model."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from quickserveml_tui import __version__
+from quickserveml_tui.server import schemas
+from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.replies import json_reply
+from quickserveml_tui.services.serving_documents import model_info, model_schema, repository_index
+
+
+def router(engine: Engine) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["Short form"], responses=schemas.PROBLEMS)
+    serving = engine.serving
+
+    @routes.get("/")
+    async def root() -> Response:
+        """What this server is and where to go."""
+        default = serving.default()
+        return json_reply(
+            {
+                "name": "quickserveml",
+                "version": __version__,
+                "default_model": {"name": default.name, "version": default.version},
+                "models": repository_index(serving),
+                "links": {
+                    "docs": "/docs",
+                    "openapi": "/openapi.json",
+                    "health": "/health",
+                    "metrics": "/metrics",
+                    "predict": "/predict",
+                    "infer": f"/v2/models/{default.name}/infer",
+                },
+            }
+        )
+
+    @routes.get("/health")
+    async def health() -> Response:
+        """Whether requests are welcome: 503 while the server drains."""
+        ready = serving.ready
+        document = {"status": "healthy" if ready else "draining", "ready": ready, "models": len(serving.models)}
+        return json_reply(document, 200 if ready else 503, None if ready else {"Retry-After": "1"})
+
+    @routes.get("/model/info")
+    async def info() -> Response:
+        """What the default model is and how it is run."""
+        return json_reply(model_info(serving, serving.default()))
+
+    @routes.get("/model/schema")
+    async def schema() -> Response:
+        """JSON Schema of the default model's request and response, with an example."""
+        return json_reply(model_schema(serving.default()))
+
+    return routes

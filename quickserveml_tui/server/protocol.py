@@ -1,0 +1,420 @@
+"""The connection: hot requests are answered without a task, a future or a coroutine; all others go to uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, cast
+
+import numpy as np
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.server.answers import Answer, plain_error, to_bytes
+from quickserveml_tui.server.batcher import Job, internal_error
+from quickserveml_tui.server.cold import ColdProtocol
+from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.heads import Head, Route
+
+logger = logging.getLogger(__name__)
+
+MAX_PIPELINED = 64
+"""Requests of one connection that may be under way; further ones stay in the socket."""
+LINGER_TICKS = 3
+"""Seconds for which bytes of a refused request are read and dropped, so that its sender sees the answer."""
+STALLED_TICKS = 120
+"""Seconds after which a client that reads nothing is dropped."""
+MIN_BYTES_PER_TICK = 64 * 1024
+_ALIGNMENT = 64
+
+
+class HotJob(Job):
+    """A request that came over the hot path."""
+
+    __slots__ = ("answer", "connection", "keep_alive")
+
+    def __init__(self, connection: HotProtocol, route: Route, *, keep_alive: bool) -> None:
+        super().__init__(route.batcher.model, route.dialect)
+        self.connection = connection
+        self.keep_alive = keep_alive
+        self.answer: Answer | None = None
+
+    def deliver(self, answer: Answer) -> None:
+        """Send the answer once those before it are sent."""
+        self.answer = answer
+        self.connection.flush()
+
+
+def _body_buffer(size: int, json_length: int) -> memoryview:
+    """A buffer for a body whose binary part, after `json_length` bytes, is aligned for any dtype."""
+    memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -(memory.ctypes.data + json_length) % _ALIGNMENT
+    return memory.data[start : start + size]
+
+
+class HotProtocol(asyncio.BufferedProtocol):
+    """One connection; uvicorn makes it through its `http=` option.
+
+    Requests are framed here, so every limit and check holds for both paths. A request that is not hot waits until the
+    answers before it are sent, then its bytes go to `ColdProtocol`, and the connection comes back after the response.
+    Only a chunked body, whose end only a parser can find, takes the connection along for good.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        engine: Engine,
+    ) -> None:
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._engine = engine
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
+        self._jobs: deque[HotJob] = deque()
+        self._rest = b""
+        """Bytes not looked at yet: the beginning of a head, or what must wait."""
+        self._blocked = False
+        """Whether `_rest` must wait for answers."""
+        self._head: Head | None = None
+        """The head whose body is being read into `_body`."""
+        self._body: memoryview | None = None
+        self._filled = 0
+        self._cold: ColdProtocol | None = None
+        self._cold_active = False
+        self._cold_left = 0
+        """Body bytes that the cold request still has to get."""
+        self._handed_over = False
+        self._closing = False
+        """Whether a last answer was sent: what still comes is dropped."""
+        self._last_taken = False
+        """Whether a request was read after which the connection closes."""
+        self._write_paused = False
+        self._eof = False
+        self._idle_ticks = 0
+        self._partial_ticks = 0
+
+    # ---- transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._state.connections.add(cast("Any", self))
+        self._engine.connections.add(self)
+        if len(self._engine.connections) > self._engine.options.max_connections:
+            self._refuse(503, "overloaded", "The server has too many connections.", "Try again later.", protocol=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went."""
+        self._state.connections.discard(cast("Any", self))
+        self._engine.connections.discard(self)
+        self._closing = True
+        self._jobs.clear()
+        self._rest = b""
+        self._body = None
+        if self._cold is not None:
+            self._cold.connection_lost(exc)
+
+    def eof_received(self) -> bool:
+        """The client sends no more: finish what is under way, then close."""
+        if self._closing or not (self._jobs or self._cold_active):
+            return False
+        if self._cold_active and (self._cold_left or (self._handed_over and self._waits_for_body())):
+            return False
+        self._last_taken = self._eof = True
+        if self._cold_active and self._cold is not None:
+            self._cold.close_after_response()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: read no more of it."""
+        self._write_paused = True
+        if self._cold_active and self._cold is not None:
+            self._cold.pause_writing()
+        else:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        self._write_paused = False
+        if self._cold is not None:
+            self._cold.resume_writing()
+        if not self._cold_active:
+            self._resume()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Where the next bytes go: straight into the body that is being read, else into the common buffer."""
+        if self._body is not None:
+            return self._body[self._filled :]
+        return self._engine.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        self._idle_ticks = 0
+        if self._body is not None:
+            self._filled += nbytes
+            if self._filled == len(self._body):
+                head, body, self._head, self._body = self._head, self._body, None, None
+                if head is not None and head.route is not None:
+                    self._dispatch(head, head.route, body)
+            return
+        data = bytes(self._engine.read_buffer[:nbytes])
+        if self._closing:
+            return
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        self._feed(data)
+
+    # ---- framing
+
+    def _feed(self, data: bytes) -> None:
+        position, size = 0, len(data)
+        while position < size and not self._closing and not self._last_taken:
+            if self._cold_active:
+                position = self._feed_cold(data, position)
+                if self._cold_active and not self._cold_left and not self._handed_over:
+                    return self._wait(data[position:])
+                continue
+            if len(self._jobs) >= MAX_PIPELINED or self._write_paused:
+                return self._wait(data[position:])
+            end = data.find(b"\r\n\r\n", position) + 4
+            if end < 4 or end - position > self._engine.options.max_head_bytes:
+                return self._partial_head(data[position:], complete=end >= 4)
+            head = self._engine.heads.read(data[position:end])
+            if head.error is not None or head.route is None:
+                if self._jobs:  # answers go out in the order of the requests
+                    return self._wait(data[position:])
+                if head.error is not None:
+                    return self._send_last(head.error)
+                self._begin_cold(head)
+                position = end
+                continue
+            position = self._take_body(head, head.route, data, end)
+        return None
+
+    def _partial_head(self, rest: bytes, *, complete: bool) -> None:
+        limit = self._engine.options.max_head_bytes
+        if not complete and len(rest) <= limit:
+            self._rest = rest
+            return
+        if self._jobs:
+            self._wait(rest)
+            return
+        self._refuse(
+            431, "http.head_too_large", f"The request line and headers exceed {limit} bytes.", "", protocol=False
+        )
+
+    def _wait(self, rest: bytes) -> None:
+        """Keep `rest` until an answer is sent."""
+        self._rest = rest
+        if not rest:
+            return
+        self._blocked = True
+        if self._cold_active and self._cold is not None:
+            self._cold.flow.pause_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Look again at what had to wait, and read on."""
+        if self._closing or self._write_paused:
+            return
+        self._blocked = False
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._feed(rest)
+        if not self._blocked and not self._closing and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _take_body(self, head: Head, route: Route, data: bytes, start: int) -> int:
+        """Dispatch the request if its body is there, else begin to read it; returns the position after it."""
+        end = start + head.content_length
+        if end <= len(data):
+            self._dispatch(head, route, data[start:end])
+            return end
+        body = _body_buffer(head.content_length, head.json_length or 0)
+        self._filled = len(data) - start
+        body[: self._filled] = data[start:]
+        self._head, self._body = head, body
+        return len(data)
+
+    def _dispatch(self, head: Head, route: Route, body: bytes | memoryview) -> None:
+        self._partial_ticks = 0
+        if not head.keep_alive:
+            self._last_taken = True
+        job = HotJob(self, route, keep_alive=head.keep_alive)
+        self._jobs.append(job)
+        try:
+            job.accept(route.dialect.decode(job.model, body, head.json_length))
+        except QuickServeError as error:
+            job.finish(route.dialect.error(error))
+        except Exception:
+            logger.exception("A request to %s could not be read", job.model.name)
+            job.finish(route.dialect.error(internal_error()))
+        else:
+            route.batcher.submit(job)
+
+    # ---- answers
+
+    def flush(self) -> None:
+        """Send the answers that are next in line."""
+        jobs = self._jobs
+        ready: list[bytes] = []
+        while jobs and (answer := jobs[0].answer) is not None:
+            job = jobs.popleft()
+            last = not job.keep_alive or (self._engine.serving.draining and not jobs and not self._has_more())
+            ready.append(to_bytes(answer, self._engine.date_line, close=last))
+            self._last_taken = self._last_taken or last
+        if not ready or self._transport.is_closing():
+            return
+        self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        if self._last_taken and not jobs:
+            self._close_softly()
+        elif self._blocked and len(jobs) < MAX_PIPELINED // 2 and not self._cold_active:
+            self._resume()
+
+    def _has_more(self) -> bool:
+        """Whether a further request is being read."""
+        return bool(self._rest) or self._body is not None
+
+    def _refuse(self, status: int, code: str, detail: str, hint: str, *, protocol: bool) -> None:
+        self._send_last(plain_error(status, code, detail, hint, protocol=protocol))
+
+    def _send_last(self, answer: Answer) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(to_bytes(answer, self._engine.date_line, close=True))
+            self._close_softly()
+
+    def _close_softly(self) -> None:
+        """Close for writing and read on for a moment: closing over unread bytes would reset the connection."""
+        self._closing = True
+        self._rest = b""
+        self._idle_ticks = 0
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof() and not self._eof:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    # ---- uvicorn's part
+
+    def _begin_cold(self, head: Head) -> None:
+        if self._cold is None:
+            self._cold = ColdProtocol(
+                self._config,
+                self._state,
+                self._app_state,
+                self._loop,
+                on_idle=self._cold_idle,
+                on_too_large=self._cold_too_large,
+                max_body_bytes=self._engine.options.max_body_bytes,
+            )
+            self._cold.connection_made(self._transport)
+        self._cold_active = True
+        self._handed_over = head.chunked
+        self._cold_left = head.content_length
+        self._cold.last_request = head.chunked or not head.keep_alive or self._engine.serving.draining
+        self._cold.data_received(head.raw)
+
+    def _feed_cold(self, data: bytes, position: int) -> int:
+        end = len(data) if self._handed_over else min(len(data), position + self._cold_left)
+        if not self._handed_over:
+            self._cold_left -= end - position
+        if end > position and self._cold is not None and not self._transport.is_closing():
+            self._cold.data_received(data[position:end])
+        self._leave_cold()
+        return end
+
+    def _cold_idle(self) -> None:
+        # Called inside of uvicorn's send(): the connection comes back once that has returned.
+        self._loop.call_soon(self._leave_cold)
+
+    def _leave_cold(self) -> None:
+        """Take the connection back if the response is complete and the body is through."""
+        cold = self._cold
+        if not self._cold_active or cold is None or self._cold_left or self._handed_over:
+            return
+        if cold.cycle is None or not cold.cycle.response_complete:
+            return
+        self._cold_active = False
+        self._partial_ticks = self._idle_ticks = 0
+        if cold.last_request:
+            self._last_taken = True
+            self._close_softly()
+        elif self._rest or self._blocked:
+            self._resume()
+
+    def _cold_too_large(self) -> None:
+        limit = self._engine.options.max_body_bytes
+        if self._closing:
+            return
+        if self._cold is not None and self._cold.response_started:
+            self._transport.close()
+            return
+        self._refuse(413, "http.too_large", f"The body exceeds {limit} bytes.", "Send smaller batches.", protocol=False)
+
+    def _waits_for_body(self) -> bool:
+        return self._cold_active and self._cold is not None and self._cold.waits_for_body
+
+    # ---- time and end
+
+    def tick(self) -> None:
+        """A second has passed: drop who is too slow, close what is idle."""
+        self._idle_ticks += 1
+        options = self._engine.options
+        if self._closing:
+            if self._idle_ticks > LINGER_TICKS:
+                self._transport.abort() if self._transport.is_closing() else self._transport.close()
+        elif self._write_paused:
+            if self._idle_ticks > STALLED_TICKS:
+                self._transport.abort()
+        elif self._is_partial():
+            self._partial_ticks += 1
+            if self._partial_ticks > self._patience():
+                self._time_out()
+        elif not self._jobs and not self._cold_active and self._idle_ticks > options.keep_alive_s:
+            self._transport.close()
+
+    def _is_partial(self) -> bool:
+        """Whether a request has begun and is not complete."""
+        if self._blocked:
+            return False
+        return (
+            self._body is not None
+            or bool(self._rest)
+            or self._cold_left > 0
+            or (self._handed_over and self._waits_for_body())
+        )
+
+    def _patience(self) -> int:
+        options = self._engine.options
+        if self._rest:
+            return options.head_timeout_s
+        size = len(self._body) if self._body is not None else self._cold_left
+        return options.body_timeout_s + size // MIN_BYTES_PER_TICK
+
+    def _time_out(self) -> None:
+        if self._jobs or (self._cold_active and self._cold is not None and self._cold.response_started):
+            self._transport.close()
+            return
+        protocol = self._head.protocol if self._head is not None else False
+        self._body = None
+        self._refuse(408, "http.timeout", "The request did not come in time.", "Send it faster.", protocol=protocol)
+
+    def shutdown(self) -> None:
+        """The server stops: close now when idle, else after the answer under way."""
+        if self._jobs or self._is_partial() or self._blocked:
+            return
+        if self._cold_active and self._cold is not None:
+            self._cold.close_after_response()
+        else:
+            self._transport.close()

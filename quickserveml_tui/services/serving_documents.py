@@ -1,0 +1,155 @@
+"""What a served model looks like from outside: metadata, configuration, statistics, schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quickserveml_tui.services.serving import ServingService
+from quickserveml_tui.services.serving_models import ServedModel
+from quickserveml_tui.services.serving_stats import Histogram
+from quickserveml_tui.wire.datatypes import TensorType
+
+EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
+"""Extensions of the protocol that work here."""
+PLATFORM = "onnxruntime_onnx"
+
+_CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
+
+
+def _tensor(kind: TensorType) -> dict[str, Any]:
+    return {"name": kind.name, "datatype": kind.datatype, "shape": list(kind.shape or ())}
+
+
+def model_metadata(serving: ServingService, model: ServedModel) -> dict[str, Any]:
+    """Metadata by the protocol; a free dim is -1."""
+    return {
+        "name": model.name,
+        "versions": list(serving.versions(model.name)),
+        "platform": PLATFORM,
+        "inputs": [_tensor(kind) for kind in model.inputs],
+        "outputs": [_tensor(kind) for kind in model.outputs],
+    }
+
+
+def model_config(model: ServedModel) -> dict[str, Any]:
+    """The model's configuration as Triton writes it; load generators read the batch size and dims from it."""
+    batched = model.traits.batchable
+
+    def tensor(kind: TensorType) -> dict[str, Any]:
+        dims = list(kind.shape or ())
+        return {
+            "name": kind.name,
+            "data_type": _CONFIG_TYPES.get(kind.datatype, f"TYPE_{kind.datatype}"),
+            "dims": dims[1:] if batched else dims,
+        }
+
+    return {
+        "name": model.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "max_batch_size": model.traits.max_batch if batched else 0,
+        "input": [tensor(kind) for kind in model.inputs],
+        "output": [tensor(kind) for kind in model.outputs],
+    }
+
+
+def _duration(histogram: Histogram) -> dict[str, int]:
+    return {"count": histogram.count, "ns": histogram.total}
+
+
+def model_statistics(model: ServedModel) -> dict[str, Any]:
+    """Statistics of one version as Triton writes them."""
+    stats = model.stats
+    return {
+        "name": model.name,
+        "version": model.version,
+        "last_inference": stats.last_inference_ms,
+        "inference_count": stats.items,
+        "execution_count": stats.batch.count,
+        "inference_stats": {
+            "success": _duration(stats.request),
+            "fail": {"count": stats.failed, "ns": stats.failed_ns},
+            "queue": _duration(stats.queue),
+            "compute_input": {"count": stats.compute.count, "ns": 0},
+            "compute_infer": _duration(stats.compute),
+            "compute_output": {"count": stats.compute.count, "ns": 0},
+            "cache_hit": {"count": 0, "ns": 0},
+            "cache_miss": {"count": 0, "ns": 0},
+        },
+        "batch_stats": [],
+    }
+
+
+def repository_index(serving: ServingService) -> list[dict[str, str]]:
+    """All versions of all models with their state."""
+    return [{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in serving.models]
+
+
+def model_info(serving: ServingService, model: ServedModel) -> dict[str, Any]:
+    """What people want to know of a model: identity, tensors, and how it is run here."""
+    record, version = model.resolved.model, model.resolved.version
+    traits = model.traits
+    return {
+        "name": model.name,
+        "version": model.version,
+        "versions": list(serving.versions(model.name)),
+        "digest": model.resolved.digest,
+        "label": version.label if version else "",
+        "task": record.task if record else "",
+        "description": record.description if record else "",
+        "tags": list(record.tags) if record else [],
+        "inputs": [spec.to_doc() for spec in model.session.inputs],
+        "outputs": [spec.to_doc() for spec in model.session.outputs],
+        "provider": model.session.provider,
+        "serving": {
+            "batched": traits.batchable,
+            "batching_reason": traits.reason,
+            "max_batch": traits.max_batch,
+            "in_event_loop": traits.inline,
+            "run_us": None if traits.run_ns is None else traits.run_ns / 1e3,
+        },
+    }
+
+
+def _array_schema(kind: TensorType) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": _JSON_TYPES.get(kind.dtype.kind, "number")}
+    for dim in reversed(kind.shape or ()):
+        schema = {"type": "array", "items": schema}
+        if dim != -1:
+            schema |= {"minItems": dim, "maxItems": dim}
+    return schema | {"description": f"{kind.datatype} {kind.describe_shape()}"}
+
+
+def _example(kind: TensorType) -> Any:
+    leaf: Any = {"f": 0.5, "b": True, "O": "text"}.get(kind.dtype.kind, 0)
+    value = leaf
+    for dim in reversed(kind.shape or ()):
+        value = [value] * (1 if dim == -1 else dim)
+    return value
+
+
+def model_schema(model: ServedModel) -> dict[str, Any]:
+    """JSON Schema of `request` and `response` of the short form, with an `example` request."""
+    inputs = {kind.name: _array_schema(kind) for kind in model.inputs}
+    outputs: dict[str, Any] = {name: {} for name in model.output_names}
+    outputs |= {kind.name: _array_schema(kind) for kind in model.outputs}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {
+        "request": dialect
+        | {
+            "type": "object",
+            "properties": {"inputs": {"type": "object", "properties": inputs, "required": list(inputs)}},
+            "required": ["inputs"],
+        },
+        "response": dialect
+        | {
+            "type": "object",
+            "properties": {
+                "outputs": {"type": "object", "properties": outputs, "required": list(outputs)},
+                "latency_ms": {"type": "number"},
+            },
+            "required": ["outputs", "latency_ms"],
+        },
+        "example": {"inputs": {kind.name: _example(kind) for kind in model.inputs}},
+    }

@@ -1,0 +1,141 @@
+"""How a model is best run: found by running it a few times when it is loaded."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.wire.datatypes import TensorType
+from quickserveml_tui.wire.json_tensors import Array
+
+Run: TypeAlias = Callable[[Mapping[str, Array], Sequence[str]], Sequence[Any]]
+
+INLINE_NS = 300_000
+"""Runs up to this stay in the event loop: a hop through a thread costs 66 µs and more under load."""
+INLINE_TURN_NS = 2_000_000
+"""Longest batch the event loop is held up for."""
+MAX_BATCH = 64
+WORKER_BATCH = 8
+"""Beyond it a batch of a slow model gains nothing, and its first request waits for the rest."""
+_FREE_SIZES = (1, 16, 128)
+_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How to run a model."""
+
+    batchable: bool
+    """Whether requests may share a run: the outputs of a row do not depend on its neighbours."""
+    inline: bool
+    """Whether a run is cheap enough for the event loop."""
+    max_batch: int
+    """Rows that one run may have when requests share it."""
+    run_ns: int | None
+    """Median time of one synthetic run; None where it could not be measured."""
+    reason: str
+    """Why requests do or do not share a run."""
+
+
+def _row(kind: TensorType, free: int, rng: np.random.Generator, scale: float) -> Array:
+    shape = tuple(free if dim == -1 else dim for dim in (kind.shape or (1,))[1:])
+    size = (1, *shape)
+    match kind.dtype.kind:
+        case "f":
+            return (rng.standard_normal(size) * scale).astype(kind.dtype)
+        case "i" | "u":
+            return rng.integers(0, 2, size).astype(kind.dtype)
+        case "b":
+            return rng.integers(0, 2, size).astype(bool)
+        case "O":
+            return np.full(size, "a", dtype=object)
+        case _:
+            return rng.standard_normal(size).astype(kind.dtype)
+
+
+def _feeds(inputs: Sequence[TensorType], free: int, seed: int, scale: float) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {kind.name: _row(kind, free, rng, scale) for kind in inputs}
+
+
+def _same(single: Array, batched: Array) -> bool:
+    if single.shape != batched.shape or single.dtype != batched.dtype:
+        return False
+    if single.dtype.kind != "f":
+        return bool(np.array_equal(single, batched))
+    a, b = single.astype(np.float64), batched.astype(np.float64)
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return False
+    # Kernels for one row and for many sum in another order; anything beyond that is a neighbour's influence.
+    scale = float(np.abs(a[finite]).max(initial=0.0))
+    tolerance = 1e-5 if single.dtype.itemsize >= 4 else 2e-3
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale * 0.1 + 1e-12, equal_nan=True))
+
+
+def _batch_obstacle(run: Run, inputs: Sequence[TensorType], outputs: Sequence[TensorType], free: int) -> str:
+    """Why requests cannot share a run; empty when they can."""
+    if not inputs or any(not kind.shape or kind.shape[0] != -1 for kind in inputs):
+        return "an input has no free first dimension"
+    if any(not kind.shape or kind.shape[0] != -1 for kind in outputs):
+        return "an output has no free first dimension"
+    names = [kind.name for kind in outputs]
+    # Tame, huge and vanishing neighbours: quantisation over the whole batch shows only beside an extreme row.
+    rows = [_feeds(inputs, free, seed, scale) for seed, scale in enumerate((1.0, 1.0, 1e4, 1e-3))]
+    singles = [run(row, names) for row in rows]
+    for order in ((0, 1), (0, 2, 3, 1), (3, 2, 1, 0)):
+        feeds = {kind.name: np.concatenate([rows[index][kind.name] for index in order]) for kind in inputs}
+        batched = run(feeds, names)
+        for position, index in enumerate(order):
+            for single, whole in zip(singles[index], batched, strict=True):
+                if whole.shape[:1] != (len(order),) or not _same(single, whole[position : position + 1]):
+                    return "a row's outputs change with its neighbours"
+    return ""
+
+
+def _median_ns(run: Run, feeds: Mapping[str, Array], names: Sequence[str]) -> int:
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter_ns()
+        run(feeds, names)
+        times.append(time.perf_counter_ns() - start)
+    return sorted(times)[_REPEATS // 2]
+
+
+def measure_traits(run: Run, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Traits:
+    """Traits of a model by a dozen synthetic runs; it is warm afterwards.
+
+    A model that refuses synthetic inputs runs in a thread, one request at a time.
+    """
+    names = [kind.name for kind in outputs]
+    for free in _FREE_SIZES:
+        feeds = _feeds(inputs, free, 0, 1.0)
+        try:
+            run(feeds, names)
+        except QuickServeError:
+            continue
+        run_ns = _median_ns(run, feeds, names)
+        try:
+            obstacle = _batch_obstacle(run, inputs, outputs, free)
+        except QuickServeError:
+            obstacle = "a batch of synthetic rows fails"
+        return _traits(run, names, _feeds(inputs, free, 0, 1.0), run_ns, obstacle)
+    return Traits(False, False, 1, None, "it refuses synthetic inputs")
+
+
+def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: int, obstacle: str) -> Traits:
+    inline = run_ns <= INLINE_NS
+    if obstacle:
+        return Traits(False, inline, 1, run_ns, obstacle)
+    if not inline:
+        return Traits(True, False, WORKER_BATCH, run_ns, "rows do not depend on each other")
+    full = {name: np.concatenate([array] * MAX_BATCH) for name, array in row.items()}
+    per_row = max(_median_ns(run, full, names) / MAX_BATCH, 1.0)
+    rows = min(MAX_BATCH, 2 ** int(math.log2(max(INLINE_TURN_NS / per_row, 1.0))))
+    return Traits(True, True, rows, run_ns, "rows do not depend on each other")

@@ -1,0 +1,102 @@
+"""Responses of the Open Inference Protocol v2, written between constant bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+
+from quickserveml_tui.core.errors import DataError, QuickServeError
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.wire.binary_tensors import array_to_bytes
+from quickserveml_tui.wire.datatypes import TensorType
+from quickserveml_tui.wire.json_tensors import Array
+from quickserveml_tui.wire.requests import OutputPlan
+
+_SHAPES = 512
+
+
+def require_finite(names: Sequence[str], arrays: Sequence[Array], hint: str) -> None:
+    """Raise `DataError` (`output.not_finite`) when an array holds NaN or an infinity, which JSON cannot carry."""
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(
+                f"Output “{safe_text(name, 80)}” holds NaN or an infinity, which JSON cannot carry.",
+                hint=hint,
+                code="output.not_finite",
+            )
+
+
+class ResponseEncoder:
+    """Writes responses of one version of a model."""
+
+    def __init__(self, name: str, version: str, outputs: Sequence[TensorType]) -> None:
+        self._types = {kind.name: kind for kind in outputs}
+        head = orjson.dumps({"model_name": name, "model_version": version})[:-1]
+        self._plain = head + b',"outputs":['
+        self._with_id = head + b',"id":'
+        self._heads = {
+            kind.name: orjson.dumps({"name": kind.name, "datatype": kind.datatype})[:-1] + b',"shape":'
+            for kind in outputs
+        }
+        self._shapes: dict[tuple[int, ...], bytes] = {}
+
+    def encode(self, plan: OutputPlan, request_id: str, arrays: Sequence[Array]) -> tuple[bytes, int | None]:
+        """Body and, where it has a binary part, the length of its JSON part.
+
+        `arrays` come in the order of the plan; those that go as JSON must be finite (`require_finite`).
+        """
+        start = self._plain
+        if request_id:
+            start = self._with_id + orjson.dumps(request_id) + b',"outputs":['
+        if not plan.any_binary:
+            if len(arrays) == 1:
+                return start + self._as_json(plan.names[0], arrays[0]) + b"]}", None
+            tensors = map(self._as_json, plan.names, arrays)
+            return start + b",".join(tensors) + b"]}", None
+        pieces: list[bytes] = []
+        raws: list[bytes | memoryview] = []
+        for name, binary, array in zip(plan.names, plan.binary, arrays, strict=True):
+            if binary:
+                raw = array_to_bytes(array, self._types[name].datatype)
+                raws.append(raw)
+                pieces.append(
+                    b'%b%b,"parameters":{"binary_data_size":%d}}' % (self._heads[name], self._shape(array), len(raw))
+                )
+            else:
+                pieces.append(self._as_json(name, array))
+        header = start + b",".join(pieces) + b"]}"
+        return b"".join((header, *raws)), len(header)
+
+    def _shape(self, array: Array) -> bytes:
+        known = self._shapes.get(array.shape)
+        if known is None:
+            known = orjson.dumps(list(array.shape))
+            if len(self._shapes) < _SHAPES:
+                self._shapes[array.shape] = known
+        return known
+
+    def _as_json(self, name: str, array: Array) -> bytes:
+        kind = self._types[name]
+        return b'%b%b,"data":%b}' % (self._heads[name], self._shape(array), json_values(array.reshape(-1), kind))
+
+
+def json_values(array: Array, kind: TensorType) -> bytes:
+    """An array as JSON. Raises `DataError` for BF16, which only the binary form can carry, and for broken text."""
+    if kind.datatype == "BF16":
+        raise DataError(
+            f"Output “{safe_text(kind.name, 80)}” has the type BF16, which only the binary form can carry.",
+            hint="Ask for it with “binary_data”: true.",
+            code="output.binary_only",
+        )
+    try:
+        if kind.datatype == "BYTES":
+            return orjson.dumps(array.tolist())
+        return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise QuickServeError(
+            f"Output “{safe_text(kind.name, 80)}” cannot be written as JSON.",
+            hint="Ask for it with “binary_data”: true.",
+            code="output.unencodable",
+        ) from error
