@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
@@ -12,7 +11,6 @@ from typer.main import get_command
 from quickserveml_tui.cli.commands import COMMANDS, SECTIONS, CommandEntry
 from quickserveml_tui.cli.options import HomeOption, JsonOption, VersionOption
 from quickserveml_tui.core.errors import UsageError
-
 
 PROGRAM = "quickserveml"
 
@@ -24,11 +22,11 @@ class LazyGroup(TyperGroup):
     the commands have.
     """
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, _ctx: Any) -> list[str]:
         """Names that help and completion show."""
         return [entry.name for entry in COMMANDS.values() if not entry.hidden]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
         """The command with this name, imported now; None for an unknown name."""
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else load_command(entry)
@@ -39,7 +37,7 @@ class LazyGroup(TyperGroup):
             raise unknown_command(args[0])
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """Write the commands in their sections, from the table alone."""
         for title, names in SECTIONS.items():
             with formatter.section(title):
@@ -104,11 +102,6 @@ def _print_version() -> None:
 
 
 def _open_by_default() -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "There is no terminal to open the workbench in.",
-            hint=f"Name a command: {PROGRAM} --help lists them; {PROGRAM} demo prints a tour.",
-        )
     from quickserveml_tui.cli.workbench import open_workbench_screen
 
     open_workbench_screen()

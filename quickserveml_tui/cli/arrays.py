@@ -125,7 +125,9 @@ def preview(prediction: Prediction) -> list[str]:
 
 def _array_lines(name: str, dtype: str, array: np.ndarray[Any, Any]) -> list[str]:
     values = array.reshape(-1)[:_PREVIEW_VALUES]
-    shown = [f"{value:.6g}" if array.dtype.kind not in "OSUbc" else safe_text(encode(value), 40) for value in _items(values)]
+    shown = [
+        f"{value:.6g}" if array.dtype.kind not in "OSUbc" else safe_text(encode(value), 40) for value in _items(values)
+    ]
     more = f" … {array.size - len(shown):,} more" if array.size > len(shown) else ""
     lines = [f"{name}  {dtype}  {format_shape(array.shape)}{_value_range(array)}", f"  {'  '.join(shown)}{more}"]
     return lines if array.size else lines[:1]

@@ -22,6 +22,7 @@ _MOST_CLASSES = 20
 def batch(
     ref: RefArgument,
     data: Annotated[str, Argument(metavar="DATA", help="CSV or NPZ file.", show_default=False)],
+    *,
     batch_size: Annotated[
         int | None, Option("--batch-size", metavar="N", help="Rows given to the model at once.", show_default="32")
     ] = None,
@@ -45,7 +46,9 @@ def batch(
     invocation.note(home=home, as_json=as_json)
     size = batch_size if batch_size is not None else invocation.settings.batch.size
     if not 1 <= size <= 1_000_000 or not 1 <= threads <= 1024:
-        raise UsageError("The batch settings are out of range.", hint="--batch-size 1 to 1,000,000, --threads 1 to 1024.")
+        raise UsageError(
+            "The batch settings are out of range.", hint="--batch-size 1 to 1,000,000, --threads 1 to 1024."
+        )
     result = run_batch(
         ref, data, BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
     )

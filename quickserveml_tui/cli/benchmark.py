@@ -28,19 +28,16 @@ if TYPE_CHECKING:
 
 def benchmark(
     ref: RefArgument,
+    *,
     duration: Annotated[
         str, Option("--duration", metavar="TIME", help="How long to measure: 500ms, 30s, 2m.", show_default="10s")
     ] = "",
     runs: Annotated[
         int | None, Option("--runs", metavar="N", help="End after so many inferences.", show_default=False)
     ] = None,
-    warmup: Annotated[
-        str, Option("--warmup", metavar="TIME", help="Longest time to warm up.", show_default="1s")
-    ] = "",
+    warmup: Annotated[str, Option("--warmup", metavar="TIME", help="Longest time to warm up.", show_default="1s")] = "",
     warmup_runs: Annotated[int, Option("--warmup-runs", metavar="N", help="Fewest warm-up inferences.")] = 10,
-    threads: Annotated[
-        int | None, Option("--threads", metavar="N", help="Intra-op threads.", show_default="1")
-    ] = None,
+    threads: Annotated[int | None, Option("--threads", metavar="N", help="Intra-op threads.", show_default="1")] = None,
     inter_op_threads: Annotated[int, Option("--inter-op-threads", metavar="N", help="Inter-op threads.")] = 1,
     provider: Annotated[str, Option("--provider", metavar="NAME", help="Execution provider.")] = "CPUExecutionProvider",
     optimization: Annotated[

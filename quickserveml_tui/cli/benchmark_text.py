@@ -18,7 +18,11 @@ _NEEDED_RUNS = {"p90": 36, "p95": 72, "p99": 368}
 def print_run(output: Output, run: BenchmarkRun) -> None:
     """Print latency with intervals, rate, CPU, memory, whether it can be trusted, and how to repeat it."""
     summary = run.summary
-    word = "cancelled, partial result" if summary.cancelled else f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
+    word = (
+        "cancelled, partial result"
+        if summary.cancelled
+        else f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
+    )
     output.heading(f"{run.ref}  {word}")
     latency = summary.latency_ms
     names = ("p50", "p90", "p95", "p99", "min", "max", "mean")
@@ -29,7 +33,9 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
         number = f"{whole:>{width}}{dot}{rest:<3}"
         shown = output.style(number, "bold") if name == "p50" else number
         line = f"{output.style(name.ljust(10), 'muted')}  {shown} {output.style('ms', 'muted')}"
-        output.line(f"{line}  {output.style(_interval_text(name, summary.intervals.get(name), summary.n), 'muted')}".rstrip())
+        output.line(
+            f"{line}  {output.style(_interval_text(name, summary.intervals.get(name), summary.n), 'muted')}".rstrip()
+        )
     output.line()
     unit = "/s" if summary.batch == 1 else f"/s (items, batch {summary.batch:,})"
     output.pairs(
@@ -62,4 +68,6 @@ def _print_trust(output: Output, run: BenchmarkRun) -> None:
     else:
         output.line(f"{output.style('✓', 'ok')} Quiet machine.")
     if not summary.steady:
-        output.line(f"{output.style('!', 'warn')} Latency still drifted while it was measured; a longer run may settle.")
+        output.line(
+            f"{output.style('!', 'warn')} Latency still drifted while it was measured; a longer run may settle."
+        )

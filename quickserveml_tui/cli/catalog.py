@@ -32,17 +32,26 @@ def parse_metadata(pairs: list[str] | None, *, removable: bool = False) -> dict[
 
 
 def add(
-    paths: Annotated[list[str], Argument(metavar="PATH...", help="Model files, or folders to look through.", show_default=False)],
-    name: Annotated[str, Option("--name", help="Name of the model; the file name by default.", show_default=False)] = "",
+    paths: Annotated[
+        list[str], Argument(metavar="PATH...", help="Model files, or folders to look through.", show_default=False)
+    ],
+    *,
+    name: Annotated[
+        str, Option("--name", help="Name of the model; the file name by default.", show_default=False)
+    ] = "",
     label: Annotated[str, Option("--label", help="Label of the version, such as 1.2.0.", show_default=False)] = "",
-    tag: Annotated[list[str] | None, Option("--tag", help="Tag of the model; may be repeated.", show_default=False)] = None,
+    tag: Annotated[
+        list[str] | None, Option("--tag", help="Tag of the model; may be repeated.", show_default=False)
+    ] = None,
     alias: Annotated[str, Option("--alias", help="Alias to point at the version.", show_default=False)] = "",
     task: Annotated[str, Option("--task", help="What the model does.", show_default=False)] = "",
     author: Annotated[str, Option("--author", help="Who made it.", show_default=False)] = "",
     description: Annotated[str, Option("--description", help="A sentence about it.", show_default=False)] = "",
     framework: Annotated[str, Option("--framework", help="What it was made with.", show_default=False)] = "",
     license_name: Annotated[str, Option("--license", help="Its licence.", show_default=False)] = "",
-    meta: Annotated[list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)] = None,
+    meta: Annotated[
+        list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)
+    ] = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +99,9 @@ def _model_files(catalog: CatalogPort, paths: list[str]) -> list[str]:
             if len(files) > _MAX_FOUND:
                 raise UsageError(f"There are more than {_MAX_FOUND:,} model files.", hint="Add a smaller folder.")
     if not files:
-        raise UsageError("There is no model file in the folder.", hint="Files count as models by their content, not by their name.")
+        raise UsageError(
+            "There is no model file in the folder.", hint="Files count as models by their content, not by their name."
+        )
     return files
 
 
@@ -156,10 +167,21 @@ def _print_added(result: AddResult) -> None:
 
 
 def list_command(
-    filter_text: Annotated[str, Option("--filter", metavar="TEXT", help="Words that must all occur; tag:x and state:x narrow.", show_default=False)] = "",
-    sort: Annotated[str, Option("--sort", metavar="KEY", help="name, updated, size, params, p50 or versions; a leading - sorts down.")] = "name",
+    *,
+    filter_text: Annotated[
+        str,
+        Option(
+            "--filter", metavar="TEXT", help="Words that must all occur; tag:x and state:x narrow.", show_default=False
+        ),
+    ] = "",
+    sort: Annotated[
+        str,
+        Option("--sort", metavar="KEY", help="name, updated, size, params, p50 or versions; a leading - sorts down."),
+    ] = "name",
     limit: Annotated[int, Option("--limit", metavar="N", help="Models on a page, 1 to 1000.")] = 1000,
-    page_token: Annotated[str, Option("--page-token", metavar="TOKEN", help="Where the page before ended.", show_default=False)] = "",
+    page_token: Annotated[
+        str, Option("--page-token", metavar="TOKEN", help="Where the page before ended.", show_default=False)
+    ] = "",
     format_name: FormatOption = "text",
     home: HomeOption = "",
     as_json: JsonOption = False,

@@ -21,17 +21,20 @@ _Text = str | None
 
 def update(
     ref: RefArgument,
+    *,
     task: Annotated[_Text, Option("--task", help="What the model does.", show_default=False)] = None,
     author: Annotated[_Text, Option("--author", help="Who made it.", show_default=False)] = None,
     description: Annotated[_Text, Option("--description", help="A sentence about it.", show_default=False)] = None,
     framework: Annotated[_Text, Option("--framework", help="What it was made with.", show_default=False)] = None,
     license_name: Annotated[_Text, Option("--license", help="Its licence.", show_default=False)] = None,
     meta: Annotated[
-        list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; KEY= removes a key.", show_default=False)
+        list[str] | None,
+        Option("--meta", metavar="KEY=VALUE", help="Metadata; KEY= removes a key.", show_default=False),
     ] = None,
     label: Annotated[_Text, Option("--label", help="Label of the version, such as 1.2.0.", show_default=False)] = None,
     state: Annotated[
-        _Text, Option("--state", help="State of the version: draft, validated, deprecated or archived.", show_default=False)
+        _Text,
+        Option("--state", help="State of the version: draft, validated, deprecated or archived.", show_default=False),
     ] = None,
     notes: Annotated[_Text, Option("--notes", help="Notes on the version.", show_default=False)] = None,
     home: HomeOption = "",
@@ -73,7 +76,8 @@ def _parse_state(text: str | None) -> VersionState | None:
         return VersionState(text)
     except ValueError:
         raise UsageError(
-            f"“{safe_text(text, 40)}” is not a state.", hint=f"States: {', '.join(item.value for item in VersionState)}."
+            f"“{safe_text(text, 40)}” is not a state.",
+            hint=f"States: {', '.join(item.value for item in VersionState)}.",
         ) from None
 
 
@@ -81,7 +85,8 @@ def tag(
     name: NameArgument,
     tags: Annotated[list[str] | None, Argument(metavar="[TAG]...", help="Tags to add.", show_default=False)] = None,
     remove: Annotated[
-        list[str] | None, Option("--remove", metavar="TAG", help="Tag to take away; may be repeated.", show_default=False)
+        list[str] | None,
+        Option("--remove", metavar="TAG", help="Tag to take away; may be repeated.", show_default=False),
     ] = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
@@ -133,7 +138,9 @@ def _print_changed(model: ModelRecord, sentence: str) -> None:
 def delete(
     ref: RefArgument,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
-    force: Annotated[bool, Option("--force", help="Delete also what a protected alias points at.", show_default=False)] = False,
+    force: Annotated[
+        bool, Option("--force", help="Delete also what a protected alias points at.", show_default=False)
+    ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -147,12 +154,19 @@ def delete(
     with invocation.workbench() as workbench:
         resolved = workbench.catalog.resolve(ref) if parsed.selector else None
         view = workbench.catalog.show(ref)
-        subject = resolved.ref if resolved else f"{view.model.name} with all its versions ({len(view.model.versions):,})"
+        subject = (
+            resolved.ref if resolved else f"{view.model.name} with all its versions ({len(view.model.versions):,})"
+        )
         if not yes:
             _ask(subject)
         left = workbench.catalog.delete(ref, force=force)
     if output.as_json:
-        output.document({"deleted": resolved.ref if resolved else view.model.name, "versions_left": len(left.versions) if left else 0})
+        output.document(
+            {
+                "deleted": resolved.ref if resolved else view.model.name,
+                "versions_left": len(left.versions) if left else 0,
+            }
+        )
     else:
         output.line(f"Deleted {subject}.")
 

@@ -42,7 +42,9 @@ _ENTRIES = (
     CommandEntry("inspect", f"{_HERE}.inspect", "inspect", "Say what a model is: inputs, outputs, size, cost, layers."),
     CommandEntry("schema", f"{_HERE}.inspect", "schema", "Print the JSON Schema of a model's request and response."),
     CommandEntry("predict", f"{_HERE}.predict", "predict", "Run one inference on given or synthetic inputs."),
-    CommandEntry("benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."),
+    CommandEntry(
+        "benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."
+    ),
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
     CommandEntry("doctor", f"{_HERE}.doctor", "doctor", "Check machine, stores, runtime and terminal."),

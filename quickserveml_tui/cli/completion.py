@@ -36,7 +36,9 @@ _PROGRAMS = ("quickserveml", "qsml")
 
 
 def completion(
-    shell: Annotated[str, Argument(metavar="[SHELL]", help="bash, zsh or fish; that of $SHELL by default.", show_default=False)] = "",
+    shell: Annotated[
+        str, Argument(metavar="[SHELL]", help="bash, zsh or fish; that of $SHELL by default.", show_default=False)
+    ] = "",
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +67,9 @@ def script_for(shell: str) -> str:
     from quickserveml_tui.cli.app import completion_variable
 
     if shell not in _SCRIPTS:
-        raise UsageError(f"There is no completion for “{safe_text(shell, 40)}”.", hint=f"Shells: {', '.join(_SCRIPTS)}.")
+        raise UsageError(
+            f"There is no completion for “{safe_text(shell, 40)}”.", hint=f"Shells: {', '.join(_SCRIPTS)}."
+        )
     head = "#compdef quickserveml qsml\n" if shell == "zsh" else ""
     template = _SCRIPTS[shell]
     return head + "".join(

@@ -99,7 +99,9 @@ def _file_to_change(*, project: bool) -> Path:
         return user_file()
     path = project_file() or Path.cwd() / PROJECT_NAMES[0]
     if path.suffix != ".toml":
-        raise UsageError(f"Only TOML files can be changed, and this project has {path.name}.", hint="Change it with an editor.")
+        raise UsageError(
+            f"Only TOML files can be changed, and this project has {path.name}.", hint="Change it with an editor."
+        )
     return path
 
 

@@ -40,7 +40,8 @@ def render(error: BaseException) -> str:
     frames = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
     text = (
         f"quickserveml {__version__}\nat {utc_now()}\ncommand {command}\n"
-        f"python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}\n\n{frames}"
+        f"python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}\n\n"
+        f"{frames}"
     )
     return redact(safe_lines(text))[:MAX_REPORT] + "\n"
 

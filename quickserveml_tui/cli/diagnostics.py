@@ -43,7 +43,9 @@ def _execute(arguments: list[str]) -> None:
 def _guarded(action: Callable[[], None], *, as_json: bool) -> int:
     import typer
 
-    click_error: Any = typer.BadParameter.__bases__[0]  # UsageError: Typer does not export it, and it moved between versions
+    click_error: Any = typer.BadParameter.__bases__[
+        0
+    ]  # UsageError: Typer does not export it, and it moved between versions
     try:
         action()
     except typer.Exit as exit_request:
@@ -91,7 +93,9 @@ def _from_click(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split()) or "The command line is not complete."
     path = context.command_path if context is not None else "quickserveml"
-    return UsageError(message if message.endswith((".", "?")) else f"{message}.", hint=f"{path} --help lists the options.")
+    return UsageError(
+        message if message.endswith((".", "?")) else f"{message}.", hint=f"{path} --help lists the options."
+    )
 
 
 def note(text: str) -> None:

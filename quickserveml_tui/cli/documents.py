@@ -61,7 +61,7 @@ def model_document(view: ModelView, number: int | None = None) -> dict[str, Any]
     model = view.model
     version = model.version(number) if number is not None else model.latest
     if version is None:
-        empty = {"version": None, "digest": None, "size_bytes": 0, "state": "empty", "aliases": []}
+        empty: dict[str, Any] = {"version": None, "digest": None, "size_bytes": 0, "state": "empty", "aliases": []}
         return {"name": model.name, **empty, "tags": list(model.tags)}
     return version_document(model, version, p50_ms=view.p50_ms(version.version))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def inspect(
     ref: RefArgument,
+    *,
     layers: Annotated[bool, Option("--layers", help="List the layers.", show_default=False)] = False,
     limit: Annotated[int, Option("--limit", metavar="N", help="Layers to list, 1 to 1000000.")] = 10_000,
     offset: Annotated[int, Option("--offset", metavar="N", help="Layers to skip.")] = 0,
@@ -114,7 +115,9 @@ def _print_layers(workbench: Workbench, ref: str, offset: int, limit: int, forma
 
 def schema(
     ref: RefArgument,
-    output_path: Annotated[str, Option("--output", metavar="FILE", help="Write it to a file.", show_default=False)] = "",
+    output_path: Annotated[
+        str, Option("--output", metavar="FILE", help="Write it to a file.", show_default=False)
+    ] = "",
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -109,7 +109,10 @@ def facts_pairs(facts: ModelFacts) -> list[tuple[str, object]]:
     more = f" and {len(operators) - 8:,} more" if len(operators) > 8 else ""
     return [
         ("Producer", facts.producer),
-        ("Format", f"IR {facts.ir_version}, " + ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())),
+        (
+            "Format",
+            f"IR {facts.ir_version}, " + ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items()),
+        ),
         ("Nodes", f"{facts.nodes:,}"),
         ("Params", format_count(facts.params)),
         ("MACs", format_count(facts.macs) if facts.macs is not None else "unknown: shapes are missing"),

@@ -28,7 +28,9 @@ ShapeOption: TypeAlias = Annotated[
 ]
 RangeOption: TypeAlias = Annotated[
     list[str] | None,
-    Option("--range", metavar="INPUT=LOW:HIGH", help="Range of an input's values, such as x=0:255.", show_default=False),
+    Option(
+        "--range", metavar="INPUT=LOW:HIGH", help="Range of an input's values, such as x=0:255.", show_default=False
+    ),
 ]
 BatchOption: TypeAlias = Annotated[
     int | None,

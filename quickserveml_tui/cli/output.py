@@ -74,7 +74,9 @@ class Output(Terminal):
         """Print one JSON document. Non-finite numbers must have been encoded before: they are refused."""
         import json
 
-        text = json.dumps(document, ensure_ascii=not self.unicode, allow_nan=False, indent=2 if self.stream.isatty() else None)
+        text = json.dumps(
+            document, ensure_ascii=not self.unicode, allow_nan=False, indent=2 if self.stream.isatty() else None
+        )
         self.stream.write(text + "\n")
 
     def lines(self, lines: Iterable[str]) -> None:

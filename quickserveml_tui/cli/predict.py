@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 def predict(
     ref: RefArgument,
+    *,
     inputs: Annotated[
         str, Option("--inputs", metavar="FILE", help="NPZ or JSON file with the inputs by name.", show_default=False)
     ] = "",
@@ -57,7 +58,9 @@ def predict(
         raise UsageError("--output writes an NPZ file.", hint="Its name must end in .npz.")
     with invocation.workbench() as workbench:
         prediction = run_cancellable(
-            lambda cancel: workbench.predict.predict(ref, inputs=Path(inputs) if inputs else None, feed=feed, cancel=cancel)
+            lambda cancel: workbench.predict.predict(
+                ref, inputs=Path(inputs) if inputs else None, feed=feed, cancel=cancel
+            )
         )
     if output_path:
         from quickserveml_tui.cli.arrays import to_npz
@@ -79,6 +82,8 @@ def _print_prediction(prediction: Prediction, output_path: str) -> None:
     for line in preview(prediction):
         output.line(line)
     output.line()
-    output.line(f"{output.style('latency', 'muted')}  {significant(prediction.latency_ms)} {output.style('ms', 'muted')}")
+    output.line(
+        f"{output.style('latency', 'muted')}  {significant(prediction.latency_ms)} {output.style('ms', 'muted')}"
+    )
     if output_path:
         output.line(f"Wrote {output_path}.")

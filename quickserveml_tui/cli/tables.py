@@ -48,7 +48,8 @@ def _aligned(column: Column, cells: list[str]) -> list[str]:
     tails = [len(cell.partition(".")[2]) + ("." in cell) for cell in cells if cell != MISSING]
     longest = max(tails, default=0)
     return [
-        cell + " " * (longest - len(cell.partition(".")[2]) - ("." in cell)) if cell != MISSING else cell for cell in cells
+        cell + " " * (longest - len(cell.partition(".")[2]) - ("." in cell)) if cell != MISSING else cell
+        for cell in cells
     ]
 
 

@@ -97,7 +97,7 @@ def _parse(path: Path, text: str) -> Any:
 
         return json.loads(text)
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         raise _unreadable(path, "YAML needs the package PyYAML; install it or write TOML or JSON") from None
     try:

@@ -99,7 +99,7 @@ def validate(flat: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         raise UsageError(
             f"The setting {safe_text(shown, 80)} ({safe_text(sources.get(shown, 'file'), 200)}) is not valid: "
             f"{_lower_first(first['msg'])}.",
-            hint=f"Its value is {safe_text(repr(flat.get(shown)), 80)}. `quickserveml config schema` says what may stand there.",
+            hint=f"Its value is {safe_text(repr(flat.get(shown)), 80)}; see `quickserveml config schema`.",
             code="config.invalid",
         ) from error
 

@@ -44,6 +44,12 @@ class ServeSettings:
     """Address to listen on."""
     port: Annotated[int, Interval(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 takes a free one."""
+    threads: Annotated[int, Interval(ge=1, le=1024)] = 1
+    """Intra-op threads of each model."""
+    queue_limit: Annotated[int, Interval(ge=1, le=1_000_000)] = 1024
+    """Requests that may wait for one model; beyond it they are refused with 503."""
+    max_body_mb: Annotated[int, Interval(ge=1, le=2048)] = 64
+    """Largest request body in MiB."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,10 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
 
     home: Annotated[str, Len(0, 4096)] = ""
-    """Folder with catalog, results and logs; empty takes the platform's data folder. In a file, a relative path starts at the file's folder."""
+    """Folder with catalog, results and logs; empty takes the platform's data folder.
+
+    In a file, a relative path starts at the file's folder.
+    """
     theme: Literal["", "dark", "light"] = ""
     """Colours of the workbench: `dark` or `light`; empty takes what was used last."""
     ascii: bool | None = None

@@ -108,8 +108,9 @@ def benchmarks_table(runs: Sequence[BenchmarkRun]) -> Table:
         summary, latency = run.summary, run.summary.latency_ms
         rows.append(
             (
-                run.id, run.ref, summary.n, latency.min, latency.p50, latency.p90, latency.p95, latency.p99, latency.max,
-                latency.mean, summary.throughput_per_s, summary.cpu_percent, summary.peak_rss_mb, summary.noisy,
+                run.id, run.ref, summary.n,
+                latency.min, latency.p50, latency.p90, latency.p95, latency.p99, latency.max, latency.mean,
+                summary.throughput_per_s, summary.cpu_percent, summary.peak_rss_mb, summary.noisy,
                 run.created_at,
             )
         )  # fmt: skip
