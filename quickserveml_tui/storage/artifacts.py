@@ -194,6 +194,8 @@ class BlobArtifactStore:
                 _seal(output)
             finally:
                 os.close(output)
+        except ModelError as error:
+            raise _damaged(file.digest) from error
         finally:
             os.close(source)
         if digest != file.digest:
@@ -296,7 +298,7 @@ def _hash_copy(
     source: int, output: int | None, *, cancel: CancelToken | None = None, on_progress: ProgressSink = ignore_progress
 ) -> tuple[str, int]:
     """sha256 and size of what was read from `source` and, where there is an `output`, written to it."""
-    before = os.fstat(source)
+    before = _status(source)
     hasher, done = hashlib.sha256(), 0
     started = time.monotonic()
     while chunk := _read_chunk(source):
@@ -312,7 +314,7 @@ def _hash_copy(
             except OSError as error:
                 raise fs.store_error(error, WHAT) from error
         on_progress(Progress("copying", done, before.st_size, "B", elapsed_s=time.monotonic() - started))
-    after = os.fstat(source)
+    after = _status(source)
     if done != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise ModelError(
             "The file changed while it was read.",
@@ -326,9 +328,18 @@ def _read_chunk(source: int) -> bytes:
     try:
         return os.read(source, fs.CHUNK_BYTES)
     except OSError as error:
-        raise ModelError(
-            "The file cannot be read to its end.", hint="Check the disk it lies on.", detail=str(error)
-        ) from error
+        raise _unreadable(error) from error
+
+
+def _status(source: int) -> os.stat_result:
+    try:
+        return os.fstat(source)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> ModelError:
+    return ModelError("The file cannot be read to its end.", hint="Check the disk it lies on.", detail=str(error))
 
 
 def _seal(descriptor: int) -> None:
