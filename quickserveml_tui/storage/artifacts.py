@@ -83,15 +83,18 @@ class BlobStaging:
         """Copy a regular file while hashing it; the first one is the model. See `Staging.add`."""
         relative = check_relative(name)
         target = self._folder / relative
-        if any(file.path == name for file in self._files) or len(self._files) >= MAX_FILES:
-            raise ModelError(
-                f"The model refers to “{safe_text(name, 80)}” twice, or to more than {MAX_FILES:,} files.",
-                code="model.unsafe_path",
-            )
+        if len(self._files) >= MAX_FILES:
+            raise ModelError(f"The model refers to more than {MAX_FILES:,} files.", code="model.unsafe_path")
         with _open_source(source) as descriptor:
             try:
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 output = fs.open_new(target)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ModelError(
+                    f"The model uses the name “{safe_text(name, 80)}” for two files, or for a file and a folder.",
+                    hint="Save it again with external data under a name of its own.",
+                    code="model.unsafe_path",
+                ) from error
             except OSError as error:
                 raise fs.store_error(error, WHAT) from error
             try:

@@ -173,4 +173,4 @@ class MemoryState:
 
     @staticmethod
     def _newest_first(items):
-        return sorted(reversed(list(items)), key=lambda item: item.created_at, reverse=True)
+        return sorted(items, key=lambda item: item.created_at)[::-1]

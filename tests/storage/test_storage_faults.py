@@ -15,8 +15,10 @@ from storage_faults import FaultyOs, break_os
 from storage_samples import make_model
 from tinydb import TinyDB
 
-from quickserveml_tui.core.errors import StoreError
-from quickserveml_tui.storage import artifacts as artifacts_module, fs, registry as registry_module
+from quickserveml_tui.core.errors import QuickServeError, StoreError
+from quickserveml_tui.storage import artifacts as artifacts_module
+from quickserveml_tui.storage import fs
+from quickserveml_tui.storage import registry as registry_module
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
 
@@ -35,6 +37,12 @@ def every_call(monkeypatch, modules, attempt, error):
     raise AssertionError("the operation makes no end of calls")
 
 
+def check_says_why(error, path):
+    assert error.message.endswith(".")
+    assert error.hint
+    assert str(path) not in error.message
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_any_call_of_a_registry_write_leaves_the_old_or_the_new_state(tmp_path, monkeypatch, error):
     path = tmp_path / "registry.json"
@@ -46,10 +54,8 @@ def test_a_fault_at_any_call_of_a_registry_write_leaves_the_old_or_the_new_state
         faulty.is_armed = True
         try:
             written = registry.put("a", lambda model: replace(model, task=f"{int(model.task) + 1}"))
-        except StoreError as caught:
-            assert caught.message.endswith(".")
-            assert caught.hint
-            assert str(path) not in caught.message
+        except StoreError as error:
+            check_says_why(error, path)
             written = None
         faulty.is_armed = False
         now = TinyDbRegistry(path).find("a")
@@ -136,8 +142,8 @@ def test_a_fault_at_any_call_of_an_import_keeps_nothing_or_a_whole_artifact(tmp_
                 staging.add(data, "weights.bin")
                 manifest = staging.commit()
             opened = store.open_path(manifest)
-        except Exception as caught:
-            assert type(caught).__module__ == "quickserveml_tui.core.errors"
+        except QuickServeError as error:  # and nothing else
+            check_says_why(error, root)
             opened = None
         faulty.is_armed = False
         if opened is not None:
@@ -159,7 +165,7 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 kind, path, limit = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.errors import QuickServeError, StoreError
 from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.storage.registry import TinyDbRegistry
 from tinydb import TinyDB

@@ -97,9 +97,11 @@ def kill_rounds(path, rounds, seed):
         go(writer)
         lines = [writer.stdout.readline().strip() for _ in range(chance.randint(1, 20))]
         writer.kill()
-        rest, _ = writer.communicate(timeout=60)
-        acknowledged += lines + [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
-        registry = check(path, [line.strip() for line in acknowledged])
+        acknowledged += lines + [line.strip() for line in writer.stdout if line.endswith("\n")]
+        writer.stdin.close()
+        writer.stdout.close()
+        writer.wait(60)
+        registry = check(path, acknowledged)
         # At most the write under way is there without having been acknowledged.
         assert len(registry.models()) - 1 <= len([line for line in acknowledged if "shared" not in line]) + number + 1
         registry.put("after", lambda old: old or make_model("after", metadata={"blob": ""}))

@@ -144,7 +144,8 @@ def test_threads_lose_no_write(tmp_path):
     def work(worker):
         for number in range(6):
             registry.put(f"m{worker}-{number}", lambda _old, number=number: make_model(f"m{worker}-{number}"))
-            registry.put("shared", lambda old: replace(old or make_model("shared"), task=f"{worker} {number}"))
+            task = f"{worker} {number}"
+            registry.put("shared", lambda old, task=task: replace(old or make_model("shared"), task=task))
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
     for thread in threads:

@@ -11,7 +11,8 @@ import pytest
 from storage_samples import make_facts, make_model, make_version
 
 from quickserveml_tui.core.errors import StoreError
-from quickserveml_tui.storage import fs, registry as registry_module
+from quickserveml_tui.storage import fs
+from quickserveml_tui.storage import registry as registry_module
 from quickserveml_tui.storage.registry import TinyDbRegistry
 
 
