@@ -174,3 +174,26 @@ def with_axis(rows: Sequence[Row], axis: ValueAxis, label_width: int) -> list[Ro
         label = ticks.get(axis.rows - 1 - at, "")
         labelled.append((Span(label.rjust(label_width) + " ", Role.MUTED), *row))
     return labelled
+
+
+def number_labels(low: float, high: float, width: int, unit: str) -> Row:
+    """One row of round labels from `low` to `high`; the last one carries the unit."""
+    span = high - low
+    if width <= 0 or span <= 0 or not math.isfinite(span):
+        return ()
+    rough = span / max(width // 9, 1)
+    step = next(size for size in _steps_around(rough) if size >= rough * (1 - _EPSILON))
+    decimals = decimals_of(step)
+    cells = [" "] * width
+    first = math.ceil(low / step - _EPSILON)
+    ticks = [first + index for index in range(int((high - first * step) / step + _EPSILON) + 1)]
+    free = 0
+    for number, tick in enumerate(ticks):
+        label = f"{tick * step:,.{decimals}f}".replace("-", "−")
+        if number == len(ticks) - 1:
+            label += f" {unit}"
+        at = min(max(round((tick * step - low) / span * (width - 1)) - (len(label) - 1) // 2, 0), width - len(label))
+        if at >= free:
+            cells[at : at + len(label)] = label
+            free = at + len(label) + 2
+    return (Span("".join(cells)[:width], Role.MUTED),)
