@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.units import plain_number
 
 MAX_SAMPLES = 5_000_000
 
@@ -53,11 +54,11 @@ class BenchmarkSpec:
     def command(self, ref: str) -> str:
         """The command line that reproduces the run."""
         default = BenchmarkSpec()
-        args = ["quickserveml", "benchmark", ref, "--duration", f"{self.duration_s:g}s"]
+        args = ["quickserveml", "benchmark", ref, "--duration", f"{plain_number(self.duration_s)}s"]
         if self.max_runs is not None:
             args += ["--runs", str(self.max_runs)]
         for option, value, base in (
-            ("--warmup", f"{self.warmup_s:g}s", f"{default.warmup_s:g}s"),
+            ("--warmup", f"{plain_number(self.warmup_s)}s", f"{plain_number(default.warmup_s)}s"),
             ("--warmup-runs", str(self.warmup_runs), str(default.warmup_runs)),
             ("--threads", str(self.intra_op_threads), str(default.intra_op_threads)),
             ("--inter-op-threads", str(self.inter_op_threads), str(default.inter_op_threads)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.tensors import Dim
+from quickserveml_tui.core.units import plain_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,11 @@ class FeedSpec:
             for name, shape in self.shapes.items()
             for part in ("--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}")
         ]
-        args += [part for name, (low, high) in self.ranges.items() for part in ("--range", f"{name}={low:g}:{high:g}")]
+        args += [
+            part
+            for name, (low, high) in self.ranges.items()
+            for part in ("--range", f"{name}={plain_number(low)}:{plain_number(high)}")
+        ]
         if self.batch is not None:
             args += ["--batch", str(self.batch)]
         if self.seed:

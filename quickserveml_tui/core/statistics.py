@@ -166,16 +166,17 @@ def summarise(
 
 
 def histogram(samples: Sequence[float] | np.ndarray[Any, Any]) -> HistogramData:
-    """Up to 40 bins that cover every sample; the last bin collects the tail beyond the 99th percentile.
+    """Up to 40 bins that cover every sample; the last bin collects the tail.
 
-    The bins below the tail are equally wide, or equally wide on a logarithmic scale where the 99th percentile is more
-    than five times the minimum, so that one slow sample never squeezes all others into one bar.
+    The tail begins between the 95th and the 99th percentile, five interquartile ranges above the median where that lies
+    between them: one slow sample never squeezes all others into one bar. The bins below it are equally wide, or equally
+    wide on a logarithmic scale where it begins at more than five times the minimum.
     """
     import numpy as np
 
     array = _array(samples)
     low, high = float(array.min()), float(array.max())
-    body = float(np.percentile(array, 99)) if array.size >= 20 else high
+    body = _tail_start(array) if array.size >= 20 else high
     if high - low <= _CLOCK_MS:
         width = max(high - low, abs(low) * 1e-6, _CLOCK_MS)
         return HistogramData((low, low + width), (int(array.size),))
@@ -195,6 +196,13 @@ def histogram(samples: Sequence[float] | np.ndarray[Any, Any]) -> HistogramData:
         edges[-1] = max(float(edges[-1]), high)
     counts, _ = np.histogram(array, bins=edges)
     return HistogramData(tuple(map(float, edges)), tuple(map(int, counts)))
+
+
+def _tail_start(array: np.ndarray[Any, Any]) -> float:
+    import numpy as np
+
+    p25, p50, p75, p95, p99 = (float(value) for value in np.percentile(array, [25, 50, 75, 95, 99]))
+    return min(p99, max(p95, p50 + 5 * (p75 - p25)))
 
 
 @dataclass(frozen=True, slots=True)

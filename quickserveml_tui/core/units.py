@@ -22,19 +22,24 @@ def significant(value: float | None, digits: int = 3) -> str:
         return MISSING
     if value == 0:
         return "0"
-    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    if abs(value) < 1:  # 0.041, not 0.0410: below one, a millisecond figure has three decimals at most
+    rounded = float(f"{value:.{digits - 1}e}")  # 9.996 is 10.0: rounding may add a digit before the point
+    decimals = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
+    if abs(rounded) < 1:  # 0.041, not 0.0410: below one, a millisecond figure has three decimals at most
         decimals = min(decimals, 3 if abs(value) >= 0.001 else 6)
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
 def _scaled(value: float, units: tuple[str, ...], step: float) -> tuple[str, str]:
     scaled, index = float(value), 0
-    while abs(scaled) >= step and index < len(units) - 1:
+    # What would be shown decides: 999,960 is 1.00 M, not 1000.0 k.
+    while abs(round(scaled, _decimals(scaled, index))) >= step and index < len(units) - 1:
         scaled /= step
         index += 1
-    number = f"{scaled:,.0f}" if index == 0 else f"{scaled:.2f}" if abs(scaled) < 100 else f"{scaled:.1f}"
-    return number.replace("-", "−"), units[index]
+    return f"{scaled:,.{_decimals(scaled, index)}f}".replace("-", "−"), units[index]
+
+
+def _decimals(scaled: float, index: int) -> int:
+    return 0 if index == 0 else 2 if abs(round(scaled, 2)) < 100 else 1
 
 
 def bytes_parts(value: float | None) -> tuple[str, str]:
@@ -67,6 +72,12 @@ def format_duration(seconds: float | None) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def plain_number(value: float) -> str:
+    """`value` as the shortest text that parses back to it, without an exponent where that is short: `0`, `2.5`."""
+    text = repr(float(value))
+    return text.removesuffix(".0")
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)

@@ -179,7 +179,7 @@ def _fit(spec: TensorSpec, values: Array, name: str) -> _Source:
     if values.ndim == 0:
         raise misfit(spec, 0, "value", [name])
     row = values.shape[1:]
-    if not spec.shape and row:
+    if spec.shape is None:
         layout: InputLayout | None = InputLayout(spec, row)
     elif spec.shape and len(row) == len(spec.shape) - 1 and len(row) > 1:
         # Equal ranks must agree dim by dim: images of another channel order would fit by their count alone.

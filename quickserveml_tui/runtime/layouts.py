@@ -104,8 +104,8 @@ def fit_row(spec: TensorSpec, count: int) -> InputLayout | None:
     """
     if spec.shape is None:
         return InputLayout(spec, (count,))
-    if not spec.shape:  # a scalar, or a rank that the runtime does not know: it reports both alike
-        return InputLayout(spec, (), has_rows=False) if count == 1 else InputLayout(spec, (count,))
+    if not spec.shape:
+        return InputLayout(spec, (), has_rows=False) if count == 1 else None
     fixed = math.prod(dim for dim in spec.shape[1:] if isinstance(dim, int))
     unknown = [index for index, dim in enumerate(spec.shape[1:]) if not isinstance(dim, int)]
     if fixed > 0 and (count == fixed if not unknown else count % fixed == 0 and count > 0):
