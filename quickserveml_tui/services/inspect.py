@@ -1,0 +1,88 @@
+"""Understand a model: its facts, its schema, its layers."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from quickserveml_tui.core.catalog import Resolved
+from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.ports import CatalogPort, RunnerPool
+
+MAX_CACHED_ROWS = 100_000
+MAX_CACHED_PAGES = 32
+
+PageKey: TypeAlias = tuple[str, int, int]
+
+
+class PageCache:
+    """Layer pages by artifact digest, the least recently used ones dropped; safe to use from several threads."""
+
+    def __init__(self, max_rows: int = MAX_CACHED_ROWS, max_pages: int = MAX_CACHED_PAGES) -> None:
+        self._pages: OrderedDict[PageKey, LayerPage] = OrderedDict()
+        self._max_rows, self._max_pages = max_rows, max_pages
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: PageKey) -> LayerPage | None:
+        """The page, if it is still there."""
+        with self._lock:
+            if key in self._pages:
+                self._pages.move_to_end(key)
+            return self._pages.get(key)
+
+    def put(self, key: PageKey, page: LayerPage) -> None:
+        """Keep a page."""
+        if not key[0] or len(page.rows) > self._max_rows:
+            return
+        with self._lock:
+            known = self._pages.pop(key, None)
+            self._rows += len(page.rows) - (len(known.rows) if known else 0)
+            self._pages[key] = page
+            while self._rows > self._max_rows or len(self._pages) > self._max_pages:
+                _, dropped = self._pages.popitem(last=False)
+                self._rows -= len(dropped.rows)
+
+
+class InspectService:
+    """`InspectPort` on the catalog and warm runners."""
+
+    def __init__(self, catalog: CatalogPort, runners: RunnerPool) -> None:
+        self._catalog = catalog
+        self._runners = runners
+        self._pages = PageCache()
+
+    def facts(self, ref: str) -> ModelFacts:
+        """Facts of a model: a registered version's at once, a file's read in a runner.
+
+        Raises `NotFoundError`, `ModelError`, and `RunnerError` for a file that breaks the runner.
+        """
+        resolved = self._catalog.resolve(ref)
+        if resolved.version is not None:
+            return resolved.version.facts
+        with self._runners.borrow() as runner:
+            return runner.read_facts(Path(resolved.path))
+
+    def schema(self, ref: str) -> dict[str, Any]:
+        """JSON Schema of `request` and `response`, and an `example` request (None, with a `note`, where none fits)."""
+        from quickserveml_tui.services.schema import model_schema
+
+        return model_schema(self.facts(ref))
+
+    def layers(self, ref: str, offset: int = 0, limit: int = 10_000) -> LayerPage:
+        """A part of the layer table, kept for the next time. Raises as `facts` does."""
+        resolved = self._catalog.resolve(ref)
+        key = (_identity(resolved), offset, limit)
+        page = self._pages.get(key)
+        if page is None:
+            with self._runners.borrow() as runner:
+                page = runner.read_layers(Path(resolved.path), offset, limit)
+            self._pages.put(key, page)
+        return page
+
+
+def _identity(resolved: Resolved) -> str:
+    """What the layers depend on. A file outside the catalog may share its bytes, but not its external data."""
+    return resolved.digest if resolved.version is not None else f"{resolved.digest}:{resolved.path}"
