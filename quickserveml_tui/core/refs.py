@@ -131,7 +131,7 @@ def parse_ref(text: str) -> ModelRef | PathRef:
         raise _invalid("reference", text, "After '@' write a version, a label or an alias.")
     if selector == "latest":
         selector = ""
-    elif selector.isdigit() or selector[:1] in "+-":
+    elif selector.isdigit() or selector.startswith(("+", "-")):
         parse_version(selector)
     elif selector and not _LABEL.fullmatch(selector):
         check_alias(selector)
