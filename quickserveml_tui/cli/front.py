@@ -52,12 +52,17 @@ class Invocation:
         """The home folder, absolute."""
         return self.loaded.home_path()
 
+    @property
+    def has_home_flag(self) -> bool:
+        """Whether `--home` was given."""
+        return "home" in self._flags
+
     @contextmanager
-    def workbench(self) -> Iterator[Workbench]:
-        """The services on the home; their runners end with the block."""
+    def workbench(self, home: Path | None = None) -> Iterator[Workbench]:
+        """The services on a home, the chosen one by default; their runners end with the block."""
         from quickserveml_tui.services.home import open_workbench
 
-        workbench = open_workbench(self.home_path())
+        workbench = open_workbench(home or self.home_path())
         try:
             yield workbench
         finally:

@@ -1,0 +1,92 @@
+"""`serve`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.options import HomeOption, JsonOption
+from quickserveml_tui.core.text import safe_lines
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.catalog import Resolved
+    from quickserveml_tui.server.options import ServeOptions
+
+_MIB = 1024 * 1024
+
+
+def serve(
+    models: Annotated[
+        list[str],
+        Argument(metavar="MODEL...", help="Paths or references; several are served side by side.", show_default=False),
+    ],
+    *,
+    host: Annotated[
+        str, Option("--host", metavar="ADDRESS", help="Loopback address to listen on.", show_default="127.0.0.1")
+    ] = "",
+    port: Annotated[
+        int | None, Option("--port", "-p", metavar="N", help="Port; 0 takes a free one.", show_default="8000")
+    ] = None,
+    default_model: Annotated[
+        str,
+        Option(
+            "--default-model",
+            metavar="NAME",
+            help="Model behind /predict and /model/…; the first one by default.",
+            show_default=False,
+        ),
+    ] = "",
+    threads: Annotated[
+        int | None, Option("--threads", metavar="N", help="Intra-op threads of each model.", show_default="1")
+    ] = None,
+    queue_limit: Annotated[
+        int | None,
+        Option(
+            "--queue-limit", metavar="N", help="Requests that may wait for a model; more get 503.", show_default="1024"
+        ),
+    ] = None,
+    max_body_mb: Annotated[
+        int | None, Option("--max-body-mb", metavar="N", help="Largest request body in MiB.", show_default="64")
+    ] = None,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Serve models over HTTP by the Open Inference Protocol.
+
+    Listens on this machine only. /docs describes every route, /metrics is for Prometheus. Ctrl-C stops taking requests,
+    finishes those under way and ends.
+    """
+    from quickserveml_tui.server.options import ServeOptions
+
+    invocation.note(home=home, as_json=as_json)
+    defaults = invocation.settings.serve
+    options = ServeOptions(
+        host=host or defaults.host,
+        port=port if port is not None else defaults.port,
+        default_model=default_model,
+        intra_op_threads=threads if threads is not None else defaults.threads,
+        queue_limit=queue_limit if queue_limit is not None else defaults.queue_limit,
+        max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
+    ).validate()
+    with invocation.workbench() as workbench:
+        resolved = [workbench.catalog.resolve(ref, runnable=True) for ref in models]
+    _run(resolved, options)
+
+
+def _run(models: list[Resolved], options: ServeOptions) -> None:
+    from quickserveml_tui.server.run import serve as run_server
+
+    run_server(models, options, announce=lambda text: _announce(text, models))
+
+
+def _announce(text: str, models: list[Resolved]) -> None:
+    output = invocation.output
+    if output.as_json:
+        address = re.search(r"http://\S+", text)
+        output.document({"url": address[0] if address else "", "models": [item.ref for item in models]})
+    else:
+        output.line(safe_lines(text))
+    output.stream.flush()
