@@ -29,8 +29,8 @@ def load_inputs(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarra
     """Arrays by input name from an NPZ or JSON file, of the model's dtypes and shapes.
 
     JSON is `{name: values}`, the same below `"inputs"`, a list of `{"name", "data"}` below `"inputs"` (the Open
-    Inference Protocol), or the bare values for a model with one input. Raises `DataError` naming the input, what was expected and
-    what was found.
+    Inference Protocol), or the bare values for a model with one input. Raises `DataError` naming the input, what was
+    expected and what was found.
     """
     size = _require_file(path)
     with path.open("rb") as file:

@@ -54,6 +54,7 @@ class Runner:
                 continue
             self._send(self._answer(call, token))
             self._tokens.pop(call.id, None)
+            _bound_log()
 
     def _listen(self) -> None:
         try:
