@@ -19,7 +19,7 @@ MAX_STORED_INT = 2**63 - 1
 MAX_DOC = 10_000
 MAX_VALUE = 4096
 MAX_ENTRIES = 500
-MAX_IO = 10_000
+MAX_IO = 100_000
 MAX_NAMES = 2_000_000
 
 
@@ -97,7 +97,8 @@ def _examine(
     """Bring in the external data and read the facts; a runner that dies over it rejects the model."""
     release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
     try:
-        for name in runner.external_files(model):
+        # Asked where the data lies. Should the file be replaced meanwhile, the copy lacks its data and is refused below.
+        for name in runner.external_files(source):
             staging.add(external_source(source.parent, name), name, cancel=cancel, on_progress=on_progress)
         on_progress(Progress("reading"))
         return runner.read_facts(model)

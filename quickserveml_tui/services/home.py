@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         ModelRunner,
         PredictPort,
         RegistryStore,
-        RunnerPool,
     )
     from quickserveml_tui.runtime.pool import LocalRunnerPool
     from quickserveml_tui.storage.state import SqliteState
@@ -51,7 +50,7 @@ class part(cached_property[T]):  # noqa: N801 - used as a decorator, like `prope
 
 
 class LazyRunnerPool:
-    """A `RunnerPool` that imports the runtime only when the first runner is asked for."""
+    """A `core.ports.RunnerPool` that imports the runtime only when the first runner is asked for."""
 
     def __init__(self, log_dir: Path) -> None:
         self.lock = threading.RLock()
@@ -73,6 +72,10 @@ class LazyRunnerPool:
     def fresh(self) -> AbstractContextManager[ModelRunner]:
         """A runner of one's own."""
         return self._pool.fresh()
+
+    def warm_up(self) -> None:
+        """Start a spare runner, unless one waits."""
+        self._pool.warm_up()
 
     def close(self) -> None:
         """End all runners, if there ever were any."""
@@ -123,7 +126,7 @@ class LocalWorkbench:
         return SqliteState(self._home / "state.db")
 
     @part
-    def runners(self) -> RunnerPool:
+    def runners(self) -> LazyRunnerPool:
         """Where runners come from."""
         return LazyRunnerPool(self._home / "logs")
 
@@ -193,8 +196,7 @@ class LocalWorkbench:
 
     def _start_spare(self) -> None:
         try:
-            with self.runners.borrow():
-                pass
+            self.runners.warm_up()
         except QuickServeError as error:
             import logging
 

@@ -226,9 +226,13 @@ def test_a_copy_is_cancelled_in_its_middle(disk, root, source):
 
 
 def test_staging_leaves_nothing_behind_even_when_the_block_fails(disk, root, source):
-    with pytest.raises(ZeroDivisionError), disk.stage() as staging:
-        staging.add(source, "model.onnx")
-        raise ZeroDivisionError
+    def fail():
+        with disk.stage() as staging:
+            staging.add(source, "model.onnx")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list((root / "staging").iterdir()) == []
     assert not (root / "sha256").exists()
 

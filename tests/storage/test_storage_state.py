@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from storage_reference import MemoryState
@@ -253,7 +254,7 @@ def test_killed_writers_lose_no_acknowledged_run(path):
     for _round in range(2):
         writers = [
             subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(path), os.path.dirname(__file__)],
+                [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)],
                 stdout=subprocess.PIPE,
                 text=True,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -289,7 +290,7 @@ except StoreError as error:
     print(error.code)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path), os.path.dirname(__file__)],
+        [sys.executable, "-c", script, str(path), str(Path(__file__).parent)],
         capture_output=True,
         text=True,
         timeout=60,
