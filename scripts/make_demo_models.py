@@ -94,7 +94,7 @@ def make_cnn(split: Split) -> onnx.ModelProto:
     weights = train_cnn(split)
     weights |= {
         "preprocess.scale": np.array(SCALE, np.float32),
-        "preprocess.shape": np.array([-1, 1, 8, 8], np.int64),
+        "preprocess.shape": np.array([0, 1, 8, 8], np.int64),  # 0 keeps the batch, by name too
     }
     nodes = [
         node("Mul", "preprocess/Mul", ["pixels", "preprocess.scale"], "scaled"),
