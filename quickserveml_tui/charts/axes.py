@@ -99,7 +99,7 @@ def value_axis(low: float, high: float, rows: int, *, from_zero: bool = False) -
         return ValueAxis(low, max(high - low, 1e-9) / max(rows - 0.5, 0.5), rows, max((rows - 1) // 2, 1))
     # Of the tightest ones the axis whose last tick is nearest to the top reads best.
     best = min(option[0] for option in options)
-    near = [option for option in options if option[0] <= best * 1.15]
+    near = [option for option in options if option[0] <= best * 1.3]
     return min(near, key=lambda option: ((rows - 1) % option[2].every, option[0]))[2]
 
 

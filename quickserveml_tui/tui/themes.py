@@ -173,6 +173,8 @@ def _textual_variables(palette: Palette) -> dict[str, str]:
         "footer-key-foreground": palette.text,
         "link-color": palette.info,
         "link-style": "underline",
+        "ansi-background": palette.ground if palette.ground == _PLAIN else "transparent",
+        "ansi-foreground": palette.text,
     }
 
 
@@ -198,6 +200,22 @@ def make_theme(name: str, palette: Palette) -> Theme:
 
 
 THEMES: tuple[Theme, ...] = tuple(make_theme(name, palette) for name, palette in PALETTES.items())
+
+
+def terminal_colours(environ: Mapping[str, str]) -> str | None:
+    """What the terminal can show, by its environment: `truecolor`, `256`, `standard`, or None for no colour."""
+    wished = environ.get("TEXTUAL_COLOR_SYSTEM", "").lower()
+    if wished in ("truecolor", "256", "standard"):
+        return wished
+    term = environ.get("TERM", "").lower()
+    if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit") or term.endswith("-direct"):
+        return "truecolor"
+    if term in ("dumb", "unknown", "vt100", "vt220"):
+        return None
+    if "256color" in term or term in ("xterm-kitty", "alacritty", "foot", "wezterm", "xterm-ghostty"):
+        # These terminals know all colours; multiplexers and ssh keep TERM and lose COLORTERM.
+        return "256" if "256color" in term else "truecolor"
+    return "standard" if term in ("linux", "xterm", "screen", "ansi", "rxvt", "cygwin") else "truecolor"
 
 
 def fitting_theme(wanted: str, color_system: str | None, *, no_color: bool) -> str:
@@ -239,7 +257,7 @@ class ThemeSupport(_Base):
 
     def choose_theme(self, wanted: str) -> None:
         """Use a theme, or the nearest one that the terminal can show."""
-        self.theme = fitting_theme(wanted, self.console.color_system, no_color=self.no_color)
+        self.theme = fitting_theme(wanted, terminal_colours(os.environ), no_color=self.no_color)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Tokens for a theme of Textual or the user that does not define them."""

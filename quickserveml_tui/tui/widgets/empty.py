@@ -145,9 +145,9 @@ class ChoiceList(Vertical, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Next choice", show=False, id="choices.next"),
-        Binding("up,k", "move(-1)", "Previous choice", show=False, id="choices.previous"),
-        Binding("enter", "choose", "Choose", id="choices.choose"),
+        Binding("down,j", "move(1)", "next", show=False, id="choices.move_down", tooltip="Go to the next choice"),
+        Binding("up,k", "move(-1)", "previous", show=False, id="choices.move_up", tooltip="Go to the choice before"),
+        Binding("enter", "choose", "choose", show=False, id="choices.take_choice", tooltip="Do what the cursor is on"),
     ]
 
     current = reactive(0)

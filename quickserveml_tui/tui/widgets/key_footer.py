@@ -10,6 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role, Row, Span
+from quickserveml_tui.tui.keys import show_key
 from quickserveml_tui.tui.widgets.ink import Inked, crop_row, row_width, say, two_edges
 
 MAX_KEYS = 8
@@ -38,7 +39,7 @@ def footer_keys(widget: Widget) -> list[FooterKey]:
         if not binding.show or name in seen:
             continue
         seen.add(name)
-        display = binding.key_display or widget.app.get_key_display(binding)
+        display = binding.key_display or show_key(binding.key)
         keys.append(FooterKey(display, binding.description.lower(), binding.action, active.enabled))
     return keys
 
@@ -46,7 +47,7 @@ def footer_keys(widget: Widget) -> list[FooterKey]:
 class KeyFooter(Inked):
     """At most eight keys, bold, each with its verb; `? more` at the right. A disabled key stays, without bold."""
 
-    DEFAULT_CSS = "KeyFooter { background: $ground; padding: 0 1; }"
+    DEFAULT_CSS = "KeyFooter { background: $ground; padding: 0 2; }"
 
     def __init__(self, *, more: tuple[str, str] = ("?", "more"), id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -85,7 +86,7 @@ class KeyFooter(Inked):
     async def on_click(self, event: events.Click) -> None:
         """Press the key under the pointer."""
         for start, end, key in self._places:
-            if start <= event.x - 1 < end:
+            if start <= event.x - 2 < end:
                 shown = next((one for one in footer_keys(self) if one.key == key), None)
                 if shown is not None:
                     await self.app.run_action(shown.action, self.screen.focused or self.screen)

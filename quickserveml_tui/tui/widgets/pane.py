@@ -80,7 +80,9 @@ class Pane(Widget):
     Pane.-shelved > .pane--surface { padding: 0; }
     Pane > .pane--surface > * { margin: 0 2; }
     Pane > .pane--surface > PaneTitle, Pane > .pane--surface > .-bleed, Pane > .pane--surface > Shelf { margin: 0; }
-    Pane > .pane--surface > PaneTitle { margin: 0 0 1 0; }
+    Pane > .pane--surface > PaneTitle { margin: 0 0 1 0; width: 100%; }
+    Pane > .pane--surface > .-bleed, Pane > .pane--surface > Shelf { width: 100%; }
+    Pane > .pane--surface > TabRow { margin: 0 2 1 2; }
     Pane.-untitled > FocusRule, Pane.-untitled > .pane--surface > PaneTitle { display: none; }
     """
 

@@ -74,13 +74,12 @@ class FactsGrid(Inked):
 
 
 def _fact_rows(facts: Sequence[Fact], width: int) -> list[Row]:
-    """One column: units share a column of their own, so that the figures end on one edge."""
-    unit_width = max((cell_width(fact.unit) for fact in facts), default=0)
+    """One column: labels on its left edge, figures with their units on its right one."""
     rows = []
     for fact in facts:
         right = [say(fact.value, fact.role, bold=fact.bold)]
-        if unit_width:
-            right.append(say(f" {fact.unit}".ljust(unit_width + 1), Role.MUTED))
+        if fact.unit:
+            right.append(say(f" {fact.unit}", Role.MUTED))
         label = say(fact.label, Role.MUTED)
         if row_width([label, *right]) + 2 > width:
             rows.append(crop_row(two_edges([label], right, width, gap=1), width))

@@ -20,7 +20,7 @@ from quickserveml_tui.tui.widgets.pane import join_spans
 class HeaderBar(Inked):
     """Product and screens at the left; place, host load and noise badge at the right."""
 
-    DEFAULT_CSS = "HeaderBar { background: $ground; padding: 0 1; }"
+    DEFAULT_CSS = "HeaderBar { background: $ground; padding: 0 2; }"
 
     current = reactive("")
     """Id of the screen that is shown."""
@@ -95,7 +95,7 @@ class HeaderBar(Inked):
     def on_click(self, event: events.Click) -> None:
         """Ask for the screen under the pointer."""
         for start, end, screen in self._places:
-            if start <= event.x - 1 < end:
+            if start <= event.x - 2 < end:
                 self.post_message(self.ScreenClicked(screen))
 
 
@@ -110,7 +110,7 @@ def _glyph(role: Role, glyphs: Glyphs) -> str:
 class StatusLine(Inked):
     """Breadcrumb at the left with its last part bold; the newest message, or a command, at the right."""
 
-    DEFAULT_CSS = "StatusLine { background: $ground; padding: 0 1; }"
+    DEFAULT_CSS = "StatusLine { background: $ground; padding: 0 2; }"
 
     breadcrumb: reactive[tuple[str, ...]] = reactive[tuple[str, ...]](())
     """Where the cursor is: `("resnet50", "@3", "conv2")`."""

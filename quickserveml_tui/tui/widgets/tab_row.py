@@ -75,7 +75,7 @@ class TabRow(Inked):
         """Names, and below the active one the rule."""
         glyphs = glyphs_of(self)
         natural = sum(cell_width(name) for _, name in self.tabs)
-        gap = 4 if natural + 4 * (len(self.tabs) - 1) <= width else 2
+        gap = 3 if natural + 3 * (len(self.tabs) - 1) <= width else 2
         names: list[Span] = []
         self._places = []
         at = 0

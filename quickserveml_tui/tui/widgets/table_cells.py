@@ -173,7 +173,7 @@ def sort_value(cell: Cell) -> tuple[int, float, str]:
 
 def bar_role(share: float) -> Role:
     """Heat of a bar: the ramp ends in the accent."""
-    return Role.ACCENT if share >= 0.55 else Role.HEAT_4 if share >= 0.2 else Role.ALT
+    return Role.ACCENT if share >= 0.55 else Role.HEAT_4
 
 
 def cell_spans(fitted: Fitted, value: CellLike, *, current: bool, sorted_by: bool, charset: Charset) -> Row:

@@ -38,6 +38,12 @@ PADDING = 2
 CHORD_S = 1.0
 
 
+def _binding(
+    key: str, action: str, title: str, id: str, about: str, *, display: str = "", show: bool = True
+) -> Binding:
+    return Binding(key, action, title, show=show, key_display=display or None, id=id, tooltip=about)
+
+
 class VirtualTable(ScrollView, can_focus=True):
     """Rows under a header, a cursor row, sort, filter and marks.
 
@@ -47,23 +53,28 @@ class VirtualTable(ScrollView, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    VirtualTable { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    VirtualTable {
+        height: 1fr; width: 100%; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
+        scrollbar-color: $raised; scrollbar-background: $pane;
+        scrollbar-background-hover: $pane; scrollbar-background-active: $pane; scrollbar-corner-color: $pane;
+    }
+    Pane:focus-within VirtualTable { scrollbar-background: $focus; scrollbar-color: $select; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Move", key_display="jk", id="table.next"),
-        Binding("up,k", "move(-1)", "Move up", show=False, id="table.previous"),
-        Binding("enter", "select", "Open", id="table.open"),
-        Binding("space", "mark", "Mark", id="table.mark"),
-        Binding("s", "sort_next", "Sort", id="table.sort"),
-        Binding("S", "sort_reverse", "Reverse the sort", show=False, id="table.sort_reverse"),
-        Binding("g", "top_chord", "First row (gg)", show=False, id="table.top_chord"),
-        Binding("home", "top", "First row", show=False, id="table.top"),
-        Binding("G,end", "bottom", "Last row", show=False, id="table.bottom"),
-        Binding("ctrl+d", "move_page(0.5)", "Half a page down", show=False, id="table.half_down"),
-        Binding("ctrl+u", "move_page(-0.5)", "Half a page up", show=False, id="table.half_up"),
-        Binding("pagedown", "move_page(1.0)", "A page down", show=False, id="table.page_down"),
-        Binding("pageup", "move_page(-1.0)", "A page up", show=False, id="table.page_up"),
+        _binding("down,j", "move(1)", "move", "table.move_down", "Go to the next row", display="jk"),
+        _binding("up,k", "move(-1)", "move up", "table.move_up", "Go to the row before", show=False),
+        _binding("enter", "select", "open", "table.open_row", "Open the row under the cursor"),
+        _binding("space", "mark", "mark", "table.mark_row", "Mark the row, or take its mark away"),
+        _binding("s", "sort_next", "sort", "table.sort_rows", "Sort by the next column"),
+        _binding("S", "sort_reverse", "reverse", "table.reverse_sort", "Turn the order round", show=False),
+        _binding("g", "top_chord", "first", "table.go_first_chord", "Press twice for the first row", show=False),
+        _binding("home", "top", "first", "table.go_first", "Go to the first row", show=False),
+        _binding("G,end", "bottom", "last", "table.go_last", "Go to the last row", show=False),
+        _binding("ctrl+d", "move_page(0.5)", "down", "table.move_half_down", "Go half a page down", show=False),
+        _binding("ctrl+u", "move_page(-0.5)", "up", "table.move_half_up", "Go half a page up", show=False),
+        _binding("pagedown", "move_page(1.0)", "page down", "table.move_page_down", "Go a page down", show=False),
+        _binding("pageup", "move_page(-1.0)", "page up", "table.move_page_up", "Go a page up", show=False),
     ]
 
     cursor_line = reactive(0, repaint=False)
@@ -422,7 +433,7 @@ class VirtualTable(ScrollView, can_focus=True):
         glyphs = glyphs_of(self)
         marked = self._order.key_at(line) in self.marked
         spans = [
-            Span(glyphs.cursor, Role.ACCENT if self.has_focus else Role.ALT) if current else Span(" "),
+            Span(glyphs.cursor, Role.ACCENT) if current else Span(" "),
             Span(glyphs.mark, Role.ACCENT) if marked else Span(" "),
         ]
         for at, one in enumerate(self._fitted):
