@@ -1,0 +1,226 @@
+"""The application: themes, options, crash and quit. What happens on the screen is the screens' business."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.actions import SkipAction
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
+from quickserveml_tui.tui.flows.base import as_error, log
+from quickserveml_tui.tui.keys import KeyEntry, live_entries, reason_against
+from quickserveml_tui.tui.memory import UiMemory
+from quickserveml_tui.tui.messages import BackendFailed, BackendReady
+from quickserveml_tui.tui.options import WorkbenchOptions
+from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
+from quickserveml_tui.tui.themes import ThemeSupport
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.ports import Workbench
+
+THEMES = {"dark": "ember-dark", "light": "ember-light"}
+MAX_RECENT = 20
+
+
+class CrashError(Exception):
+    """What is shown of a crash: one line, and where the report is."""
+
+    def __init__(self, error: BaseException, report: Path | None) -> None:
+        where = f" Report: {report}" if report else ""
+        self.line = f"quickserveml stopped on an internal error ({type(error).__name__}).{where}"
+        super().__init__(self.line)
+        self.__cause__ = error
+
+    def __rich__(self) -> Text:
+        return Text(self.line)
+
+
+class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
+    """The workbench over whatever `factory` opens."""
+
+    CSS_PATH = "workbench.tcss"
+    TITLE = "quickserveml"
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+p", "open_palette", "commands", id="app.open_palette", tooltip="Find any action by its name and run it"),
+        Binding("q", "ask_quit", "quit", id="app.quit_workbench", tooltip="Quit; asks only while jobs run"),
+        Binding("question_mark,f1", "open_help", "more", key_display="?", id="app.open_help", tooltip="Keys of what has the focus, then all keys"),
+        Binding("L", "switch_theme", "theme", show=False, id="app.switch_theme", tooltip="Change between the dark and the light theme"),
+        Binding("ctrl+c", "interrupt", "cancel or quit", show=False, priority=True, id="app.interrupt", tooltip="Cancel the running job; without one, quit"),
+        Binding("ctrl+q", "ask_quit", "quit", show=False, id="app.quit_workbench"),
+    ]  # fmt: skip
+
+    def __init__(self, factory: Callable[[], Workbench], options: WorkbenchOptions) -> None:
+        super().__init__(ascii_only=True if options.ascii else None)
+        silence()
+        self.factory = factory
+        self.options = options
+        self.memory = UiMemory()
+        self.home: Path | None = Path(options.home) if options.home else None
+        if self.home and not options.fresh:
+            self.memory = UiMemory.load(self.home)
+        self.workbench: Workbench | None = None
+        self.recent: list[str] = []
+        self.bench = WorkbenchScreen()
+        self.choose_theme(THEMES.get(options.theme or self.memory.theme, THEMES["dark"]))
+        if options.keymap:
+            self.set_keymap(dict(options.keymap))
+
+    def on_mount(self) -> None:
+        """One screen; the services come after its first frame."""
+        self.push_screen(self.bench)
+
+    # ---- services
+
+    def load_backend(self) -> None:
+        """Open the services in a thread, so that the screen answers meanwhile."""
+        self.run_worker(self._open_backend, thread=True, group="backend", exclusive=True, exit_on_error=False)
+
+    def _open_backend(self) -> None:
+        try:
+            workbench = self.factory()
+            memory = UiMemory() if self.options.fresh or self.home else UiMemory.load(workbench.home)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the services from opening is shown, not raised
+            self.call_from_thread(self.bench.post_message, BackendFailed(as_error(error)))
+            return
+        self.call_from_thread(self._take_backend, workbench, memory)
+
+    def _take_backend(self, workbench: Workbench, memory: UiMemory) -> None:
+        self.workbench = workbench
+        if self.home is None:
+            self.home = workbench.home
+            self._adopt(memory)
+        log_to(self.home)
+        log.info("workbench opened")
+        self.bench.post_message(BackendReady(workbench))
+
+    def _adopt(self, memory: UiMemory) -> None:
+        """Take over what was remembered, where it was not known for the first frame."""
+        if self.options.fresh:
+            return
+        self.memory = memory
+        self.bench.restore_spec()
+        self.bench.inspector_pane.show_tab(memory.tab)
+        if memory.catalog_sort.lstrip("-"):
+            self.bench.catalog_pane.sort = memory.catalog_sort
+        if memory.theme and not self.options.theme:
+            self.choose_theme(THEMES.get(memory.theme, THEMES["dark"]))
+
+    # ---- actions
+
+    async def run_action(
+        self,
+        action: Any,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action; one that is disabled says why instead."""
+        if isinstance(action, str) and default_namespace is not None:
+            node = {"screen": self.screen, "app": self}.get(action.partition("(")[0].rpartition(".")[0], default_namespace)
+            reason = reason_against(node, action)
+            if reason:
+                self.bench.tell(reason, Role.INFO)
+                return True
+        return await super().run_action(action, default_namespace, namespaces)
+
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """Every action on the screen, with its keys as remapped."""
+        return live_entries(self.screen, self.options.keymap)
+
+    def action_open_palette(self) -> None:
+        """Find an action and run it."""
+        from quickserveml_tui.tui.screens.actions import Palette
+
+        skipped = {"app.open_palette"}
+        entries = [entry for entry in self.entries() if entry.id not in skipped and not entry.id.startswith("table.")]
+        self.push_screen(Palette(entries, self.recent), self._run_chosen)
+
+    async def _run_chosen(self, entry: KeyEntry | None) -> None:
+        if entry is None:
+            return
+        self.recent = [entry.id, *(one for one in self.recent if one != entry.id)][:MAX_RECENT]
+        await self.run_action(entry.action, entry.node)
+
+    def action_open_help(self) -> None:
+        """Keys here, then all keys."""
+        from quickserveml_tui.tui.screens.actions import Help
+
+        focused = self.screen.focused
+        chain = focused.ancestors_with_self if focused else []
+        here = {active.binding.id for active in self.screen.active_bindings.values() if active.node in chain[:-2]}
+        self.push_screen(Help(self.entries(), [one for one in here if one], self.bench.focused_words()))
+
+    def action_switch_theme(self) -> None:
+        """Dark or light."""
+        name = "light" if self.current_theme.dark else "dark"
+        self.choose_theme(THEMES[name])
+        self.memory.theme = name
+
+    def action_ask_quit(self) -> None:
+        """Quit; asks only while jobs run."""
+        self.bench.ask_to_quit()
+
+    def action_interrupt(self) -> None:
+        """Ctrl+c copies selected text, else cancels the job, else quits."""
+        if self.screen.get_selected_text():
+            raise SkipAction
+        if self.bench.lane.busy:
+            self.bench.action_cancel_job()
+        else:
+            self.leave()
+
+    # ---- copy
+
+    def copy_words(self, text: str, what: str) -> None:
+        """Copy `text`; the status line says how."""
+        self.run_worker(lambda: self._copy(text, what), thread=True, group="copy", exclusive=True, exit_on_error=False)
+
+    def _copy(self, text: str, what: str) -> None:
+        from quickserveml_tui.tui.clipboard import MAX_OSC52, copy_to_file, copy_with_tool
+
+        tool = copy_with_tool(text)
+        if tool:
+            words = f"Copied {what} with {tool}"
+        elif len(text.encode()) <= MAX_OSC52:
+            self.call_from_thread(self.copy_to_clipboard, text)
+            words = f"Copied {what} through the terminal"
+        else:
+            try:
+                words = f"Copied {what} into {copy_to_file(text, self.home or Path.cwd())}"
+            except OSError as error:
+                words = f"Could not copy {what}: {error.strerror}"
+        self.call_from_thread(self.bench.tell, words)
+
+    # ---- end
+
+    def leave(self) -> None:
+        """Cancel what runs and end; the runners are closed on the way out."""
+        self.bench.lane.cancel_all("")
+        self.exit(0)
+
+    def on_unmount(self) -> None:
+        """Remember, and end the runners without keeping the terminal waiting."""
+        if self.home is not None and self.workbench is not None:
+            try:
+                self.memory.save(self.home)
+            except OSError as error:
+                log.warning("what the session remembers could not be saved: %s", error)
+        if self.workbench is not None:
+            threading.Thread(target=self.workbench.close, name="close-workbench").start()
+        stop_logging()
+
+    def _handle_exception(self, error: Exception) -> None:
+        # Textual has no public hook for this; its own report prints local variables, and those may hold secrets.
+        log.exception("crash", exc_info=error)
+        report = write_crash_report(error, self.home)
+        super()._handle_exception(CrashError(error, report))
+

@@ -1,0 +1,182 @@
+"""Adding: by path, by scan, by drop, the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import events, on
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.catalog import AddRequest, AddResult, ScanHit
+from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.refs import check_name
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.tui.drops import dropped_paths
+from quickserveml_tui.tui.flows.base import FlowScreen
+from quickserveml_tui.tui.jobs import UiJob
+from quickserveml_tui.tui.messages import PathsDropped, ScanFound
+from quickserveml_tui.tui.reporting import Reporter
+from quickserveml_tui.tui.screens.forms import Field, FormDialog
+from quickserveml_tui.tui.screens.scan import ScanDialog
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.ports import Workbench
+
+MAX_HITS = 5_000
+HITS_PER_MESSAGE = 20
+
+
+def _check_add(values: dict[str, str]) -> dict[str, Any]:
+    if not values["path"]:
+        raise UsageError("No path is given.", hint="Type one, or drop the file onto this window.")
+    if values["name"]:
+        check_name(values["name"])
+    return {**values, "tags": tuple(filter(None, values["tags"].replace(",", " ").split()))}
+
+
+def _check_folder(values: dict[str, str]) -> dict[str, Any]:
+    if not values["folder"]:
+        raise UsageError("No folder is given.", hint="Type one; tab completes it.")
+    return dict(values)
+
+
+class AddingFlow(FlowScreen):
+    """Files become versions, as jobs that can be cancelled."""
+
+    def action_add_model(self, path: str = "") -> None:
+        """Ask for a path and add the file."""
+        if self.ready() is None:
+            return
+        fields = [
+            Field("path", "path", path, "model.onnx", path="file", suffixes=(".onnx",)),
+            Field("name", "name", "", "from the file name"),
+            Field("tags", "tags", "", "none"),
+        ]
+        about = "The file is copied into the registry; an equal name makes the next version."
+        self.app.push_screen(FormDialog("Add a model", fields, about=about, verb="add", check=_check_add), self._add_form)
+
+    def _add_form(self, values: dict[str, Any] | None) -> None:
+        if values is not None:
+            self.add_file(AddRequest(values["path"], name=values["name"], tags=values["tags"]))
+
+    def add_file(self, request: AddRequest) -> None:
+        """Add one file as a job."""
+        workbench = self.ready()
+        if workbench is None:
+            return
+        request = AddRequest(**{**{name: getattr(request, name) for name in request.__slots__}, "path": _expanded(request.path)})
+
+        def work(job: UiJob) -> AddResult:
+            reporter = Reporter(self.post_message, job)
+            return workbench.catalog.add(request, on_progress=reporter.progress, cancel=job.cancel)
+
+        self.submit(UiJob("add", Path(request.path).name, work))
+
+    def add_files(self, paths: Sequence[str]) -> None:
+        """Add some files, one job each."""
+        for path in paths:
+            self.add_file(AddRequest(path))
+
+    # ---- demo
+
+    def action_install_demo(self) -> None:
+        """Register the demo models that are not there yet."""
+        workbench = self.ready()
+        if workbench is None:
+            return
+
+        def work(job: UiJob) -> int:
+            reporter = Reporter(self.post_message, job)
+            return workbench.demo.install(on_progress=reporter.progress, cancel=job.cancel)
+
+        self.submit(UiJob("demo", "the demo models", work))
+
+    # ---- scan
+
+    def action_scan_folder(self, folder: str = "") -> None:
+        """Ask for a folder and look for models below it."""
+        if self.ready() is None:
+            return
+        fields = [Field("folder", "folder", folder or str(Path.cwd()), path="folder")]
+        about = "Every model file below it is listed. Nothing is copied until you choose."
+        form = FormDialog("Scan a folder", fields, about=about, verb="scan", check=_check_folder)
+        self.app.push_screen(form, self._scan_form)
+
+    def _scan_form(self, values: dict[str, Any] | None) -> None:
+        workbench = self.workbench
+        if values is None or workbench is None:
+            return
+        folder = _expanded(values["folder"])
+        cancel = CancelToken()
+        self.app.push_screen(ScanDialog(folder, cancel), self._scan_chosen)
+        self.in_thread(lambda: self._scan(workbench, folder, cancel), group="scan", doing=f"Scanning {folder}")
+
+    def _scan(self, workbench: Workbench, folder: str, cancel: CancelToken) -> ScanFound:
+        hits: list[ScanHit] = []
+        try:
+            for hit in workbench.catalog.scan(folder, cancel=cancel):
+                hits.append(hit)
+                if len(hits) % HITS_PER_MESSAGE == 0:
+                    self.post_message(ScanFound(folder, tuple(hits), finished=False))
+                if len(hits) >= MAX_HITS or cancel.cancelled:
+                    break
+        except QuickServeError as error:
+            return ScanFound(folder, tuple(hits), finished=True, error=error)
+        return ScanFound(folder, tuple(hits), finished=True)
+
+    @on(ScanFound)
+    def show_hits(self, event: ScanFound) -> None:
+        """Fill the dialog, if it is still open for this folder."""
+        event.stop()
+        dialog = self.app.screen
+        if isinstance(dialog, ScanDialog) and dialog.folder == event.folder:
+            dialog.show_hits(event.hits, finished=event.finished, error=event.error)
+
+    def _scan_chosen(self, paths: list[str] | None) -> None:
+        if paths:
+            self.add_files(paths)
+            self.tell(f"Adding {plural(len(paths), 'file')}", Role.INFO)
+
+    # ---- drop
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A dropped file arrives as a paste of its path."""
+        event.stop()
+        text = event.text
+
+        def look() -> PathsDropped | None:
+            paths = dropped_paths(text)
+            return PathsDropped(paths) if paths else None
+
+        self.in_thread(look, group="drop", doing="Reading the paste")
+
+    @on(PathsDropped)
+    def offer_paths(self, event: PathsDropped) -> None:
+        """One file opens the form, a folder the scan, several files a list to choose from."""
+        event.stop()
+        if self.ready() is None or self.app.screen is not self:
+            return
+        paths = event.paths
+        if len(paths) == 1:
+            single = str(paths[0])
+            if paths[0].is_dir():
+                self.action_scan_folder(single)
+            else:
+                self.action_add_model(single)
+            return
+        folder = str(paths[0].parent)
+        dialog = ScanDialog(folder, CancelToken())
+        dialog.heading, dialog.heading_right = "Add dropped files", plural(len(paths), "file")
+        self.app.push_screen(dialog, self._scan_chosen)
+        hits = tuple(ScanHit(str(path), path.stat().st_size) for path in paths if path.is_file())
+        self.post_message(ScanFound(folder, hits, finished=True))
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # `~nobody`
+        return path

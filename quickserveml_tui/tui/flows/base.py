@@ -1,0 +1,192 @@
+"""What all flows share: the panes, the services once they are there, and calls in worker threads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.jobs import Progress
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.tui.jobs import JobLane, UiJob
+from quickserveml_tui.tui.memory import UiMemory
+from quickserveml_tui.tui.messages import JobEnded
+from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
+from quickserveml_tui.tui.panes.catalog import CatalogPane, CatalogRow
+from quickserveml_tui.tui.panes.inspector import InspectorPane
+from quickserveml_tui.tui.panes.jobs import JobsPane
+from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.tui.app import WorkbenchApp
+
+log = logging.getLogger("quickserveml_tui.tui")
+
+
+def as_error(error: BaseException) -> QuickServeError:
+    """Any failure as one that says what to do."""
+    if isinstance(error, QuickServeError):
+        return error
+    return QuickServeError(
+        f"Something failed that should not: {type(error).__name__}: {safe_text(error, 200)}",
+        hint="The log file has the details; the rest of the workbench goes on.",
+        code="internal",
+    )
+
+
+def clock() -> str:
+    """The time of day, as the status line shows it."""
+    return time.strftime("%H:%M")
+
+
+class FlowScreen(Screen[None]):
+    """Base of the flows; the workbench screen is made of all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workbench: Workbench | None = None
+        self.lane = JobLane()
+        self.selected: CatalogRow | None = None
+        self.ref = ""
+        """What the inspector shows."""
+
+    @property
+    def owner(self) -> WorkbenchApp:
+        """The app, by its own type."""
+        from quickserveml_tui.tui.app import WorkbenchApp
+
+        app = self.app
+        assert isinstance(app, WorkbenchApp)
+        return app
+
+    @property
+    def memory(self) -> UiMemory:
+        """What is remembered between sessions."""
+        return self.owner.memory
+
+    @property
+    def catalog_pane(self) -> CatalogPane:
+        """Pane 1."""
+        return self.query_one(CatalogPane)
+
+    @property
+    def inspector_pane(self) -> InspectorPane:
+        """Pane 2."""
+        return self.query_one(InspectorPane)
+
+    @property
+    def benchmark_pane(self) -> BenchmarkPane:
+        """Pane 3."""
+        return self.query_one(BenchmarkPane)
+
+    @property
+    def jobs_pane(self) -> JobsPane:
+        """Pane 4."""
+        return self.query_one(JobsPane)
+
+    def show_pane(self, number: int) -> None:
+        """Bring a pane to the front and give it the focus."""
+        raise NotImplementedError
+
+    def tell(self, sentence: str, role: Role = Role.OK) -> None:
+        """Say something in the status line."""
+        self.query_one(StatusLine).tell(sentence, role)
+
+    def tell_error(self, error: QuickServeError, doing: str = "") -> None:
+        """A toast with what, why and the next step; the first sentence stays in the status line."""
+        log.warning("%s: %s (%s)", doing or "call", error.message, error.code)
+        self.tell(error.message, Role.ERROR)
+        words = f"{error.message}\n{error.hint}" if error.hint else error.message
+        self.notify(safe_lines_of(words), severity="error", timeout=10, markup=False)
+
+    # ---- work
+
+    def in_thread(self, work: Callable[[], Message | None], *, group: str, doing: str, exclusive: bool = True) -> None:
+        """Call `work` in a worker thread and post what it returns; an older call of the group is dropped."""
+        self.run_worker(
+            lambda: self._guard(work, doing), group=group, exclusive=exclusive, thread=True, exit_on_error=False
+        )
+
+    def _guard(self, work: Callable[[], Message | None], doing: str) -> None:
+        from quickserveml_tui.tui.messages import ActionFailed
+
+        worker = get_current_worker()
+        try:
+            message = work()
+        except Exception as error:  # noqa: BLE001 - the edge between worker and screen: nothing may be lost or crash
+            if not isinstance(error, QuickServeError):
+                log.exception("%s failed", doing)
+            message = ActionFailed(as_error(error), doing)
+        if message is not None and not worker.is_cancelled:
+            self.post_message(message)
+
+    def ready(self) -> Workbench | None:
+        """The services, or None with a word to the user while they load."""
+        if self.workbench is None:
+            self.tell("Still loading; one moment", Role.INFO)
+        return self.workbench
+
+    # ---- jobs
+
+    def submit(self, job: UiJob) -> bool:
+        """Put a job on the lane and start it when nothing else runs; False when it was refused."""
+        try:
+            self.lane.submit(job)
+        except QuickServeError as error:
+            self.tell_error(error)
+            return False
+        self.start_jobs()
+        if job.started is None and self.lane.running is not None:
+            self.tell(f"{job.kind.capitalize()} waits until the {self.lane.running.kind} ends", Role.INFO)
+        return True
+
+    def start_jobs(self) -> None:
+        """Start the next job if nothing runs, and show the lane."""
+        job = self.lane.start_next()
+        if job is not None:
+            self.job_started(job)
+            self.run_worker(lambda: self._work(job), group=f"job-{job.id}", thread=True, exit_on_error=False)
+        self.jobs_pane.refresh_jobs()
+        self.refresh_bindings()
+
+    def _work(self, job: UiJob) -> None:
+        result: Any = None
+        failure: QuickServeError | None = None
+        try:
+            result = job.work(job)
+        except Exception as error:  # noqa: BLE001 - the edge between worker and screen: nothing may be lost or crash
+            if not isinstance(error, QuickServeError):
+                log.exception("job %s of %s failed", job.kind, job.subject)
+            failure = as_error(error)
+        self.post_message(JobEnded(job, result, failure))
+
+    def job_started(self, job: UiJob) -> None:
+        """A job leaves the queue; the benchmark's flow shows its pane."""
+        job.progress = Progress("starting")
+
+    def refresh_bindings(self) -> None:
+        """Keys may be greyed or not."""
+        super().refresh_bindings()
+
+    def header(self) -> HeaderBar:
+        """The header."""
+        return self.query_one(HeaderBar)
+
+    def reload_catalog(self, select: str = "") -> None:
+        """Read the catalog again."""
+        raise NotImplementedError
+
+
+def safe_lines_of(text: str) -> str:
+    """Text for a toast, line by line, without anything a terminal would obey."""
+    from quickserveml_tui.core.text import safe_lines
+
+    return safe_lines(text, 600)

@@ -1,0 +1,225 @@
+"""Catalog: list, filter, select."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+
+from quickserveml_tui.core.catalog import CatalogQuery
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
+from quickserveml_tui.tui.messages import (
+    ActionDone,
+    ActionFailed,
+    CatalogLoaded,
+    FactsLoaded,
+    LayersLoaded,
+    SchemaLoaded,
+)
+from quickserveml_tui.tui.panes.catalog import CatalogPane, CatalogRow
+from quickserveml_tui.tui.panes.inspector import InspectorPane
+from quickserveml_tui.tui.sheets.model import Subject
+from quickserveml_tui.tui.widgets.status import StatusLine
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from quickserveml_tui.core.ports import Workbench
+
+DEBOUNCE_S = 0.12
+LAYER_PAGE = 10_000
+MAX_LAYERS = 200_000
+HISTORY = 60
+
+
+class CatalogFlow(FlowScreen):
+    """The selection is one state: the row under the cursor, with a number that grows with every change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sequence = 0
+        self._settle: Timer | None = None
+        self.generation = ""
+
+    # ---- list
+
+    def reload_catalog(self, select: str = "") -> None:
+        """Read the catalog with the filter and sort of the pane; the cursor goes to `select`, or stays."""
+        workbench = self.workbench
+        if workbench is None:
+            return
+        pane = self.catalog_pane
+        query = CatalogQuery(text=pane.filter_text.strip(), sort=pane.sort)
+        self.in_thread(lambda: _read_catalog(workbench, query, select), group="catalog", doing="Reading the catalog")
+
+    @on(CatalogPane.QueryChanged)
+    def read_again(self, event: CatalogPane.QueryChanged) -> None:
+        """Filter or sort changed."""
+        event.stop()
+        self.memory.catalog_sort = self.catalog_pane.sort
+        self.reload_catalog()
+
+    @on(CatalogLoaded)
+    def fill_catalog(self, event: CatalogLoaded) -> None:
+        """Show the models; with none at all, the choices of a first start."""
+        event.stop()
+        workbench = self.workbench
+        if workbench is None:
+            return
+        self.generation = event.generation
+        place = str(workbench.home)
+        self.catalog_pane.show_models(event.page.models, event.everything, place, event.size_bytes, event.select)
+        self.set_class(event.everything == 0, "-no-models")
+        if event.everything == 0 or not event.page.models:
+            self.select(None)
+        self.refresh_bindings()
+
+    # ---- selection
+
+    @on(CatalogPane.Highlighted)
+    def follow_cursor(self, event: CatalogPane.Highlighted) -> None:
+        """The cursor moved: what is known shows at once, the rest once it rests."""
+        event.stop()
+        self.select(event.row)
+
+    def select(self, row: CatalogRow | None) -> None:
+        """Make a version the one that the other panes are about."""
+        same = row is not None and self.selected is not None and row.ref == self.selected.ref
+        self.selected = row
+        status = self.query_one(StatusLine)
+        if row is None:
+            self.ref = ""
+            self.sequence += 1
+            status.breadcrumb = ("Workbench", "empty registry" if self.catalog_pane.holds_nothing else "no match")
+            self.inspector_pane.clear()
+            self.benchmark_pane.show_selection("", ())
+            self.refresh_bindings()
+            return
+        if same and self.ref == row.ref:
+            self._load_details()
+            return
+        self.ref = row.ref
+        self.sequence += 1
+        self.memory.ref = row.ref
+        status.breadcrumb = (row.view.model.name, f"@{row.version.version}")
+        runs = tuple(sorted(row.view.benchmarks.values(), key=lambda run: run.created_at, reverse=True))
+        self.inspector_pane.show_subject(Subject(row.ref, row.version.facts, row.view.model, row.version, runs))
+        self.benchmark_pane.show_selection(row.ref, runs, self._why_not(row))
+        self.refresh_bindings()
+        if self._settle is not None:
+            self._settle.stop()
+        self._settle = self.set_timer(DEBOUNCE_S, self._load_details)
+
+    @staticmethod
+    def _why_not(row: CatalogRow) -> str:
+        if row.version.runnable:
+            return ""
+        return f"{row.ref} cannot run. {row.version.trial.reason}".strip()
+
+    def _load_details(self) -> None:
+        """History always, layers and example where their tab is shown."""
+        workbench, row, sequence = self.workbench, self.selected, self.sequence
+        if workbench is None or row is None:
+            return
+        self.in_thread(lambda: _read_facts(workbench, row, sequence), group="facts", doing=f"Reading {row.ref}")
+        self._load_tab()
+
+    def _load_tab(self) -> None:
+        workbench, ref, sequence, pane = self.workbench, self.ref, self.sequence, self.inspector_pane
+        if workbench is None or not ref or pane.shown is None:
+            return
+        if pane.tab == "layers" and not pane.layer_view.loaded:
+            self.in_thread(lambda: _read_layers(workbench, ref, sequence), group="layers", doing=f"Reading layers of {ref}")
+        elif pane.tab == "io" and pane.schema is None:
+            self.in_thread(lambda: _read_schema(workbench, ref, sequence), group="schema", doing=f"Reading inputs of {ref}")
+
+    @on(FactsLoaded)
+    def fill_facts(self, event: FactsLoaded) -> None:
+        """Late answers about another selection are dropped."""
+        event.stop()
+        row = self.selected
+        if event.sequence != self.sequence or event.facts is None:
+            return
+        model = row.view.model if row else None
+        version = row.version if row else None
+        self.inspector_pane.show_subject(Subject(event.ref, event.facts, model, version, event.history))
+        self.benchmark_pane.show_selection(event.ref, event.history, self._why_not(row) if row else "")
+
+    @on(LayersLoaded)
+    def fill_layers(self, event: LayersLoaded) -> None:
+        """Fill the table, or say why not."""
+        event.stop()
+        if event.sequence != self.sequence:
+            return
+        if event.page is not None:
+            self.inspector_pane.show_layers(event.page)
+        elif event.error is not None:
+            self.inspector_pane.show_error(event.ref, event.error)
+
+    @on(SchemaLoaded)
+    def fill_schema(self, event: SchemaLoaded) -> None:
+        """Add the example request."""
+        event.stop()
+        if event.sequence == self.sequence and event.schema is not None:
+            self.inspector_pane.show_schema(event.schema)
+
+    @on(InspectorPane.TabShown)
+    def remember_tab(self, event: InspectorPane.TabShown) -> None:
+        """Load what the tab needs."""
+        event.stop()
+        self.memory.tab = event.tab
+        self._load_tab()
+
+    # ---- short changes
+
+    @on(ActionDone)
+    def tell_done(self, event: ActionDone) -> None:
+        """Say so and show the catalog as it is now."""
+        event.stop()
+        self.tell(event.sentence)
+        self.reload_catalog(event.select)
+
+    @on(ActionFailed)
+    def tell_failed(self, event: ActionFailed) -> None:
+        """Say why."""
+        event.stop()
+        self.tell_error(event.error, event.doing)
+
+
+def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str) -> CatalogLoaded:
+    page = workbench.catalog.list_models(query)
+    everything = page if not query.text else workbench.catalog.list_models(CatalogQuery(limit=1))
+    blobs = {
+        version.artifact.digest: version.artifact.size_bytes
+        for view in page.models
+        for version in view.model.versions
+    }
+    total = max(everything.total, len(everything.models))
+    return CatalogLoaded(page, total, workbench.catalog.generation(), sum(blobs.values()), select)
+
+
+def _read_facts(workbench: Workbench, row: CatalogRow, sequence: int) -> FactsLoaded:
+    history = workbench.benchmark.history(row.view.model.name, limit=HISTORY)
+    return FactsLoaded(sequence, row.ref, row.version.facts, history)
+
+
+def _read_layers(workbench: Workbench, ref: str, sequence: int) -> LayersLoaded:
+    try:
+        first = workbench.inspect.layers(ref, 0, LAYER_PAGE)
+        rows = list(first.rows)
+        while rows and len(rows) < min(first.total, MAX_LAYERS):
+            more = workbench.inspect.layers(ref, len(rows), LAYER_PAGE).rows
+            if not more:
+                break
+            rows.extend(more)
+    except QuickServeError as error:
+        return LayersLoaded(sequence, ref, None, error)
+    except Exception as error:  # noqa: BLE001 - a bad model shows its reason; the app goes on
+        log.exception("layers of %s", ref)
+        return LayersLoaded(sequence, ref, None, as_error(error))
+    return LayersLoaded(sequence, ref, type(first)(tuple(rows), first.total))
+
+
+def _read_schema(workbench: Workbench, ref: str, sequence: int) -> SchemaLoaded:
+    return SchemaLoaded(sequence, ref, workbench.inspect.schema(ref))

@@ -1,0 +1,246 @@
+"""Benchmarks and batches: settings, start, frames, cancel, results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual import on
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
+from quickserveml_tui.core.catalog import AddResult
+from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import JobState, Progress
+from quickserveml_tui.core.predictions import BatchResult, BatchSpec
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.units import parse_duration, significant
+from quickserveml_tui.tui.flows.base import FlowScreen, clock
+from quickserveml_tui.tui.jobs import UiJob
+from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
+from quickserveml_tui.tui.reporting import Reporter
+from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
+LEVELS = ("all", "extended", "basic", "disable")
+
+
+def _whole(text: str, what: str, low: int) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < low:
+        raise UsageError(f"{what} must be a whole number from {low} on.", hint="Change it or press esc.")
+    return int(text)
+
+
+def spec_of(values: dict[str, str]) -> BenchmarkSpec:
+    """The settings of the form. Raises `UsageError` with the field that is wrong."""
+    warmup = values["warmup"].strip()
+    return BenchmarkSpec(
+        duration_s=parse_duration(values["duration"]),
+        warmup_s=0.0 if warmup in ("0", "0s") else parse_duration(warmup),
+        intra_op_threads=_whole(values["threads"], "Threads", 1),
+        optimization=values["optimization"],
+        feed=FeedSpec(batch=_whole(values["batch"], "Batch", 1) if values["batch"] else None),
+    ).validate()
+
+
+class RunningFlow(FlowScreen):
+    """Jobs that measure or compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = BenchmarkSpec()
+
+    def restore_spec(self) -> None:
+        """The settings of the last session, if they still hold."""
+        memory = self.memory
+        try:
+            self.spec = BenchmarkSpec(
+                duration_s=memory.duration_s,
+                warmup_s=memory.warmup_s,
+                intra_op_threads=memory.threads,
+                optimization=memory.optimization,
+                feed=FeedSpec(batch=memory.batch or None),
+            ).validate()
+        except QuickServeError:
+            self.spec = BenchmarkSpec()
+        self.benchmark_pane.spec = self.spec
+
+    # ---- benchmark
+
+    def action_run_benchmark(self) -> None:
+        """Measure the version under the cursor with the settings as they are."""
+        workbench, row, spec = self.ready(), self.selected, self.spec
+        if workbench is None or row is None:
+            return
+        ref = row.ref
+
+        def work(job: UiJob) -> BenchmarkRun:
+            reporter = Reporter(self.post_message, job)
+            try:
+                return workbench.benchmark.run(ref, spec, on_frame=reporter.frame, cancel=job.cancel)
+            finally:
+                reporter.flush()
+
+        self.submit(UiJob("benchmark", ref, work, detail=spec))
+
+    def action_edit_settings(self) -> None:
+        """Change duration, warm-up, threads, batch and optimisation, then run."""
+        spec = self.spec
+        fields = [
+            Field("duration", "duration", f"{spec.duration_s:g}s", "10s, 500ms, 2m"),
+            Field("warmup", "warm-up", f"{spec.warmup_s:g}s", "1s"),
+            Field("threads", "threads", str(spec.intra_op_threads), "1"),
+            Field("batch", "batch", str(spec.feed.batch or ""), "as the model has it, else 1"),
+            Field("optimization", "optimise", spec.optimization, choices=LEVELS),
+        ]
+        about = "One client in a closed loop, in a process of its own. The settings stay for the next run."
+        form = FormDialog(
+            "Benchmark settings", fields, about=about, verb="run", check=lambda values: {"spec": spec_of(values)}, right=self.ref
+        )
+        self.app.push_screen(form, self._settings_form)
+
+    def _settings_form(self, values: dict[str, Any] | None) -> None:
+        if values is None:
+            return
+        self.spec = self.benchmark_pane.spec = values["spec"]
+        memory = self.memory
+        memory.duration_s, memory.warmup_s = self.spec.duration_s, self.spec.warmup_s
+        memory.threads, memory.batch = self.spec.intra_op_threads, self.spec.feed.batch or 0
+        memory.optimization = self.spec.optimization
+        if self.selected is not None and self.selected.version.runnable:
+            self.action_run_benchmark()
+        else:
+            self.tell("Settings kept", Role.OK)
+
+    def job_started(self, job: UiJob) -> None:
+        """A benchmark brings its pane to the front; others only their row."""
+        super().job_started(job)
+        if job.kind == "benchmark":
+            self.benchmark_pane.begin(job.subject, job.detail)
+            if self.app.screen is self:
+                self.show_pane(3)
+            self.tell(f"Measuring {job.subject}", Role.INFO)
+        elif job.kind == "batch" and self.app.screen is self:
+            self.jobs_pane.refresh_jobs()
+            self.jobs_pane.follow(job)
+            self.show_pane(4)
+
+    @on(FramesArrived)
+    def draw_frames(self, event: FramesArrived) -> None:
+        """Draw what was measured and move the job's bar."""
+        event.stop()
+        job = event.job
+        if job is not self.lane.running:
+            return
+        pane = self.benchmark_pane
+        pane.add_frames(event.frames)
+        live, spec = pane.live_run, job.detail
+        if live is not None:
+            total = spec.warmup_s + spec.duration_s
+            done = min(live.elapsed_s, total)
+            left = max(spec.duration_s - live.measured_s, 0.0) if live.n else None
+            job.progress = Progress(live.phase.value, done, total, eta_s=left, elapsed_s=live.elapsed_s)
+        self.jobs_pane.refresh_jobs()
+
+    # ---- batch
+
+    def action_run_data(self) -> None:
+        """Ask for a data set and run it through the version under the cursor."""
+        workbench, row = self.ready(), self.selected
+        if workbench is None or row is None:
+            return
+        found = workbench.demo.data_path(row.view.model.name)
+        start = str(found) if found else self.memory.data_path
+        fields = [
+            Field("data", "data", start, "rows.csv or arrays.npz", path="file", suffixes=(".csv", ".npz")),
+            Field("target", "truth", "", "label or target, where there is one"),
+            Field("output", "write to", "", "nowhere; a .jsonl file keeps the predictions", path="file"),
+        ]
+        about = "A CSV or NPZ file; rows that do not fit are set apart."
+        if found:
+            about = "The test split that comes with this demo model; enter runs it."
+        form = FormDialog(f"Run data through {row.ref}", fields, about=about, verb="run", check=_check_batch)
+        self.app.push_screen(form, lambda values: self._batch_form(row.ref, values))
+
+    def _batch_form(self, ref: str, values: dict[str, Any] | None) -> None:
+        workbench = self.workbench
+        if values is None or workbench is None:
+            return
+        data, spec = values["data"], BatchSpec(target_column=values["target"], output_path=values["output"])
+        self.memory.data_path = data
+
+        def work(job: UiJob) -> BatchResult:
+            reporter = Reporter(self.post_message, job)
+            return workbench.batch.run(ref, data, spec, on_progress=reporter.progress, cancel=job.cancel)
+
+        self.submit(UiJob("batch", f"{Path(data).name}  {ref}", work, detail=ref))
+
+    # ---- ends
+
+    @on(JobAdvanced)
+    def move_bar(self, event: JobAdvanced) -> None:
+        """Move the job's bar."""
+        event.stop()
+        self.jobs_pane.refresh_jobs()
+
+    @on(JobEnded)
+    def end_job(self, event: JobEnded) -> None:
+        """Record the end, show the result, start the next one."""
+        event.stop()
+        job, error = event.job, event.error
+        self.lane.finish(job, event.result, error, clock())
+        job.outcome = self._outcome(job, error)
+        if job.kind == "benchmark":
+            run = event.result if isinstance(event.result, BenchmarkRun) else None
+            self.benchmark_pane.finish(run)
+            if run is None and self.selected is not None:
+                self.benchmark_pane.show_selection(self.ref, self.benchmark_pane.history)
+        if error is not None and job.state is JobState.FAILED:
+            self.tell_error(error, job.kind)
+        else:
+            partial = job.state is JobState.CANCELLED
+            self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.WARN if partial else Role.OK)
+        self.start_jobs()
+        self.jobs_pane.refresh_jobs()
+        select = f"{event.result.model.name}@{event.result.version.version}" if isinstance(event.result, AddResult) else ""
+        self.reload_catalog(select)
+        self.sample_host()
+
+    def sample_host(self) -> None:
+        """Show the load of the machine."""
+        raise NotImplementedError
+
+    def _outcome(self, job: UiJob, error: QuickServeError | None) -> str:
+        result = job.result
+        if isinstance(result, BenchmarkRun):
+            summary = result.summary
+            words = f"p50 {significant(summary.latency_ms.p50)} ms over {plural(summary.n, 'run')}"
+            return f"cancelled, partial result kept: {words}" if summary.cancelled else words
+        if isinstance(result, BatchResult):
+            words = plural(result.rows, "row")
+            if result.accuracy is not None:
+                words = f"{100 * result.accuracy:.1f} % of {words} right"
+            if result.failed:
+                words += f", {result.failed:,} set apart"
+            return f"cancelled after {words}" if result.cancelled else words
+        if job.state is JobState.CANCELLED:
+            return "cancelled, nothing was kept"
+        if error is not None:
+            return error.message
+        if isinstance(result, AddResult):
+            ref = f"{result.model.name}@{result.version.version}"
+            if result.existed:
+                return f"{ref} holds this very file already"
+            return f"made {ref}" if result.version.runnable else f"made {ref}; it cannot run: {result.trial.reason}"
+        if isinstance(result, int):
+            return f"added {plural(result, 'demo version')}" if result else "found every demo model in place"
+        return "done"
+
+
+def _check_batch(values: dict[str, str]) -> dict[str, Any]:
+    if not values["data"]:
+        raise UsageError("No data set is given.", hint="Type the path of a CSV or NPZ file; tab completes it.")
+    data = Path(values["data"]).expanduser()
+    if not data.is_file():
+        raise UsageError(f"There is no file {data.name} there.", hint="Check the path; tab completes it.")
+    return {**values, "data": str(data)}

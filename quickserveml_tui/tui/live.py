@@ -1,0 +1,133 @@
+"""A benchmark while it runs: percentiles of what was measured so far, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, HistogramData, Interval, Phase
+
+BINS_PER_DECADE = 1_000
+"""Bins 0.23 % wide: finer than the three digits that are shown. The saved result is computed from all samples."""
+_LOWEST_MS = 1e-5
+_BINS = 13 * BINS_PER_DECADE
+Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Rates over one frame, for the strips."""
+
+    time_s: float
+    throughput_per_s: float | None
+    cpu_percent: float | None
+    memory_mb: float | None
+
+
+class LiveRun:
+    """What the frames of one benchmark have said so far."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.LOADING
+        self.elapsed_s = 0.0
+        self.warmup = 0
+        self.n = 0
+        self.measure_start_s: float | None = None
+        self._counts = [0] * (_BINS + 1)
+        self._counted = 0
+        self._sum = 0.0
+        self._cumulative: list[int] | None = None
+        self._last = (0.0, 0, Phase.LOADING)
+
+    def extend(self, frames: Iterable[BenchmarkFrame]) -> list[Reading]:
+        """Take in frames, oldest first; returns one reading for each."""
+        return [self._add(frame) for frame in frames]
+
+    def _add(self, frame: BenchmarkFrame) -> Reading:
+        self.phase, self.elapsed_s = frame.phase, max(self.elapsed_s, frame.elapsed_s)
+        if frame.phase is Phase.WARMUP:
+            self.warmup = frame.count
+        elif frame.phase in (Phase.MEASURING, Phase.DONE):
+            self._count(frame)
+        return self._read(frame)
+
+    def _count(self, frame: BenchmarkFrame) -> None:
+        if frame.starts_s and self.measure_start_s is None:
+            self.measure_start_s = frame.starts_s[0]
+        self.n = max(self.n, frame.count)
+        for value in frame.latencies_ms:
+            if math.isfinite(value):
+                self._counts[_bin(value)] += 1
+                self._counted += 1
+                self._sum += value
+        self._cumulative = None
+
+    def _read(self, frame: BenchmarkFrame) -> Reading:
+        before_s, before_count, before_phase = self._last
+        count = frame.count - (before_count if before_phase is frame.phase else 0)
+        span = frame.elapsed_s - before_s
+        running = frame.phase in (Phase.WARMUP, Phase.MEASURING) and span > 0 and count >= 0
+        self._last = (frame.elapsed_s, frame.count, frame.phase)
+        memory = None if frame.rss_bytes is None else frame.rss_bytes / 1e6
+        return Reading(frame.elapsed_s, count / span if running else None, frame.cpu_percent, memory)
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds since measuring began."""
+        return max(self.elapsed_s - self.measure_start_s, 0.0) if self.measure_start_s is not None else 0.0
+
+    @property
+    def mean_ms(self) -> float | None:
+        """Mean latency so far."""
+        return self._sum / self._counted if self._counted else None
+
+    def percentile_ms(self, share: float) -> float | None:
+        """Latency below which `share` of the samples so far lie; None without samples."""
+        return self._at(max(math.ceil(share * self._counted), 1)) if self._counted else None
+
+    def interval_ms(self, share: float) -> Interval | None:
+        """95 % order-statistic interval of a percentile; None while there are too few samples."""
+        n = self._counted
+        spread = Z95 * math.sqrt(n * share * (1 - share))
+        low, high = math.floor(n * share - spread), math.ceil(n * share + spread) + 1
+        if n < runs_needed(share) or low < 1 or high > n:
+            return None
+        return Interval(self._at(low), self._at(high))
+
+    def _at(self, rank: int) -> float:
+        if self._cumulative is None:
+            self._cumulative = list(accumulate(self._counts))
+        return _bin_value(bisect_left(self._cumulative, rank))
+
+    def histogram(self, bins: int = 40) -> HistogramData | None:
+        """The samples so far between the smallest and the 99.5 % point, in equal bins; the rest is in the last one."""
+        if not self._counted:
+            return None
+        low, high = self._at(1), self._at(max(math.ceil(0.995 * self._counted), 1))
+        width = max((high - low) / bins, low * 1e-3, _LOWEST_MS)
+        counts = [0] * bins
+        for index, count in enumerate(self._counts):
+            if count:
+                counts[min(int((_bin_value(index) - low) / width), bins - 1)] += count
+        return HistogramData(tuple(low + width * step for step in range(bins + 1)), tuple(counts))
+
+
+def _bin(value_ms: float) -> int:
+    if value_ms <= _LOWEST_MS:
+        return 0
+    return min(int(math.log10(value_ms / _LOWEST_MS) * BINS_PER_DECADE), _BINS)
+
+
+def _bin_value(index: int) -> float:
+    return float(_LOWEST_MS * 10 ** ((index + 0.5) / BINS_PER_DECADE))
+
+
+_NEEDED = {0.5: 6, 0.9: 36, 0.95: 72, 0.99: 368, 0.999: 3_688}
+
+
+def runs_needed(share: float) -> int:
+    """Samples that a finite two-sided 95 % interval of this percentile needs."""
+    return _NEEDED.get(share) or math.ceil(math.log(0.025) / math.log(share))

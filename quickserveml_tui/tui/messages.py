@@ -1,0 +1,158 @@
+"""What workers tell the screen; handlers alone touch widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun
+    from quickserveml_tui.core.catalog import CatalogPage, ScanHit
+    from quickserveml_tui.core.errors import QuickServeError
+    from quickserveml_tui.core.facts import LayerPage, ModelFacts
+    from quickserveml_tui.core.hosts import HostStatus
+    from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.tui.jobs import UiJob
+
+
+class Fact(Message):
+    """Base of the messages that workers post."""
+
+    bubble = True
+
+
+@dataclass
+class BackendReady(Fact):
+    """Registry and services are loaded."""
+
+    workbench: Workbench
+
+
+@dataclass
+class BackendFailed(Fact):
+    """The services could not be loaded."""
+
+    error: QuickServeError
+
+
+@dataclass
+class CatalogLoaded(Fact):
+    """The models that match the query."""
+
+    page: CatalogPage
+    everything: int
+    """Models without the filter."""
+    generation: str
+    size_bytes: int
+    select: str = ""
+    """Reference to put the cursor on."""
+
+
+@dataclass
+class FactsLoaded(Fact):
+    """Facts of the selected model; stale when `sequence` is not the newest one."""
+
+    sequence: int
+    ref: str
+    facts: ModelFacts | None
+    history: tuple[BenchmarkRun, ...]
+    error: QuickServeError | None = None
+
+
+@dataclass
+class LayersLoaded(Fact):
+    """The layer table of the selected model."""
+
+    sequence: int
+    ref: str
+    page: LayerPage | None
+    error: QuickServeError | None = None
+
+
+@dataclass
+class SchemaLoaded(Fact):
+    """Example request of the selected model."""
+
+    sequence: int
+    ref: str
+    schema: dict[str, Any] | None
+    error: QuickServeError | None = None
+
+
+@dataclass
+class JobAdvanced(Fact):
+    """A job got further."""
+
+    job: UiJob
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer report of the same job makes an unread one worthless."""
+        return isinstance(message, JobAdvanced) and message.job is self.job
+
+
+@dataclass
+class JobEnded(Fact):
+    """A job ended with a result or an error."""
+
+    job: UiJob
+    result: Any
+    error: QuickServeError | None = None
+
+
+@dataclass
+class FramesArrived(Fact):
+    """New samples of the running benchmark, coalesced; none may be dropped."""
+
+    job: UiJob
+    frames: tuple[BenchmarkFrame, ...]
+
+
+@dataclass
+class HostSampled(Fact):
+    """Load of the machine."""
+
+    status: HostStatus
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest load counts."""
+        return isinstance(message, HostSampled)
+
+
+@dataclass
+class ScanFound(Fact):
+    """What a folder scan has found so far."""
+
+    folder: str
+    hits: tuple[ScanHit, ...]
+    finished: bool
+    error: QuickServeError | None = None
+
+    def can_replace(self, message: Message) -> bool:
+        """Each message holds all hits so far."""
+        return isinstance(message, ScanFound) and message.folder == self.folder
+
+
+@dataclass
+class PathsDropped(Fact):
+    """A paste named files or folders."""
+
+    paths: tuple[Path, ...]
+
+
+@dataclass
+class ActionDone(Fact):
+    """A short change of the catalog went through."""
+
+    sentence: str
+    select: str = ""
+
+
+@dataclass
+class ActionFailed(Fact):
+    """A short call failed."""
+
+    error: QuickServeError
+    doing: str

@@ -1,0 +1,356 @@
+"""Pane 1: models with their versions beneath, a filter, and facts of the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from quickserveml_tui.charts.cells import Role, Span
+from quickserveml_tui.core.catalog import ModelView
+from quickserveml_tui.core.models import TrialOutcome, VersionRecord
+from quickserveml_tui.core.units import format_bytes, significant
+from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.glyphs import glyphs_of
+from quickserveml_tui.tui.panes.tables import PaneTable
+from quickserveml_tui.tui.sheets.model import headline_facts
+from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, state_spans
+from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
+from quickserveml_tui.tui.widgets.ink import Lines, say
+from quickserveml_tui.tui.widgets.shelf import Shelf
+from quickserveml_tui.tui.widgets.table_cells import Cell, Column
+from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
+
+SORTS = ("name", "p50", "size", "params", "versions", "updated")
+COLUMNS = (
+    Column("name", "model", kind="name", flex=1, min_width=10),
+    Column("alias", "alias", width=7, drop=1, sortable=False),
+    Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
+)
+CHOICES = (
+    Choice(
+        "d",
+        "Open the demo models",
+        "A digits classifier in several versions, already on disk. First chart: d, then b.",
+        action="screen.install_demo",
+    ),
+    Choice(
+        "a",
+        "Add a model file",
+        "A path, or drop the file onto this window. .onnx, with or without external data.",
+        action="screen.add_model",
+    ),
+    Choice("s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One row: a model at its latest version, or one of its versions."""
+
+    view: ModelView
+    version: VersionRecord
+    nested: bool
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.view.model.name}@{self.version.version}"
+
+    @property
+    def key(self) -> str:
+        """Identity over refreshes; a model's own row keeps its place when a version is added."""
+        return self.ref if self.nested else self.view.model.name
+
+
+class FilterInput(Input):
+    """The filter; esc leaves it, down goes to the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "clear", id="catalog.clear_filter", tooltip="Empty the filter and go back to the table"),
+        Binding("down,enter", "to_table", "to the table", id="catalog.leave_filter", tooltip="Keep the filter, go to the table"),
+    ]
+
+    class Left(Message):
+        """The user is done with the filter."""
+
+    def action_leave(self) -> None:
+        """Empty the filter and leave."""
+        self.value = ""
+        self.post_message(self.Left())
+
+    def action_to_table(self) -> None:
+        """Keep the filter and leave."""
+        self.post_message(self.Left())
+
+
+class StartChoices(ChoiceList):
+    """What to do with an empty registry; `s` scans here, where there is nothing to sort."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "screen.scan_folder", "scan folder", show=False, id="start.scan_folder", tooltip="Look for models in a folder")
+    ]
+
+
+class CatalogPane(WorkPane):
+    """Models of the registry."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter_models", "filter", key_display="/", id="catalog.filter_models", tooltip="Show only models that match what you type"),
+        Binding("s", "sort_models", "sort", id="catalog.sort_models", tooltip="Sort by the next column"),
+        Binding("i", "reverse_sort", "reverse", show=False, id="catalog.reverse_sort", tooltip="Turn the order around"),
+        Binding("enter,space", "toggle_versions", "versions", id="catalog.toggle_versions", tooltip="Unfold or fold the versions of the model"),
+        Binding("right,l", "unfold_versions", "unfold", show=False, id="catalog.unfold_versions", tooltip="Unfold the versions"),
+        Binding("left,h", "fold_versions", "fold", show=False, id="catalog.fold_versions", tooltip="Fold the versions"),
+    ]  # fmt: skip
+
+    class Highlighted(Message):
+        """Another version is under the cursor; None when there is none."""
+
+        def __init__(self, row: CatalogRow | None) -> None:
+            super().__init__()
+            self.row = row
+
+    class QueryChanged(Message):
+        """Filter or sort changed."""
+
+    def __init__(self) -> None:
+        super().__init__(key="1", title="Catalog", noun="model", id="catalog")
+        self.views: tuple[ModelView, ...] = ()
+        self.unfolded: set[str] = set()
+        self.sort = "name"
+        self.rows: list[CatalogRow] = []
+        self.current: CatalogRow | None = None
+        self.everything = 0
+
+    def compose_body(self) -> ComposeResult:
+        """Filter, table, shelf; or the choices of an empty registry."""
+        yield FilterInput(placeholder="name, tag, alias or operator", id="filter", compact=True, select_on_focus=False)
+        yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
+        yield EmptyState("Reading the registry", id="catalog-loading")
+        yield StartChoices(CHOICES, heading="Start with a model", subheading="Everything here works offline.", id="start", classes="-bleed")
+        yield Lines(id="registry-place")
+        yield Shelf(id="catalog-shelf")
+
+    def on_mount(self) -> None:
+        """Nothing is known yet."""
+        super().on_mount()
+        self._show_state("loading")
+
+    def _show_state(self, state: str) -> None:
+        for name in ("loading", "empty", "filled"):
+            self.set_class(name == state, f"-{name}")
+
+    @property
+    def table(self) -> PaneTable:
+        """The table of models."""
+        return self.query_one("#models", PaneTable)
+
+    @property
+    def filter_text(self) -> str:
+        """What is typed into the filter."""
+        return self.query_one("#filter", Input).value
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether the registry holds no model at all."""
+        return self.everything == 0
+
+    def show_models(self, views: tuple[ModelView, ...], everything: int, place: str, size_bytes: int, select: str = "") -> None:
+        """Show these models; keeps the cursor where it was, or moves it to `select`."""
+        had_focus = self.focus_inside
+        self.views, self.everything = views, everything
+        self.count = len(views)
+        shown = f"{len(views):,} of {everything:,} models" if self.filter_text else ""
+        self.count_text = shown
+        self._show_state("filled" if everything else "empty")
+        line = [Span("Registry  ", Role.MUTED), say(place), Span("   "), say(format_bytes(size_bytes), Role.MUTED)]
+        self.query_one("#registry-place", Lines).show([tuple(line)])
+        self._show_sort()
+        wanted = select or (self.current.key if self.current else "")
+        if select:
+            self.unfolded |= self._owner_of(select)
+        self._fill(wanted)
+        if had_focus and not self.focus_inside:
+            self.focus_body()
+
+    def _owner_of(self, ref: str) -> set[str]:
+        name, _, number = ref.partition("@")
+        view = next((view for view in self.views if view.model.name == name), None)
+        latest = view.model.latest if view else None
+        return {name} if latest and number and number != str(latest.version) else set()
+
+    def _fill(self, wanted: str) -> None:
+        self.rows = list(self._visible_rows())
+        index = self._index_of(wanted)
+        self.table.set_rows([self._table_row(row) for row in self.rows])
+        if self.rows:
+            self.table.move_to_key(self.rows[index].key)
+        self._highlight(index)
+
+    def _index_of(self, wanted: str) -> int:
+        keys = [row.key for row in self.rows]
+        if wanted in keys:
+            return keys.index(wanted)
+        refs = [row.ref for row in self.rows]
+        if wanted in refs:
+            return refs.index(wanted)
+        owner = wanted.partition("@")[0]
+        return keys.index(owner) if owner in keys else 0
+
+    def _visible_rows(self) -> Iterator[CatalogRow]:
+        for view in self.views:
+            latest = view.model.latest
+            if latest is None:
+                continue
+            yield CatalogRow(view, latest, nested=False)
+            if view.model.name in self.unfolded:
+                for version in reversed(view.model.versions[:-1]):
+                    yield CatalogRow(view, version, nested=True)
+
+    def _table_row(self, row: CatalogRow) -> dict[str, Any]:
+        number = row.version.version
+        aliases = row.view.model.aliases_of(number)
+        alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
+        p50 = row.view.p50_ms(number)
+        note = "" if row.version.runnable else " " + glyphs_of(self).error
+        if row.nested:
+            state = row.version.label or row.version.state.value
+            name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")
+        else:
+            name = Cell(row.view.model.name, suffix=f" @{number}{note}")
+        return {
+            "_key": row.key,
+            "name": name,
+            "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED)),
+            "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
+        }
+
+    @on(VirtualTable.RowHighlighted)
+    def show_cursor(self, event: VirtualTable.RowHighlighted) -> None:
+        """Fill the shelf and tell the screen."""
+        event.stop()
+        self._highlight(event.index)
+
+    @on(VirtualTable.SortChanged)
+    def sort_by_header(self, event: VirtualTable.SortChanged) -> None:
+        """A click on a header sorts."""
+        event.stop()
+        sort = f"-{event.key}" if event.descending else event.key
+        if sort != self.sort:
+            self.set_sort(sort)
+
+    @on(VirtualTable.RowSelected)
+    def unfold_selected(self, event: VirtualTable.RowSelected) -> None:
+        """Enter and double click unfold the versions."""
+        event.stop()
+        self.action_toggle_versions()
+
+    def _highlight(self, index: int | None) -> None:
+        row = self.rows[index] if index is not None and 0 <= index < len(self.rows) else None
+        if row is None and self.current is None:
+            return
+        self.current = row
+        self._fill_shelf()
+        self.post_message(self.Highlighted(row))
+
+    def _fill_shelf(self) -> None:
+        shelf = self.query_one("#catalog-shelf", Shelf)
+        row = self.current
+        if row is None:
+            shelf.show()
+            return
+        model = row.view.model
+        subtitle = model.task or model.description or row.version.source
+        if row.version.trial.outcome is not TrialOutcome.READY:
+            subtitle = row.version.trial.reason or subtitle
+        if model.tags:
+            subtitle = f"{subtitle}  #{' #'.join(model.tags)}".strip()
+        shelf.show(
+            title=row.ref,
+            right=state_spans(row.version, glyphs_of(self)),
+            subtitle=subtitle,
+            facts=headline_facts(row.version.facts),
+        )
+
+    # ---- keys
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now."""
+        if self.holds_nothing and action in ("filter_models", "sort_models", "reverse_sort"):
+            return "There are no models yet. Press d, a or S to get some."
+        if action == "toggle_versions" and (self.current is None or len(self.current.view.model.versions) < 2):
+            return "This model has one version." if self.current else "No model is under the cursor."
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
+        """Greyed, never hidden."""
+        return None if self.reason_against(action) else True
+
+    def action_filter_models(self) -> None:
+        """Go to the filter."""
+        self.query_one("#filter", Input).focus()
+
+    @on(Input.Changed, "#filter")
+    def tell_filter(self, event: Input.Changed) -> None:
+        """Filter as the user types."""
+        event.stop()
+        self.post_message(self.QueryChanged())
+
+    @on(FilterInput.Left)
+    def leave_filter(self, event: FilterInput.Left) -> None:
+        """Back to the table."""
+        event.stop()
+        self.table.focus()
+
+    def action_sort_models(self) -> None:
+        """Sort by the next column."""
+        key = self.sort.lstrip("-")
+        following = SORTS[(SORTS.index(key) + 1) % len(SORTS)] if key in SORTS else SORTS[0]
+        self.set_sort(f"-{following}" if following in ("size", "params", "versions", "updated") else following)
+
+    def action_reverse_sort(self) -> None:
+        """Turn the order around."""
+        self.set_sort(self.sort[1:] if self.sort.startswith("-") else f"-{self.sort}")
+
+    def set_sort(self, sort: str) -> None:
+        """Sort by `sort`; a leading `-` sorts down."""
+        if sort.lstrip("-") in SORTS:
+            self.sort = sort
+            self._show_sort()
+            self.post_message(self.QueryChanged())
+
+    def _show_sort(self) -> None:
+        glyphs = glyphs_of(self)
+        arrow = glyphs.down if self.sort.startswith("-") else glyphs.up
+        self.sort_note = "" if self.holds_nothing or self.sort == "name" else f"by {self.sort.lstrip('-')} {arrow}"
+
+    def action_toggle_versions(self) -> None:
+        """Unfold or fold the versions of the model under the cursor."""
+        if self.current is not None:
+            name = self.current.view.model.name
+            self._fold(name, folded=name in self.unfolded)
+
+    def action_unfold_versions(self) -> None:
+        """Unfold the versions."""
+        if self.current is not None:
+            self._fold(self.current.view.model.name, folded=False)
+
+    def action_fold_versions(self) -> None:
+        """Fold the versions."""
+        if self.current is not None:
+            self._fold(self.current.view.model.name, folded=True)
+
+    def _fold(self, name: str, *, folded: bool) -> None:
+        wanted = name if folded else (self.current.key if self.current else name)
+        if folded:
+            self.unfolded.discard(name)
+        else:
+            self.unfolded.add(name)
+        self._fill(wanted)

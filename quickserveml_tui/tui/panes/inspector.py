@@ -1,0 +1,191 @@
+"""Pane 2: what the selected version is, in tabs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Input
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.facts import LayerPage
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.panes.layers import LayerView
+from quickserveml_tui.tui.sheets.model import Subject, io_rows, metadata_rows, overview_rows
+from quickserveml_tui.tui.sheets.rows import paragraph
+from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.widgets.empty import EmptyState
+from quickserveml_tui.tui.widgets.tab_row import TabRow
+
+TABS = (("overview", "Overview"), ("layers", "Layers"), ("io", "I/O"), ("metadata", "Metadata"))
+
+
+class Page(VerticalScroll, can_focus=True):
+    """A sheet that scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "down", show=False),
+        Binding("k", "scroll_up", "up", show=False),
+        Binding("ctrl+d", "page_down", "page down", show=False),
+        Binding("ctrl+u", "page_up", "page up", show=False),
+        Binding("g", "scroll_home", "top", show=False),
+        Binding("G", "scroll_end", "end", show=False),
+    ]
+
+    def __init__(self, tab: str) -> None:
+        super().__init__(id=f"page-{tab}", classes="inspector--page")
+        self.sheet = Sheet()
+
+    def compose(self) -> ComposeResult:
+        """The sheet."""
+        yield self.sheet
+
+
+class InspectorPane(WorkPane):
+    """Facts of the selected version."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    class TabShown(Message):
+        """Another tab is shown."""
+
+        def __init__(self, tab: str) -> None:
+            super().__init__()
+            self.tab = tab
+
+    def __init__(self) -> None:
+        super().__init__(key="2", title="Inspector", noun="node", id="inspector")
+        self.shown: Subject | None = None
+        self.schema: dict[str, Any] | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Tabs and their pages; or what would be here."""
+        yield TabRow(TABS, id="inspector-tabs")
+        yield Page("overview")
+        yield LayerView(id="page-layers", classes="inspector--page -bleed")
+        yield Page("io")
+        yield Page("metadata")
+        yield EmptyState("Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty")
+
+    def on_mount(self) -> None:
+        """Nothing is selected yet."""
+        super().on_mount()
+        self._arrange()
+
+    @property
+    def tabs(self) -> TabRow:
+        """The row of tabs."""
+        return self.query_one(TabRow)
+
+    @property
+    def tab(self) -> str:
+        """Id of the tab that is shown."""
+        return self.tabs.active
+
+    @property
+    def layer_view(self) -> LayerView:
+        """The layer table with its filter and shelf."""
+        return self.query_one(LayerView)
+
+    def show_tab(self, tab: str) -> None:
+        """Show a tab by id; unknown ids are ignored."""
+        if tab in dict(TABS):
+            self.tabs.active = tab
+
+    def _arrange(self) -> None:
+        filled = self.shown is not None
+        had_focus = self.focus_inside
+        self.tabs.display = filled
+        self.query_one("#inspector-empty").display = not filled
+        for tab, _ in TABS:
+            self.query_one(f"#page-{tab}").display = filled and tab == self.tab
+        self.set_class(filled and self.tab == "layers", "-shelved")
+        self._title()
+        if had_focus:
+            self.call_after_refresh(self.focus_body)
+
+    def focus_body(self) -> None:
+        """Move the focus to the page that is shown."""
+        if self.shown is None:
+            self.query_one("#inspector-empty").focus()
+        elif self.tab == "layers":
+            self.layer_view.table.focus()
+        else:
+            self.query_one(f"#page-{self.tab}").focus()
+
+    def _title(self) -> None:
+        if self.shown is None:
+            self.subject, self.count, self.count_text, self.sort_note = "", None, "no model", ""
+            return
+        layers = self.tab == "layers"
+        self.subject = self.shown.ref
+        self.count, self.count_text = None, self.layer_view.count_words if layers else plural(self.shown.facts.nodes, "node")
+        self.sort_note = self.layer_view.sort_words if layers else ""
+
+    @on(TabRow.Changed)
+    def switch_page(self, event: TabRow.Changed) -> None:
+        """Show the page of the tab."""
+        event.stop()
+        self._arrange()
+        self.post_message(self.TabShown(event.tab))
+
+    @on(LayerView.Changed)
+    def show_layer_words(self, event: LayerView.Changed) -> None:
+        """Count and sort stand in the title."""
+        event.stop()
+        self._title()
+
+    @on(Input.Submitted)
+    def keep_inside(self, event: Input.Submitted) -> None:
+        """Nobody else's business."""
+        event.stop()
+
+    def clear(self) -> None:
+        """Show that nothing is selected."""
+        self.shown = self.schema = None
+        self._arrange()
+
+    def show_subject(self, subject: Subject) -> None:
+        """Show facts; layers and schema of another version are dropped."""
+        if self.shown is None or self.shown.ref != subject.ref:
+            self.schema = None
+            self.layer_view.clear("Reading the layers")
+            for page in self.query(Page):
+                page.scroll_home(animate=False)
+        first = self.shown is None
+        self.shown = subject
+        self._fill()
+        if first:
+            self._arrange()
+        else:
+            self._title()
+
+    def _fill(self) -> None:
+        subject, schema = self.shown, self.schema
+        if subject is None:
+            return
+        self.query_one("#page-overview", Page).sheet.show(lambda width, glyphs: overview_rows(subject, width, glyphs))
+        self.query_one("#page-io", Page).sheet.show(lambda width, _: io_rows(subject, schema, width))
+        self.query_one("#page-metadata", Page).sheet.show(lambda width, _: metadata_rows(subject, width))
+
+    def show_schema(self, schema: dict[str, Any] | None) -> None:
+        """Add the example request."""
+        self.schema = schema
+        self._fill()
+
+    def show_layers(self, page: LayerPage) -> None:
+        """Fill the layer table."""
+        self.layer_view.show_page(page)
+        self._title()
+
+    def show_error(self, ref: str, error: QuickServeError) -> None:
+        """Say why there is nothing to show."""
+        self.layer_view.clear(error.message)
+        if self.shown is None or self.shown.ref != ref:
+            self.query_one("#page-overview", Page).sheet.show(lambda width, _: paragraph(error.message, width, Role.ERROR))

@@ -1,0 +1,199 @@
+"""Pane 4: what runs, waits and has ended, and what the last batch showed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+
+from quickserveml_tui.charts.cells import Role, Span
+from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.units import format_duration, significant
+from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.jobs import JobLane, UiJob
+from quickserveml_tui.tui.sheets.runs import batch_rows
+from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.widgets.empty import EmptyState
+from quickserveml_tui.tui.widgets.ink import say
+from quickserveml_tui.tui.widgets.progress_row import ProgressRow
+from quickserveml_tui.tui.widgets.shelf import Shelf
+
+MAX_SHOWN = 60
+
+
+class JobItem(Widget):
+    """A job's row on a surface that can carry the cursor."""
+
+    DEFAULT_CSS = "JobItem { height: auto; padding: 0 2; } JobItem.-cursor { background: $select; text-style: $cursor-style; }"
+
+    def __init__(self, job: UiJob) -> None:
+        super().__init__()
+        self.job = job
+        self.row = ProgressRow(job.kind, job.subject)
+
+    def compose(self) -> ComposeResult:
+        """The row."""
+        yield self.row
+
+    def show(self, held: str) -> None:
+        """Show the job as it is now."""
+        job, progress = self.job, self.job.progress
+        state = held if job.state is JobState.QUEUED and held else job.state.value
+        keys = [("x", "cancel")] if job.live else []
+        self.row.show(
+            state=state,
+            fraction=progress.fraction if job.state is JobState.RUNNING else None,
+            right=self._right(state),
+            note=self._note(),
+            keys=keys,
+        )
+
+    def _right(self, state: str) -> Sequence[Span]:
+        job, progress = self.job, self.job.progress
+        if job.state is JobState.RUNNING:
+            if job.cancel.cancelled:
+                return (Span("cancelling", Role.WARN),)
+            if progress.eta_s is not None:
+                return (Span(format_duration(progress.eta_s), Role.STRONG, bold=True), Span(" left", Role.MUTED))
+            return (say(progress.phase, Role.MUTED),)
+        if state == "held":
+            return (Span("held", Role.WARN), Span(" while measuring", Role.MUTED))
+        if state == "queued":
+            return (Span("queued", Role.MUTED),)
+        return (say(f"{job.state.value} {job.ended_clock}", Role.MUTED),)
+
+    def _note(self) -> Sequence[Span]:
+        job, progress = self.job, self.job.progress
+        if job.outcome:
+            return (say(job.outcome, Role.ERROR if job.state is JobState.FAILED else Role.MUTED),)
+        if job.state is not JobState.RUNNING:
+            return ()
+        spans: list[Span] = []
+        if progress.total and progress.unit:
+            spans = [say(f"{progress.done:,.0f}"), say(f" of {progress.total:,.0f} {progress.unit}", Role.MUTED)]
+        if progress.rate_per_s:
+            lead = "   " if spans else ""
+            spans += [say(f"{lead}{significant(progress.rate_per_s)}"), say(f" {progress.unit}/s".replace(" /", " /"), Role.MUTED)]
+        if progress.failed:
+            spans += [Span("   "), say(f"{progress.failed:,}", Role.ERROR), Span(" set apart", Role.MUTED)]
+        if not spans and progress.note:
+            spans = [say(progress.note, Role.MUTED)]
+        return tuple(spans)
+
+
+class JobList(VerticalScroll, can_focus=True):
+    """The jobs; takes the focus for all of them."""
+
+
+class JobsPane(WorkPane):
+    """Jobs of this session."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "next job", show=False, id="jobs.next_job", tooltip="Move to the next job"),
+        Binding("up,k", "move(-1)", "previous job", show=False, id="jobs.previous_job", tooltip="Move to the job before"),
+    ]
+
+    def __init__(self, lane: JobLane) -> None:
+        super().__init__(key="4", title="Batch and jobs", id="jobs")
+        self.lane = lane
+        self.cursor: UiJob | None = None
+        self._items: dict[str, JobItem] = {}
+
+    def compose_body(self) -> ComposeResult:
+        """Jobs, facts of the one under the cursor; or what would be here."""
+        yield JobList(id="job-list", classes="-bleed")
+        yield EmptyState("Data sets, scans and everything else that takes a while", [("r", "runs a data set through the model")], id="jobs-empty")
+        with Shelf(id="job-shelf"):
+            yield Sheet(id="job-sheet")
+
+    def on_mount(self) -> None:
+        """Nothing runs yet."""
+        super().on_mount()
+        self.refresh_jobs()
+
+    def focus_body(self) -> None:
+        """Move the focus to what is shown."""
+        self.query_one("#job-list" if self._items else "#jobs-empty").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The shelf needs room."""
+        self.set_class(event.size.height < 16, "-low")
+
+    def refresh_jobs(self) -> None:
+        """Bring rows in line with the lane."""
+        had_focus = self.focus_inside
+        jobs = self.lane.jobs[:MAX_SHOWN]
+        wanted = {job.id for job in jobs}
+        listing = self.query_one("#job-list", JobList)
+        for gone in [item for key, item in self._items.items() if key not in wanted]:
+            del self._items[gone.job.id]
+            gone.remove()
+        for job in jobs:
+            if job.id not in self._items:
+                self._items[job.id] = JobItem(job)
+                listing.mount(self._items[job.id])
+        for index, job in enumerate(jobs):
+            item = self._items[job.id]
+            if index < len(listing.children) and listing.children[index] is not item:
+                listing.move_child(item, before=index)
+            item.show(self.lane.hold_reason(job))
+        if jobs and self.cursor not in jobs:
+            self.cursor = jobs[0]
+        self.query_one("#jobs-empty").display = not jobs
+        listing.display = bool(jobs)
+        self._show_counts()
+        self._show_cursor()
+        if had_focus and not self.focus_inside:
+            self.focus_body()
+
+    def follow(self, job: UiJob) -> None:
+        """Put the cursor on a job."""
+        self.cursor = job
+        self._show_cursor()
+
+    def _show_counts(self) -> None:
+        running = 1 if self.lane.running else 0
+        words = [f"{running} running"] if running else []
+        if self.lane.waiting:
+            words.append(f"{self.lane.waiting:,} waiting")
+        ended = len(self.lane.jobs) - running - self.lane.waiting
+        if not words and ended:
+            words.append(f"{ended:,} ended")
+        self.count_text = "   ".join(words) or "no jobs"
+
+    def _show_cursor(self) -> None:
+        for item in self._items.values():
+            item.set_class(item.job is self.cursor and self.focus_inside, "-cursor")
+        job = self.cursor
+        shelf = self.query_one("#job-shelf", Shelf)
+        result = job.result if job is not None else None
+        shelf.display = isinstance(result, BatchResult)
+        if isinstance(result, BatchResult):
+            title = [say("batch", Role.STRONG, bold=True), Span("  "), say(result.ref)]
+            word = [Span("partial", Role.WARN)] if result.cancelled else []
+            shelf.show(title=title, right=word)
+            self.query_one("#job-sheet", Sheet).show(lambda width, glyphs: batch_rows(result, width, glyphs))
+
+    def on_descendant_focus(self) -> None:
+        """The cursor shows while the focus is here."""
+        self._show_cursor()
+
+    def on_descendant_blur(self) -> None:
+        """The cursor goes with the focus."""
+        self.call_after_refresh(self._show_cursor)
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by some jobs."""
+        jobs = list(self.lane.jobs[:MAX_SHOWN])
+        if not jobs:
+            return
+        at = jobs.index(self.cursor) if self.cursor in jobs else 0
+        self.cursor = jobs[min(max(at + by, 0), len(jobs) - 1)]
+        self._show_cursor()
+        self._items[self.cursor.id].scroll_visible(animate=False)

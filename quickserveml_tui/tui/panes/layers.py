@@ -1,0 +1,248 @@
+"""The layer table: virtual, sortable, filtered, with a shelf for the node under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Input
+
+from quickserveml_tui.charts.cells import Role, Span
+from quickserveml_tui.core.facts import LayerPage, LayerRow
+from quickserveml_tui.core.tensors import format_shape, short_dtype
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts
+from quickserveml_tui.tui.glyphs import glyphs_of
+from quickserveml_tui.tui.panes.tables import PaneTable
+from quickserveml_tui.tui.widgets.ink import say
+from quickserveml_tui.tui.widgets.shelf import Fact, Shelf
+from quickserveml_tui.tui.widgets.table_cells import Cell, Column
+from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
+
+SORTS = ("index", "macs", "params", "bytes", "name", "op")
+SORT_NAMES = {"index": "#", "macs": "MACs", "params": "params", "bytes": "out", "name": "name", "op": "op"}
+COLUMNS = (
+    Column("index", "#", width=5, kind="number"),
+    Column("name", "layer", kind="name", flex=1, min_width=10),
+    Column("op", "op", width=14, drop=1),
+    Column("shape", "out shape", width=15, align="right", drop=3, sortable=False),
+    Column("macs", "MMAC", width=8, kind="number"),
+    Column("bar", "", width=6, kind="bar", drop=2, sortable=False),
+    Column("share", "share %", width=7, kind="number", drop=4, sortable=False),
+)
+
+
+def _rank(key: str) -> Callable[[LayerRow], Any]:
+    ranks: dict[str, Callable[[LayerRow], Any]] = {
+        "index": lambda row: row.index,
+        "macs": lambda row: row.macs or 0,
+        "params": lambda row: row.params,
+        "bytes": lambda row: row.output_bytes or 0,
+        "name": lambda row: row.name,
+        "op": lambda row: (row.op, row.index),
+    }
+    return ranks[key]
+
+
+class _Rows(Sequence[dict[str, Any]]):
+    """Table rows made when they are asked for."""
+
+    def __init__(self, rows: Sequence[LayerRow], total_macs: int, most_macs: int) -> None:
+        self._rows = rows
+        self._total = total_macs
+        self._most = most_macs
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        row = self._rows[index]
+        share = (row.macs or 0) / self._total if self._total else None
+        has_macs = row.macs is not None
+        return {
+            "_key": str(row.index),
+            "index": Cell(row.index + 1, role=Role.MUTED),
+            "name": Cell("  " * row.depth + row.name),
+            "op": Cell(row.op, role=Role.MUTED),
+            "shape": Cell(format_shape(row.output_shape), role=Role.MUTED),
+            "macs": Cell(row.macs, text=f"{(row.macs or 0) / 1e6:,.2f}" if has_macs else MISSING),
+            "bar": (row.macs or 0) / self._most if self._most else 0.0,
+            "share": Cell(share, text=f"{100 * share:.1f}" if share is not None and has_macs else MISSING),
+        }
+
+
+class LayerFilter(Input):
+    """The filter of the layer table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave(True)", "clear", id="layers.clear_filter", tooltip="Empty the filter and go back to the table"),
+        Binding("down,enter", "leave(False)", "to the table", id="layers.leave_filter", tooltip="Keep the filter, go to the table"),
+    ]
+
+    class Left(Message):
+        """The user is done with the filter."""
+
+    def action_leave(self, clear: bool) -> None:
+        """Back to the table."""
+        if clear:
+            self.value = ""
+        self.post_message(self.Left())
+
+
+class LayerView(Vertical):
+    """Filter, table and shelf."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter_layers", "filter", key_display="/", id="layers.filter_layers", tooltip="Show only layers whose name or operator matches"),
+        Binding("s", "sort_layers", "sort", id="layers.sort_layers", tooltip="Sort by the next column"),
+        Binding("i", "reverse_sort", "reverse", id="layers.reverse_sort", tooltip="Turn the order around"),
+    ]  # fmt: skip
+
+    class Changed(Message):
+        """Count or sort changed."""
+
+    def __init__(self, *, id: str, classes: str) -> None:  # noqa: A002 - Textual's own parameter
+        super().__init__(id=id, classes=classes)
+        self.page: LayerPage | None = None
+        self.sort = "index"
+        self.shown: list[LayerRow] = []
+
+    def compose(self) -> ComposeResult:
+        """Filter, table, shelf."""
+        yield LayerFilter(placeholder="layer or operator", id="layer-filter", compact=True, select_on_focus=False)
+        yield PaneTable(COLUMNS, empty="No layer matches.", external_sort=True, id="layers")
+        yield Shelf(id="layer-shelf")
+
+    def on_mount(self) -> None:
+        """The filter shows while it is used."""
+        self.query_one(LayerFilter).display = False
+
+    @property
+    def table(self) -> PaneTable:
+        """The table."""
+        return self.query_one(PaneTable)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the layers of the current version are there."""
+        return self.page is not None
+
+    @property
+    def count_words(self) -> str:
+        """`16 of 176 nodes`."""
+        if self.page is None:
+            return ""
+        total = plural(self.page.total, "node")
+        return f"{len(self.shown):,} of {total}" if len(self.shown) != self.page.total else total
+
+    @property
+    def sort_words(self) -> str:
+        """`by MACs ▼`."""
+        glyphs = glyphs_of(self)
+        return f"by {SORT_NAMES[self.sort.lstrip('-')]} {glyphs.down if self.sort.startswith('-') else glyphs.up}"
+
+    def clear(self, words: str) -> None:
+        """Forget the layers and say why there are none."""
+        self.page, self.shown = None, []
+        self.table.empty = words
+        self.table.set_rows([])
+        self.query_one(Shelf).show(title=words)
+
+    def show_page(self, page: LayerPage) -> None:
+        """Show the layers of a version."""
+        self.page = page
+        self.table.empty = "No layer matches."
+        self._fill()
+
+    def set_sort(self, sort: str) -> None:
+        """Sort by `sort`; a leading `-` sorts down."""
+        if sort.lstrip("-") in SORTS:
+            self.sort = sort
+            self.table.sort_by(sort.lstrip("-"), sort.startswith("-"))
+            self._fill()
+
+    def _fill(self) -> None:
+        if self.page is None:
+            return
+        words = self.query_one(LayerFilter).value.lower().split()
+        rows = [row for row in self.page.rows if all(word in f"{row.name} {row.op}".lower() for word in words)]
+        rows.sort(key=_rank(self.sort.lstrip("-")), reverse=self.sort.startswith("-"))
+        self.shown = rows
+        total = sum(row.macs or 0 for row in self.page.rows)
+        most = max((row.macs or 0 for row in self.page.rows), default=0)
+        self.table.set_rows(_Rows(rows, total, most))
+        self.table.action_top()
+        self._show_node(0)
+        self.post_message(self.Changed())
+
+    @on(VirtualTable.SortChanged)
+    def sort_by_header(self, event: VirtualTable.SortChanged) -> None:
+        """A click on a header sorts."""
+        event.stop()
+        sort = f"-{event.key}" if event.descending else event.key
+        if sort != self.sort:
+            self.set_sort(sort)
+
+    @on(VirtualTable.RowHighlighted)
+    def show_cursor(self, event: VirtualTable.RowHighlighted) -> None:
+        """Facts of the node under the cursor."""
+        event.stop()
+        self._show_node(event.index)
+
+    def _show_node(self, index: int | None) -> None:
+        shelf = self.query_one(Shelf)
+        if index is None or not 0 <= index < len(self.shown):
+            shelf.show(title="No layer" if self.page else "")
+            return
+        row = self.shown[index]
+        out, out_unit = bytes_parts(row.output_bytes)
+        params, params_unit = count_parts(row.params)
+        macs, macs_unit = count_parts(row.macs)
+        attributes = ", ".join(f"{name} {value}" for name, value in list(row.attributes.items())[:6])
+        dtype = f"  {short_dtype(row.output_dtype)}" if row.output_dtype else ""
+        shelf.show(
+            title=[say(row.name, Role.STRONG, bold=True), Span("  "), say(row.op, Role.MUTED)],
+            right=[say(format_shape(row.output_shape, " × ")), say(dtype, Role.MUTED)],
+            subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
+            facts=[
+                Fact("MACs", macs, macs_unit), Fact("params", params, params_unit), Fact("out", out, out_unit),
+                Fact("reads", ", ".join(row.inputs[:1]) or MISSING), Fact("writes", ", ".join(row.outputs[:1]) or MISSING),
+                Fact("domain", row.domain or "ai.onnx"),
+            ],
+        )  # fmt: skip
+
+    # ---- keys
+
+    def action_filter_layers(self) -> None:
+        """Show the filter and go to it."""
+        field = self.query_one(LayerFilter)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed)
+    def filter_rows(self, event: Input.Changed) -> None:
+        """Filter as the user types."""
+        event.stop()
+        self._fill()
+
+    @on(LayerFilter.Left)
+    def leave_filter(self, event: LayerFilter.Left) -> None:
+        """Back to the table; an empty filter goes away."""
+        event.stop()
+        field = self.query_one(LayerFilter)
+        self.table.focus()
+        field.display = bool(field.value)
+
+    def action_sort_layers(self) -> None:
+        """Sort by the next column."""
+        following = SORTS[(SORTS.index(self.sort.lstrip("-")) + 1) % len(SORTS)]
+        self.set_sort(f"-{following}" if following in ("macs", "params", "bytes") else following)
+
+    def action_reverse_sort(self) -> None:
+        """Turn the order around."""
+        self.set_sort(self.sort[1:] if self.sort.startswith("-") else f"-{self.sort}")

@@ -1,0 +1,1 @@
+"""Screens: the workbench, its dialogs, help and palette."""

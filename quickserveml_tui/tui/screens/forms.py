@@ -1,0 +1,237 @@
+"""Forms: a few fields, checked as a whole, errors beside the field they belong to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.suggester import Suggester
+from textual.widget import Widget
+from textual.widgets import Input
+
+from quickserveml_tui.charts.cells import Role, Row, Span
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.screens.dialog import Dialog
+from quickserveml_tui.tui.sheets.rows import paragraph
+from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.widgets.ink import say, to_content
+
+MAX_ENTRIES = 20_000
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a form."""
+
+    key: str
+    label: str
+    value: str = ""
+    placeholder: str = ""
+    choices: tuple[str, ...] = ()
+    """Allowed values; turns the field into a row of choices."""
+    path: str = ""
+    """`file` or `folder`: completes paths."""
+    suffixes: tuple[str, ...] = ()
+    """Files to complete, by suffix."""
+
+
+class PathSuggester(Suggester):
+    """Completes a path from what is on the disk."""
+
+    def __init__(self, kind: str, suffixes: tuple[str, ...]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self.kind = kind
+        self.suffixes = suffixes
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The first name that continues `value`."""
+        return await asyncio.to_thread(complete_path, value, self.kind, self.suffixes) if value else None
+
+
+def complete_path(value: str, kind: str = "file", suffixes: tuple[str, ...] = ()) -> str | None:
+    """`value` continued to the first folder or fitting file below it; None if there is none."""
+    folder_text, slash, start = value.rpartition("/")
+    try:
+        folder = Path(folder_text + slash if slash else ".").expanduser()
+        names: list[tuple[str, bool]] = []
+        for index, entry in enumerate(folder.iterdir()):
+            if index >= MAX_ENTRIES:
+                break
+            if entry.name.startswith(start) and (start or not entry.name.startswith(".")):
+                names.append((entry.name, entry.is_dir()))
+    except (OSError, RuntimeError, ValueError):
+        return None
+    for name, is_folder in sorted(names):
+        if is_folder:
+            return f"{folder_text}{slash}{name}/"
+        if kind == "file" and (not suffixes or name.lower().endswith(suffixes)):
+            return f"{folder_text}{slash}{name}"
+    return None
+
+
+class FieldInput(Input):
+    """A text field; tab completes a path before it moves on."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "complete", id="form.complete_path", tooltip="Complete the path, or go to the next field"),
+        Binding("down", "app.focus_next", "next field", show=False),
+        Binding("up", "app.focus_previous", "previous field", show=False),
+    ]
+
+    def __init__(self, field: Field) -> None:
+        suggester = PathSuggester(field.path, field.suffixes) if field.path else None
+        super().__init__(
+            field.value, placeholder=field.placeholder, suggester=suggester, id=f"field-{field.key}", compact=True,
+            select_on_focus=False,
+        )  # fmt: skip
+        self.field = field
+
+    async def action_complete(self) -> None:
+        """Take the completion; without one go to the next field."""
+        found = None
+        if self.field.path and self.value:
+            found = await asyncio.to_thread(complete_path, self.value, self.field.path, self.field.suffixes)
+        if found and found != self.value:
+            self.value = found
+            self.cursor_position = len(found)
+        else:
+            self.app.action_focus_next()
+
+
+class ChoiceField(Widget, can_focus=True):
+    """One of a few values: left and right change it."""
+
+    DEFAULT_CSS = """
+    ChoiceField { height: 1; width: 1fr; padding: 0 1; }
+    ChoiceField:focus { background: $select; text-style: $cursor-style; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,l,space", "step(1)", "next value", id="form.next_value", tooltip="Choose the next value"),
+        Binding("left,h", "step(-1)", "previous value", id="form.previous_value", tooltip="Choose the value before"),
+        Binding("enter", "submit", "done", show=False),
+        Binding("down", "app.focus_next", "next field", show=False),
+        Binding("up", "app.focus_previous", "previous field", show=False),
+    ]
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(id=f"field-{field.key}")
+        self.field = field
+        self.value = field.value if field.value in field.choices else field.choices[0]
+
+    def render(self) -> Content:
+        """All values, the chosen one bold."""
+        row: list[Span] = []
+        for choice in self.field.choices:
+            chosen = choice == self.value
+            row += [say(choice, Role.STRONG if chosen else Role.MUTED, bold=chosen), Span("   ")]
+        return to_content([tuple(row)])
+
+    def action_step(self, by: int) -> None:
+        """Choose a neighbour."""
+        choices = self.field.choices
+        self.value = choices[(choices.index(self.value) + by) % len(choices)]
+        self.refresh()
+
+    def action_submit(self) -> None:
+        """Enter submits the form."""
+        if isinstance(self.screen, FormDialog):
+            self.screen.submit()
+
+
+class FormDialog(Dialog[dict[str, Any]]):
+    """Fields and what to do with them: `check` turns the texts into a result or raises an error that is shown inline."""
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        *,
+        about: str = "",
+        verb: str = "save",
+        check: Callable[[dict[str, str]], dict[str, Any]] | None = None,
+        right: str = "",
+    ) -> None:
+        super().__init__(title, right)
+        self.form_fields = tuple(fields)
+        self.about = about
+        self.verb = verb
+        self.check = check
+
+    def compose_body(self) -> ComposeResult:
+        """Fields, error, keys."""
+        if self.about:
+            yield Sheet(lambda width, _: paragraph(self.about, width), classes="dialog--part")
+        with Vertical(classes="form--fields"):
+            for field in self.form_fields:
+                with Horizontal(classes="form--row"):
+                    yield Sheet(lambda _width, _, label=field.label: [(say(label, Role.MUTED),)], classes="form--label")
+                    yield ChoiceField(field) if field.choices else FieldInput(field)
+        yield Sheet(id="form-error")
+        yield Sheet(lambda _width, _: [self._keys()], classes="dialog--keys")
+
+    def _keys(self) -> Row:
+        parts = [("enter", self.verb)]
+        if any(field.path for field in self.form_fields):
+            parts.append(("tab", "complete"))
+        elif len(self.form_fields) > 1:
+            parts.append(("tab", "next field"))
+        if any(field.choices for field in self.form_fields):
+            parts.append(("← →", "choose"))
+        parts.append(("esc", "cancel"))
+        row: list[Span] = []
+        for key, verb in parts:
+            row += [Span("   ")] if row else []
+            row += [say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)]
+        return tuple(row)
+
+    def on_mount(self) -> None:
+        """The first field has the focus; no error yet."""
+        self.query_one("#form-error").display = False
+        self.query(".form--row > Input, .form--row > ChoiceField").first().focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in any field submits."""
+        event.stop()
+        self.submit()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A changed field takes the error away."""
+        event.stop()
+        self.query_one("#form-error").display = False
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The texts by field key."""
+        texts: dict[str, str] = {}
+        for field in self.form_fields:
+            widget = self.query_one(f"#field-{field.key}")
+            if isinstance(widget, (FieldInput, ChoiceField)):
+                texts[field.key] = widget.value.strip()
+        return texts
+
+    def submit(self) -> None:
+        """Check and close, or say what is wrong."""
+        values = self.values
+        try:
+            result: dict[str, Any] = self.check(values) if self.check else dict(values)
+        except QuickServeError as error:
+            self.show_error(error)
+            return
+        self.dismiss(result)
+
+    def show_error(self, error: QuickServeError) -> None:
+        """Say what is wrong, inline."""
+        words = f"{error.message} {error.hint}".strip()
+        sheet = self.query_one("#form-error", Sheet)
+        sheet.show(lambda width, glyphs: [
+            (Span(f"{glyphs.error} " if index == 0 else "  ", Role.ERROR), *row)
+            for index, row in enumerate(paragraph(words, width - 2, Role.ERROR))
+        ])  # fmt: skip
+        sheet.display = True

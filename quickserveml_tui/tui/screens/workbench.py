@@ -1,0 +1,291 @@
+"""The workbench: four panes, their keys, and how they share the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widget import Widget
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.tui.flows.adding import AddingFlow
+from quickserveml_tui.tui.flows.base import clock
+from quickserveml_tui.tui.flows.catalog import CatalogFlow
+from quickserveml_tui.tui.flows.editing import EditingFlow
+from quickserveml_tui.tui.flows.running import RunningFlow
+from quickserveml_tui.tui.messages import BackendFailed, BackendReady, HostSampled
+from quickserveml_tui.tui.pane_tabs import PaneTabs
+from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
+from quickserveml_tui.tui.panes.catalog import CatalogPane
+from quickserveml_tui.tui.panes.inspector import InspectorPane
+from quickserveml_tui.tui.panes.jobs import JobsPane
+from quickserveml_tui.tui.screens.dialog import MessageDialog, QuitDialog
+from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.widgets.empty import centred
+from quickserveml_tui.tui.widgets.ink import say
+from quickserveml_tui.tui.widgets.key_footer import KeyFooter
+from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
+
+LEAST = (60, 16)
+NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_alias", "edit_state", "delete_version"}
+NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
+
+
+class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
+    """Catalog, inspector, benchmark, jobs."""
+
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (30, "-tall")]
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "run_benchmark", "benchmark", id="benchmark.run_model", tooltip="Measure the version under the cursor"),
+        Binding("x", "cancel_job", "cancel", id="jobs.cancel_job", tooltip="Cancel the running job, or the one under the cursor; what it has is kept"),
+        Binding("r", "run_data", "run data", id="batch.run_data", tooltip="Run a data set through the version under the cursor"),
+        Binding("B", "edit_settings", "settings", id="benchmark.edit_settings", tooltip="Change duration, warm-up, threads, batch and optimisation"),
+        Binding("a", "add_model", "add", id="catalog.add_model", tooltip="Add a model file by its path"),
+        Binding("S", "scan_folder", "scan", id="catalog.scan_folder", tooltip="Look for model files below a folder"),
+        Binding("d", "install_demo", "demo", show=False, id="catalog.open_demo", tooltip="Register the demo models"),
+        Binding("left_square_bracket", "step_tab(-1)", "tab before", show=False, id="inspector.previous_tab", tooltip="Show the tab at the left"),
+        Binding("right_square_bracket", "step_tab(1)", "next tab", key_display="[ ]", id="inspector.next_tab", tooltip="Show the tab at the right"),
+        Binding("z", "maximise_pane", "maximise", id="view.maximise_pane", tooltip="Give the focused pane the whole screen, or give it back"),
+        Binding("y", "copy_reference", "copy", show=False, id="edit.copy_reference", tooltip="Copy the reference, or the command that reproduces the result"),
+        Binding("Y", "copy_view", "copy table", show=False, id="edit.copy_view", tooltip="Copy the table or the figures of the focused pane"),
+        Binding("T", "edit_tags", "tags", show=False, id="catalog.edit_tags", tooltip="Change the tags of the model"),
+        Binding("A", "set_alias", "alias", show=False, id="catalog.set_alias", tooltip="Point an alias at the version, or take one away"),
+        Binding("e", "edit_state", "state", show=False, id="catalog.edit_state", tooltip="Change state and notes of the version"),
+        Binding("D,delete", "delete_version", "delete", show=False, id="catalog.delete_version", tooltip="Delete the version under the cursor, after asking"),
+        Binding("ctrl+r", "reload", "reload", show=False, id="catalog.read_again", tooltip="Read the registry again"),
+        Binding("1", "focus_pane(1)", "catalog", show=False, id="view.go_to_catalog", tooltip="Go to the catalog"),
+        Binding("2", "focus_pane(2)", "inspector", show=False, id="view.go_to_inspector", tooltip="Go to the inspector"),
+        Binding("3", "focus_pane(3)", "benchmark", show=False, id="view.go_to_benchmark", tooltip="Go to the benchmark"),
+        Binding("4", "focus_pane(4)", "jobs", show=False, id="view.go_to_jobs", tooltip="Go to batch and jobs"),
+        Binding("tab", "step_pane(1)", "next pane", show=False, id="view.next_pane", tooltip="Go to the next pane"),
+        Binding("shift+tab", "step_pane(-1)", "pane before", show=False, id="view.previous_pane", tooltip="Go to the pane before"),
+        Binding("escape", "leave_view", "back", show=False, id="view.leave_maximised", tooltip="Give a maximised pane's room back"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = 1
+
+    def compose(self) -> ComposeResult:
+        """Header, panes, status, footer."""
+        yield HeaderBar(screens=[("workbench", "Workbench")], current="workbench")
+        yield PaneTabs()
+        with Container(id="panes"):
+            yield CatalogPane()
+            yield InspectorPane()
+            yield BenchmarkPane()
+            yield JobsPane(self.lane)
+        yield StatusLine()
+        yield KeyFooter()
+        yield Sheet(lambda width, _: [centred([say(self._size_words(), Role.BODY)], width)], id="too-small")
+
+    def on_mount(self) -> None:
+        """What the last session remembered, then the services."""
+        memory = self.memory
+        self.add_class("-no-models")
+        self.query_one(StatusLine).breadcrumb = ("Workbench", "opening")
+        if memory.catalog_sort.lstrip("-"):
+            self.catalog_pane.sort = memory.catalog_sort
+        self.inspector_pane.show_tab(memory.tab)
+        self.restore_spec()
+        self.show_pane(1)
+        self.call_after_refresh(self.owner.load_backend)
+
+    # ---- services
+
+    @on(BackendReady)
+    def begin(self, event: BackendReady) -> None:
+        """Registry and services are there."""
+        event.stop()
+        self.workbench = event.workbench
+        options = self.owner.options
+        self.reload_catalog(options.open_ref or ("" if options.fresh else self.memory.ref))
+        self.sample_host()
+        event.workbench.warm_up()
+        if options.demo:
+            self.action_install_demo()
+
+    @on(BackendFailed)
+    def explain(self, event: BackendFailed) -> None:
+        """Nothing works without the services: say why, and let the user copy it."""
+        event.stop()
+        error = event.error
+        self.query_one(StatusLine).breadcrumb = ("Workbench", "cannot open the registry")
+        self.app.push_screen(MessageDialog("The registry cannot be opened", error.message, error.hint, error.detail))
+
+    def sample_host(self) -> None:
+        """Read the load of the machine; called at starts and ends of work, never by a timer."""
+        workbench = self.workbench
+        if workbench is not None:
+            self.in_thread(lambda: HostSampled(workbench.host.status()), group="host", doing="Reading the host's load")
+
+    @on(HostSampled)
+    def show_host(self, event: HostSampled) -> None:
+        """Show the load."""
+        event.stop()
+        self.header().show_host(event.status)
+
+    def on_app_focus(self) -> None:
+        """Another process may have changed the registry while the user was away."""
+        self.reload_catalog()
+
+    # ---- panes
+
+    @property
+    def panes(self) -> list[WorkPane]:
+        """The four panes in their order."""
+        return list(self.query(WorkPane))
+
+    def show_pane(self, number: int) -> None:
+        """Bring a pane to the front and give it the focus."""
+        for index, pane in enumerate(self.panes, 1):
+            pane.set_class(index == number, "-current")
+        if number in (3, 4):
+            self.set_class(number == 4, "-jobs-below")
+        self.current = number
+        self.memory.pane = number
+        self.panes[number - 1].focus_body()
+        self._show_tabs()
+
+    def action_focus_pane(self, number: int) -> None:
+        """Go to a pane by its number."""
+        self.show_pane(number)
+
+    def action_step_pane(self, by: int) -> None:
+        """Go to the next pane, round."""
+        self.show_pane((self.current - 1 + by) % 4 + 1)
+
+    @on(PaneTabs.Chosen)
+    def go_to_clicked(self, event: PaneTabs.Chosen) -> None:
+        """A click on a tab."""
+        event.stop()
+        self.show_pane(event.number)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The pane that holds the focus is the current one, however it got there."""
+        for index, pane in enumerate(self.panes, 1):
+            if pane in event.widget.ancestors_with_self and index != self.current:
+                self.current = index
+                for other, item in enumerate(self.panes, 1):
+                    item.set_class(other == index, "-current")
+        self._show_tabs()
+
+    @on(WorkPane.TitleChanged)
+    def show_titles(self, event: WorkPane.TitleChanged) -> None:
+        """The tab row stands in for titles on a small screen."""
+        event.stop()
+        self._show_tabs()
+
+    def _show_tabs(self) -> None:
+        jobs = sum(job.live for job in self.lane.jobs)
+        right = self.panes[self.current - 1].right_spans()
+        live = self.benchmark_pane.live_run is not None
+        self.query_one(PaneTabs).update_tabs(current=self.current, live=live, jobs=jobs, right=right)
+
+    def action_maximise_pane(self) -> None:
+        """Give the focused pane the whole screen, or give it back."""
+        self.toggle_class("-maximised")
+
+    def action_leave_view(self) -> None:
+        """Esc gives the room back; it never quits."""
+        self.remove_class("-maximised")
+
+    def action_step_tab(self, by: int) -> None:
+        """Show another tab of the inspector."""
+        tabs = self.inspector_pane.tabs
+        if self.current != 2:
+            self.show_pane(2)
+        if by > 0:
+            tabs.next_tab()
+        else:
+            tabs.previous_tab()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Below the least size there is one sentence."""
+        tiny = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        self.set_class(tiny, "-tiny")
+        self.query_one("#too-small", Sheet).show(lambda width, _: [centred([say(self._size_words())], width)])
+
+    def _size_words(self) -> str:
+        return f"The workbench needs {LEAST[0]} × {LEAST[1]}; this is {self.size.width} × {self.size.height}."
+
+    # ---- keys
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now, in one sentence."""
+        if action in NEEDS_MODEL and self.selected is None:
+            return "No model is picked. Press d for the demo models, or a to add one."
+        if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:
+            return f"{self.selected.ref} cannot run: {self.selected.version.trial.reason}"
+        if action == "cancel_job" and not self.lane.busy:
+            return "Nothing runs."
+        if action in ("copy_reference", "copy_view", "step_tab") and self.selected is None:
+            return "Nothing is picked yet."
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Greyed, never hidden."""
+        if action == "leave_view" and not self.has_class("-maximised"):
+            return False
+        return None if self.reason_against(action) else super().check_action(action, parameters)
+
+    def action_cancel_job(self) -> None:
+        """Cancel the job under the cursor of pane 4, else the running one."""
+        chosen = self.jobs_pane.cursor if self.jobs_pane.focus_inside else None
+        job = chosen if chosen is not None and chosen.live else self.lane.running
+        job = job or next((item for item in self.lane.jobs if item.live), None)
+        if job is None:
+            return
+        self.lane.cancel(job, clock())
+        self.tell(f"Cancelling {job.kind} {job.subject}", Role.WARN)
+        self.jobs_pane.refresh_jobs()
+        self.refresh_bindings()
+
+    def action_reload(self) -> None:
+        """Read the registry again."""
+        self.reload_catalog()
+
+    def action_copy_reference(self) -> None:
+        """Copy the reference, or in pane 3 the command."""
+        pane = self.benchmark_pane
+        if self.current == 3 and pane.command:
+            self.owner.copy_words(pane.command, "the command")
+        elif self.current == 2 and self.inspector_pane.tab == "layers" and self.inspector_pane.layer_view.shown:
+            index = self.inspector_pane.layer_view.table.cursor_index or 0
+            self.owner.copy_words(f"{self.ref}#{self.inspector_pane.layer_view.shown[index].name}", "the reference")
+        else:
+            self.owner.copy_words(self.ref, "the reference")
+
+    def action_copy_view(self) -> None:
+        """Copy the focused pane's table as tab-separated text, or its figures."""
+        if self.current == 2 and self.inspector_pane.tab == "layers":
+            titles, rows = self.inspector_pane.layer_view.table.as_table()
+        elif self.current == 3 and self.benchmark_pane.run is not None:
+            titles, rows = self.benchmark_pane.as_table()
+        else:
+            titles, rows = self.catalog_pane.table.as_table()
+        text = "\n".join("\t".join(row) for row in (titles, *rows))
+        self.owner.copy_words(text, plural(len(rows), "row"))
+
+    def ask_to_quit(self) -> None:
+        """Quit at once, unless jobs run."""
+        live = [job for job in self.lane.jobs if job.live]
+        if not live:
+            self.owner.leave()
+            return
+        names = ", ".join(f"{job.kind} {job.subject}" for job in live[:3])
+        words = f"{plural(len(live), 'job')} would be cancelled: {names}. What they have so far is kept."
+        self.app.push_screen(QuitDialog(words), lambda choice: self.owner.leave() if choice == "quit" else None)
+
+    def focused_words(self) -> str:
+        """What has the focus, for the help."""
+        focused: Widget | None = self.focused
+        pane = next((pane for pane in self.panes if focused is not None and pane in focused.ancestors_with_self), None)
+        return pane.title if pane else "Workbench"

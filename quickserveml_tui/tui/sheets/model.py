@@ -1,0 +1,246 @@
+"""The inspector's sheets: overview, inputs and outputs, metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quickserveml_tui.charts.cells import Role, Row, Span
+from quickserveml_tui.core.benchmarks import BenchmarkRun
+from quickserveml_tui.core.facts import ModelFacts
+from quickserveml_tui.core.models import ModelRecord, VersionRecord
+from quickserveml_tui.core.tensors import TensorSpec, format_shape, short_dtype
+from quickserveml_tui.core.text import cell_width, plural, safe_text, truncate_middle
+from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts, format_bytes, format_count, significant
+from quickserveml_tui.tui.glyphs import Glyphs
+from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair, paragraph, state_spans
+from quickserveml_tui.tui.widgets.ink import say, two_edges
+from quickserveml_tui.tui.widgets.shelf import Fact
+
+MAX_OPS = 10
+MAX_WARNINGS = 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the inspector shows."""
+
+    ref: str
+    facts: ModelFacts
+    model: ModelRecord | None = None
+    version: VersionRecord | None = None
+    history: tuple[BenchmarkRun, ...] = ()
+    """Saved runs of all versions, newest first."""
+
+
+def headline_facts(facts: ModelFacts) -> list[Fact]:
+    """The six figures that say what a model is."""
+    params, params_unit = count_parts(facts.params)
+    macs, macs_unit = count_parts(facts.macs)
+    size, size_unit = bytes_parts(facts.size_bytes)
+    return [
+        Fact("params", params, params_unit),
+        Fact("size", size, size_unit),
+        Fact("dtype", short_dtype(facts.main_dtype) or MISSING),
+        Fact("MACs", macs, macs_unit),
+        Fact("nodes", f"{facts.nodes:,}"),
+        Fact("opset", str(facts.opsets.get("ai.onnx", next(iter(facts.opsets.values()), MISSING)))),
+    ]
+
+
+def newest_by_version(history: Sequence[BenchmarkRun]) -> dict[int, BenchmarkRun]:
+    """The newest complete run of each version, ascending."""
+    newest: dict[int, BenchmarkRun] = {}
+    for run in reversed(history):
+        if run.version is not None and not run.summary.cancelled:
+            newest[run.version] = run
+    return dict(sorted(newest.items()))
+
+
+def p50_by_version(history: Sequence[BenchmarkRun], current: int | None, width: int, glyphs: Glyphs) -> list[Row]:
+    """p50 of each measured version as bars."""
+    newest = newest_by_version(history)
+    items = [
+        (f"@{number}", run.summary.latency_ms.p50, significant(run.summary.latency_ms.p50), "ms")
+        for number, run in newest.items()
+    ]
+    return bars(items[-12:], width, glyphs, current=f"@{current}" if current else "")
+
+
+def overview_rows(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
+    """What the model is, what it takes and gives, what it is made of, and how fast it was."""
+    rows = _identity(subject, width, glyphs)
+    rows += [BLANK, heading("Takes and gives", width)]
+    rows += _tensors("in", subject.facts.inputs, width) + _tensors("out", subject.facts.outputs, width)
+    ops = sorted(subject.facts.op_types.items(), key=lambda item: (-item[1], item[0]))
+    if ops:
+        rest = len(ops) - MAX_OPS
+        right = [say(plural(subject.facts.nodes, "node"), Role.MUTED)]
+        rows += [BLANK, heading("What it is made of", width, right)]
+        rows += bars(
+            ((op, count, f"{count:,}", f"{100 * count / max(subject.facts.nodes, 1):5.1f} %") for op, count in ops[:MAX_OPS]),
+            width,
+            glyphs,
+        )
+        if rest > 0:
+            rows.append((say(f"and {plural(rest, 'further operator')}", Role.MUTED),))
+    if newest_by_version(subject.history):
+        rows += [BLANK, heading("p50 by version", width, [say("newest complete run", Role.MUTED)])]
+        number = subject.version.version if subject.version else None
+        rows += p50_by_version(subject.history, number, width, glyphs)
+    return rows + _findings(subject, width, glyphs)
+
+
+def _identity(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
+    facts, version, model = subject.facts, subject.version, subject.model
+    what = model.task if model and model.task else facts.graph_name
+    left = [say(subject.ref, Role.STRONG, bold=True), Span("  "), say(what, Role.MUTED)]
+    rows: list[Row] = [two_edges(left, state_spans(version, glyphs) if version else [], width)]
+    if model and model.description:
+        rows += paragraph(model.description, width)
+    if version and not version.runnable:
+        rows += paragraph(version.trial.reason or "Its trial failed.", width, Role.ERROR)
+    grid = _grid(headline_facts(facts), width)
+    return [*rows, BLANK, *grid]
+
+
+def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
+    columns = 3 if width >= 57 else 2
+    each = (width - 4 * (columns - 1)) // columns
+    unit_width = max((cell_width(fact.unit) for fact in facts), default=0)
+    per_column = -(-len(facts) // columns)
+    rows: list[Row] = []
+    for at in range(per_column):
+        row: list[Span] = []
+        for column in range(columns):
+            index = column * per_column + at
+            if index < len(facts):
+                fact = facts[index]
+                right = [say(fact.value, Role.STRONG), say(f" {fact.unit:<{unit_width}}", Role.MUTED)]
+                row += [Span("    ")] if column else []
+                row += two_edges([say(fact.label, Role.MUTED)], right, each)
+        rows.append(tuple(row))
+    return rows
+
+
+def _tensors(side: str, tensors: Sequence[TensorSpec], width: int) -> list[Row]:
+    rows: list[Row] = []
+    for index, spec in enumerate(tensors[:8]):
+        shape = format_shape(spec.shape, " × ") if spec.kind == "tensor" else spec.kind
+        right = [say(shape, Role.BODY), say(f"  {short_dtype(spec.dtype):>4}", Role.MUTED)]
+        name = truncate_middle(safe_text(spec.name), max(width // 2, 8))
+        rows.append(two_edges([say(f"{side if index == 0 else '':<5}", Role.MUTED), say(name)], right, width))
+    if len(tensors) > 8:
+        rows.append((say(f"     and {len(tensors) - 8:,} more", Role.MUTED),))
+    return rows
+
+
+def _findings(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
+    warnings = subject.facts.warnings[:MAX_WARNINGS]
+    if not warnings:
+        return []
+    rows: list[Row] = [BLANK, heading("Findings", width, [say(plural(len(subject.facts.warnings), "finding"), Role.MUTED)])]
+    for warning in warnings:
+        for index, row in enumerate(paragraph(warning, width - 2, Role.BODY)):
+            rows.append((Span(f"{glyphs.warn} " if index == 0 else "  ", Role.WARN), *row))
+    return rows
+
+
+def io_rows(subject: Subject, schema: dict[str, Any] | None, width: int) -> list[Row]:
+    """Inputs and outputs in full, with an example request."""
+    rows: list[Row] = []
+    for name, tensors in (("Inputs", subject.facts.inputs), ("Outputs", subject.facts.outputs)):
+        rows += [heading(name, width, [say(plural(len(tensors), "tensor"), Role.MUTED)])]
+        for spec in tensors:
+            right = [say(format_shape(spec.shape, " × ")), say(f"  {short_dtype(spec.dtype):>4}", Role.MUTED)]
+            rows.append(two_edges([say(truncate_middle(safe_text(spec.name), max(width // 2, 8)))], right, width))
+        rows.append(BLANK)
+    dims = [dim for spec in subject.facts.inputs for dim in spec.shape or () if isinstance(dim, str)]
+    if dims:
+        rows.append(heading("Free dims", width, [say("set with --dim name=size", Role.MUTED)]))
+        rows += [pair(dim, "1 unless set", width, role=Role.MUTED) for dim in dict.fromkeys(dims)]
+        rows.append(BLANK)
+    if schema is not None:
+        rows.append(heading("Example request", width, [say("JSON", Role.MUTED)]))
+        text = json.dumps(schema.get("example", {}), indent=2, ensure_ascii=False)
+        rows += [(say(line[:width]),) for line in _compact(text)[:200]]
+    return rows
+
+
+def _compact(text: str) -> list[str]:
+    """Lines of JSON with runs of single numbers and brackets pulled together, at most six items a run."""
+    lines: list[str] = []
+    skipped = 0
+    run = 0
+    for line in text.splitlines():
+        bare = line.strip().rstrip(",")
+        if bare and (bare[0].isdigit() or bare[0] == "-") :
+            run += 1
+            if run > 3:
+                skipped += 1
+                continue
+        else:
+            if skipped:
+                lines.append(" " * (len(lines[-1]) - len(lines[-1].lstrip())) + f"… {skipped:,} more")
+            run = skipped = 0
+        lines.append(line)
+    return lines
+
+
+def metadata_rows(subject: Subject, width: int) -> list[Row]:
+    """Who made the model, what it is called, which files it has."""
+    facts, model, version = subject.facts, subject.model, subject.version
+    rows: list[Row] = [heading("File", width)]
+    rows += labelled("producer", facts.producer or MISSING, width)
+    rows += labelled("graph", facts.graph_name or MISSING, width)
+    rows += labelled("IR", str(facts.ir_version), width)
+    rows += labelled("opsets", ", ".join(f"{domain} {number}" for domain, number in facts.opsets.items()), width)
+    weights = ", ".join(f"{short_dtype(dtype)} {format_count(count)}" for dtype, count in facts.weight_dtypes.items())
+    rows += labelled("weights", weights or "none", width)
+    if facts.functions:
+        rows += labelled("functions", f"{facts.functions:,}", width)
+    for key, value in facts.metadata.items():
+        rows += labelled(key, value, width)
+    if facts.doc:
+        rows += labelled("notes", facts.doc, width)
+    if version:
+        rows += _version_rows(version, width)
+    if model:
+        rows += _model_rows(model, width)
+    return rows
+
+
+def _version_rows(version: VersionRecord, width: int) -> list[Row]:
+    rows: list[Row] = [BLANK, heading(f"Version {version.version}", width)]
+    rows += labelled("state", version.state.value, width)
+    for label, value in (("label", version.label), ("notes", version.notes), ("added", version.created_at)):
+        if value:
+            rows += labelled(label, value, width)
+    rows += labelled("source", version.source or MISSING, width)
+    rows += labelled("digest", version.artifact.digest, width)
+    rows += labelled("runtime", version.trial.runtime or MISSING, width)
+    if version.trial.load_ms is not None:
+        rows += labelled("first load", f"{significant(version.trial.load_ms)} ms", width)
+    for file in version.artifact.files[:20]:
+        rows.append(two_edges([say(file.path)], [say(format_bytes(file.size_bytes), Role.MUTED)], width))
+    for key, value in version.metadata.items():
+        rows += labelled(key, value, width)
+    return rows
+
+
+def _model_rows(model: ModelRecord, width: int) -> list[Row]:
+    rows: list[Row] = [BLANK, heading("Model", width)]
+    aliases = ", ".join(f"{alias} → @{number}" for alias, number in sorted(model.aliases.items()))
+    fields = (
+        ("task", model.task), ("author", model.author), ("framework", model.framework), ("license", model.license),
+        ("tags", ", ".join(model.tags)), ("aliases", aliases), ("description", model.description),
+        ("created", model.created_at), ("changed", model.updated_at),
+    )  # fmt: skip
+    for label, value in fields:
+        if value:
+            rows += labelled(label, value, width)
+    for key, value in model.metadata.items():
+        rows += labelled(key, value, width)
+    return rows

@@ -1,0 +1,179 @@
+"""The benchmark's and the batch's sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quickserveml_tui.charts.cells import Role, Row, Span
+from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, Interval
+from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.text import plural, safe_text, truncate_middle
+from quickserveml_tui.core.units import MISSING, significant
+from quickserveml_tui.tui.glyphs import Glyphs
+from quickserveml_tui.tui.live import LiveRun, runs_needed
+from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair
+from quickserveml_tui.tui.widgets.ink import say, two_edges
+
+SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+def spec_words(spec: BenchmarkSpec) -> str:
+    """`1 client, 4 threads, batch 1`."""
+    words = ["1 client", plural(spec.intra_op_threads, "thread"), f"batch {spec.feed.batch or 1}"]
+    if spec.optimization != "all":
+        words.append(f"{spec.optimization} optimisation")
+    return ", ".join(words)
+
+
+def _percentile(name: str, value: float | None, interval: Interval | None, n: int, width: int) -> Row:
+    label = say(f"{name:<5}", Role.MUTED)
+    if value is None:
+        return (label, say(f"{MISSING:>6}", Role.MUTED))
+    share = SHARES.get(name)
+    if share is not None and interval is None:
+        text = f"needs {runs_needed(share):,} runs" if n < runs_needed(share) else "too few runs"
+        return (label, say(f"  {text}", Role.MUTED))
+    row: Row = (label, say(f"{significant(value):>6}", Role.STRONG, bold=True))
+    spread = f"{significant(interval.low)}–{significant(interval.high)}" if interval else ""
+    if spread and width >= 14 + len(spread):
+        row = (*row, say(f"  {spread}", Role.MUTED))
+    return row
+
+
+def live_percentiles(live: LiveRun, width: int) -> list[Row]:
+    """p95, p99 and mean so far, each with its interval."""
+    rows = [_percentile(name, live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name]), live.n, width)
+            for name in ("p95", "p99")]  # fmt: skip
+    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width)]
+
+
+def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
+    """p95, p99 and mean of a result, each with its interval."""
+    values = summary.latency_ms
+    return [
+        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width),
+        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width),
+        _percentile("mean", values.mean, None, summary.n, width),
+    ]
+
+
+def trust_spans(summary: BenchmarkSummary, glyphs: Glyphs) -> list[list[Span]]:
+    """The marks that say whether a result can be trusted, most telling first."""
+    marks: list[list[Span]] = []
+    if summary.cancelled:
+        marks.append([Span(f"{glyphs.warn} partial", Role.WARN)])
+    if summary.steady:
+        marks.append([Span(f"{glyphs.ok} steady", Role.OK)])
+    else:
+        marks.append([Span(f"{glyphs.warn} not steady", Role.WARN)])
+    marks.append([say(f"{summary.n:,}"), Span(f" {'run' if summary.n == 1 else 'runs'}", Role.MUTED)])
+    if summary.noisy:
+        marks.append([Span(f"{glyphs.warn} noisy host", Role.WARN)])
+    else:
+        marks.append([Span(f"{glyphs.ok} quiet host", Role.OK)])
+    return marks
+
+
+def trust_row(summary: BenchmarkSummary, glyphs: Glyphs, width: int) -> Row:
+    """The trust marks in one row."""
+    row: list[Span] = []
+    for mark in trust_spans(summary, glyphs):
+        gap = [Span("   ")] if row else []
+        if sum(len(span.text) for span in (*row, *gap, *mark)) <= width:
+            row += [*gap, *mark]
+    return tuple(row)
+
+
+def result_rows(run: BenchmarkRun, history: Sequence[BenchmarkRun], width: int, glyphs: Glyphs) -> list[Row]:
+    """All numbers of a result as a table, and how its model's versions compare."""
+    summary, values = run.summary, run.summary.latency_ms
+    rows = [heading("Latency", width, [say("ms, 95 % interval", Role.MUTED)])]
+    for name, value in (
+        ("min", values.min), ("p50", values.p50), ("p90", values.p90), ("p95", values.p95), ("p99", values.p99),
+        ("max", values.max), ("mean", values.mean), ("std dev", values.stddev),
+    ):  # fmt: skip
+        interval = summary.intervals.get(name)
+        spread = f"{significant(interval.low)}–{significant(interval.high)}" if interval else ""
+        short = name in SHARES and interval is None
+        figure = f"needs {runs_needed(SHARES[name]):,} runs" if short else significant(value)
+        right = [say(figure, Role.MUTED if short else Role.STRONG), say(f"{spread:>16}", Role.MUTED)]
+        rows.append(two_edges([say(name, Role.MUTED)], right, width))
+    memory = summary.peak_rss_mb
+    rows += [BLANK, heading("Rate and resources", width)]
+    rows.append(pair("throughput", significant(summary.throughput_per_s), width, "/s"))
+    rows.append(pair("CPU", significant(summary.cpu_percent), width, "% "))
+    rows.append(pair("peak memory", significant(memory), width, "MB"))
+    rows.append(pair("measured", significant(summary.elapsed_s), width, "s "))
+    rows.append(pair("warm-up", f"{summary.warmup:,}", width, "runs, left out"))
+    if summary.noise_reason:
+        rows += labelled("noise", summary.noise_reason, width)
+    rows += [BLANK, *history_rows(run, history, width, glyphs)]
+    return [*rows, BLANK, *_conditions(run, width)]
+
+
+def _conditions(run: BenchmarkRun, width: int) -> list[Row]:
+    print_of = run.fingerprint
+    rows = [heading("Conditions", width)]
+    cores = plural(print_of.cores, "core")
+    for label, value in (
+        ("at", run.created_at), ("CPU", f"{print_of.cpu}, {cores}"), ("runtime", print_of.runtime),
+        ("provider", print_of.provider), ("system", print_of.os),
+        ("pinned to", ", ".join(map(str, print_of.pinned_cpus))),
+    ):  # fmt: skip
+        if value:
+            rows += labelled(label, value, width)
+    return rows
+
+
+def history_rows(run: BenchmarkRun | None, history: Sequence[BenchmarkRun], width: int, glyphs: Glyphs) -> list[Row]:
+    """Saved runs, newest first, as bars of p50."""
+    rows = [heading("Saved runs", width, [say("p50, newest first", Role.MUTED)])]
+    shown = list(history[:12])
+    highest = max((item.summary.latency_ms.p50 for item in shown), default=0.0)
+    for item in shown:
+        name = safe_text(item.ref.rpartition("@")[2] and "@" + item.ref.rpartition("@")[2])
+        when = item.created_at[11:16]
+        part = " partial" if item.summary.cancelled else ""
+        label = f"{truncate_middle(name, 10)}  {when}{part}"
+        value = item.summary.latency_ms.p50
+        current = label if run is not None and item.id == run.id else ""
+        rows += bars([(f"{label:<20}", value, f"{significant(value):>6}", "ms")], width, glyphs,
+                     current=f"{current:<20}" if current else "", highest=highest)  # fmt: skip
+    if not shown:
+        rows.append((say("none yet", Role.MUTED),))
+    return rows
+
+
+def batch_rows(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
+    """What a data set showed: accuracy, rate, rows set apart, confusion."""
+    rows: list[Row] = []
+    if result.accuracy is not None:
+        right = [say(f"{result.correct:,} of {result.rows - result.failed:,} rows right", Role.MUTED)]
+        figure = [say(f"{100 * result.accuracy:.1f}", Role.STRONG, bold=True), say(" % accuracy", Role.MUTED)]
+        rows.append(two_edges(figure, right, width))
+    rate = [say(significant(result.throughput_per_s), Role.STRONG), say(" rows/s", Role.MUTED)]
+    apart = [say(f"{result.failed:,}", Role.WARN if result.failed else Role.BODY), say(" set apart", Role.MUTED)]
+    rows.append(two_edges([say(f"{result.rows:,}", Role.STRONG), say(" rows  ", Role.MUTED), *rate], apart, width))
+    if result.confusion and len(result.confusion) <= 12:
+        rows += [BLANK, *_confusion(result, width, glyphs)]
+    for failure in result.failures[:5]:
+        rows += labelled(f"row {failure.row}", failure.reason, width)
+    return rows
+
+
+def _confusion(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
+    """True class by row, predicted class by column; the diagonal is bold, mistakes are tinted."""
+    label = max(max((len(name) for name in result.classes), default=1), 4)
+    cell = max(max((len(f"{value}") for row in result.confusion for value in row), default=1) + 1, 4)
+    if label + 2 + cell * len(result.confusion) > width:
+        return []
+    head = say(" " * (label + 2) + "".join(f"{name[: cell - 1]:>{cell}}" for name in result.classes), Role.MUTED)
+    rows: list[Row] = [heading("Predicted, by true class", width), (head,)]
+    for index, counts in enumerate(result.confusion):
+        row = [say(f"{result.classes[index]:<{label}}  ", Role.MUTED)]
+        for column, value in enumerate(counts):
+            right = index == column
+            role = Role.STRONG if right else Role.WARN if value else Role.FAINT
+            row.append(say(f"{value if value or right else glyphs.info:>{cell}}", role, bold=right))
+        rows.append(tuple(row))
+    return rows
