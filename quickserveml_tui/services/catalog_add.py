@@ -97,7 +97,7 @@ def _examine(
     """Bring in the external data and read the facts; a runner that dies over it rejects the model."""
     release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
     try:
-        # Asked where the data lies. Should the file be replaced meanwhile, the copy lacks its data and is refused below.
+        # Asked where the data lies; if the file is replaced meanwhile, the copy lacks its data and is refused below.
         for name in runner.external_files(source):
             staging.add(external_source(source.parent, name), name, cancel=cancel, on_progress=on_progress)
         on_progress(Progress("reading"))
