@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quickserveml_tui.core.benchmarks import MAX_SAMPLES, BenchmarkFrame, BenchmarkSpec, Phase
-from quickserveml_tui.core.errors import CancelledError
+from quickserveml_tui.core.errors import CancelledError, DataError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.ports import RawBenchmark
 from quickserveml_tui.core.tensors import TensorSpec
-from quickserveml_tui.runtime.binding import Call, bind
+from quickserveml_tui.runtime.binding import Bound, Call, bind
 from quickserveml_tui.runtime.feeds import synthesize
 from quickserveml_tui.runtime.host import ProcessSampler
 from quickserveml_tui.runtime.meter import peak_rss_bytes, preemptions
@@ -46,9 +46,9 @@ def run_closed_loop(session: Session, spec: BenchmarkSpec, emit: Emit, should_st
         loop = _Loop(spec, emit, should_stop, sampler, session.path)
         try:
             with _typed_errors(session.path):
-                call = bind(session, feeds, options)
+                bound = bind(session, feeds, options)
             with _without_gc():
-                loop.run(call)
+                loop.run(bound)
         except CancelledError:
             loop.cancelled = True
         return loop.result(batch_of(session.inputs, feeds, spec.feed))
@@ -104,6 +104,8 @@ class _Loop:
         self._should_stop = should_stop
         self._sampler = sampler
         self._path = path
+        self._call: Call = _nothing
+        self._fallback: Call | None = None
         self._warmup = Samples()
         self._measured = Samples()
         self._origin_ns = time.perf_counter_ns()
@@ -114,23 +116,24 @@ class _Loop:
         self._preemptions: int | None = None
         self.cancelled = False
 
-    def run(self, call: Call) -> None:
+    def run(self, bound: Bound) -> None:
         """Both phases."""
+        self._call, self._fallback = bound.call, bound.fallback
         self._origin_ns = time.perf_counter_ns()
         if self._spec.warmup_s > 0:
-            self._phase(call, self._warmup, Phase.WARMUP, self._spec.warmup_s, MAX_SAMPLES)
+            self._phase(self._warmup, Phase.WARMUP, self._spec.warmup_s, MAX_SAMPLES)
         if self.cancelled:
             return
         self._cpu_s, self._paused_ns = 0.0, 0
         before = preemptions()
         try:
             limit = min(self._spec.max_runs or MAX_SAMPLES, MAX_SAMPLES)
-            self._phase(call, self._measured, Phase.MEASURING, self._spec.duration_s, limit)
+            self._phase(self._measured, Phase.MEASURING, self._spec.duration_s, limit)
         finally:
             after = preemptions()
             self._preemptions = None if after is None or before is None else after - before
 
-    def _phase(self, call: Call, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
+    def _phase(self, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
         now = time.perf_counter_ns()
         deadline = now + int(duration_s * 1e9)
         shown, medians, ended_ns = 0, [], 0
@@ -141,8 +144,7 @@ class _Loop:
                     return
                 began_cpu, began_ns = time.process_time(), time.perf_counter_ns()
                 self._paused_ns += began_ns - ended_ns if ended_ns else 0
-                with _typed_errors(self._path):
-                    now = ended_ns = samples.measure(call, min(began_ns + FRAME_NS, deadline), limit)
+                now = ended_ns = self._measure(samples, min(began_ns + FRAME_NS, deadline), limit)
                 busy_s = time.process_time() - began_cpu
                 self._cpu_s += busy_s
                 starts, ends = samples.slice(shown)
@@ -155,6 +157,17 @@ class _Loop:
         finally:
             if samples.count > shown:  # the inference that raised came after others of the same stretch
                 self._send(phase, samples, *samples.slice(shown), None)
+
+    def _measure(self, samples: Samples, wake_ns: int, limit: int) -> int:
+        """`Samples.measure` with the call; an error of one that reuses its output buffers is tried without, once."""
+        try:
+            with _typed_errors(self._path):
+                return samples.measure(self._call, wake_ns, limit)
+        except DataError:
+            if self._fallback is None:
+                raise
+            self._call, self._fallback = self._fallback, None
+            return self._measure(samples, wake_ns, limit)
 
     def _send(
         self,
@@ -219,6 +232,10 @@ class _Loop:
             return self._rss or None
         own = self._warmup.size_bytes + self._measured.size_bytes
         return max(self._base_peak or 0, peak - own, self._rss)
+
+
+def _nothing() -> None:
+    """Stands for the call before there is one."""
 
 
 def _milliseconds(spans: np.ndarray[Any, Any]) -> Any:
