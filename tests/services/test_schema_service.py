@@ -9,7 +9,6 @@ from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.services.schema import MAX_EXAMPLE_ELEMENTS, model_schema
 
-
 OUTPUT = TensorSpec("y", "float32", ("batch", 3))
 
 
