@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isinf
 from typing import Any, TypeAlias
 
 from quickserveml_tui.runtime.dtypes import numpy_dtype
@@ -25,6 +26,13 @@ def _parse_bool(text: str) -> bool:
     if folded in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if isinf(value) and "inf" not in text.lower():  # 1e999 is a number too large, not infinity
+        raise OverflowError(text)
+    return value
 
 
 def _int_parser(low: int, high: int) -> Parser:
@@ -55,4 +63,4 @@ def parser_of(dtype: str) -> Parser:
 
         limits = np.iinfo(kind)
         return _int_parser(int(limits.min), int(limits.max))
-    return float
+    return _parse_float

@@ -13,7 +13,7 @@ import numpy as np
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.predictions import RowFailure
 from quickserveml_tui.core.tensors import TensorSpec
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.runtime.cells import CellError, Parser, parser_of
 from quickserveml_tui.runtime.dtypes import numpy_dtype
 from quickserveml_tui.runtime.layouts import (
@@ -188,7 +188,7 @@ class TableDataset:
 
     def _parse(self, cells: list[str]) -> tuple[list[list[Any]], str]:
         if len(cells) != len(self._header):
-            raise CellError(f"The row has {len(cells):,} values instead of {len(self._header):,}.")
+            raise CellError(f"The row has {plural(len(cells), 'value')} instead of {len(self._header):,}.")
         values = []
         for feature in self._features:
             parse = feature.parse
