@@ -82,7 +82,7 @@ def value_axis(low: float, high: float, rows: int, *, from_zero: bool = False) -
         spread = max(abs(high) * 0.05, 1e-6)
         low, high = (low if from_zero else low - spread), high + spread
     fewest = min(3, rows)
-    options: list[tuple[float, int, ValueAxis]] = []
+    options: list[ValueAxis] = []
     for step in _steps_around((high - low) / max(rows - 1, 1) * max(rows // 4, 1)):
         for every in range(1, rows + 1):
             count = (rows - 1) // every + 1
@@ -94,13 +94,17 @@ def value_axis(low: float, high: float, rows: int, *, from_zero: bool = False) -
                 base = max(base, 0.0)
             axis = ValueAxis(base, per_row, rows, every)
             if axis.high >= high - step * _EPSILON and axis.low <= low + step * _EPSILON:
-                options.append((per_row, -((rows - 1) % every), axis))
+                options.append(axis)
     if not options:
         return ValueAxis(low, max(high - low, 1e-9) / max(rows - 0.5, 0.5), rows, max((rows - 1) // 2, 1))
-    # Of the tightest ones the axis whose last tick is nearest to the top reads best.
-    best = min(option[0] for option in options)
-    near = [option for option in options if option[0] <= best * 1.3]
-    return min(near, key=lambda option: ((rows - 1) % option[2].every, option[0]))[2]
+    # Tight is good; so are more than three ticks, and one that falls on the top row.
+    best = min(axis.per_row for axis in options)
+
+    def cost(axis: ValueAxis) -> float:
+        few = 0.1 if (rows - 1) // axis.every < 3 else 0.0
+        return axis.per_row / best + 0.05 * ((rows - 1) % axis.every) + few
+
+    return min(options, key=cost)
 
 
 def time_step(span_s: float, count: int) -> float:

@@ -72,6 +72,8 @@ class Span:
     role: Role = Role.BODY
     bold: bool = False
     back: Role | None = None
+    under: bool = False
+    """Whether it is underlined: what stands for colour where there is none."""
 
 
 Row = tuple[Span, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import locale
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.charts.cells import Charset
@@ -72,26 +72,18 @@ ASCII = Glyphs(
     minus="-",
 )  # fmt: skip
 
+_TWINS = {
+    getattr(UNICODE, name.name): getattr(ASCII, name.name)
+    for name in fields(Glyphs)
+    if name.name not in ("charset", "track", "half", "queued")
+}
 _TO_ASCII = str.maketrans(
-    {
-        "–": "-",
-        "—": "-",
-        "−": "-",
-        "…": "~",
-        "×": "x",
-        "›": ">",
-        "“": '"',
-        "”": '"',
-        "’": "'",
-        "·": ".",
-        "±": "+",
-        "µ": "u",
-    }
+    {**_TWINS, "○": "o", "—": "-", "“": '"', "”": '"', "’": "'", "±": "~", "µ": "u", "▲": "^", "▼": "v", "┈": " "}
 )
 
 
 def to_ascii(text: str) -> str:
-    """`text` with the typographic signs that our own sentences use replaced by ASCII; other letters stay."""
+    """`text` with the signs and the typography that we use ourselves replaced by their ASCII twins; letters stay."""
     return text.translate(_TO_ASCII)
 
 

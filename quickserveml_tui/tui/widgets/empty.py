@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -71,7 +72,7 @@ class EmptyState(Inked, can_focus=True):
         if room < 4:
             return [*([()] * max(room // 2, 0)), *words]
         above = (room - 2) // 2
-        hatch: Row = (Span(glyphs_of(self).hatch * width, Role.FAINT),)
+        hatch: Row = (Span(glyphs_of(self).hatch * width, Role.GRID),)
         air: Row = ()
         lead = [air] if height >= 12 else []
         above_rows = max(above - len(lead), 1)
@@ -90,12 +91,11 @@ class Choice:
 
 
 class ChoiceRow(Widget):
-    """A choice as a surface of its own, five rows high (three where there is little room)."""
+    """A choice as a surface of its own."""
 
     DEFAULT_CSS = """
-    ChoiceRow { height: 5; text-wrap: nowrap; text-overflow: clip; }
+    ChoiceRow { height: auto; text-wrap: nowrap; text-overflow: clip; }
     ChoiceRow.-current { background: $select; text-style: $cursor-style; }
-    ChoiceList.-dense ChoiceRow { height: 3; }
     """
 
     def __init__(self, choice: Choice, index: int) -> None:
@@ -103,30 +103,38 @@ class ChoiceRow(Widget):
         self.choice = choice
         self.index = index
 
+    def _body(self, width: int) -> list[str]:
+        return wrap_words(self.choice.text, max(width - self._indent - 4, 8))
+
+    @property
+    def _indent(self) -> int:
+        return 7 + cell_width(f" {safe_text(self.choice.key, 8)} ")
+
+    @property
+    def _air(self) -> int:
+        """Empty rows above and below; none where the list is dense."""
+        return 0 if self.parent is not None and self.parent.has_class("-dense") else 1
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 - Textual's own
+        """Title, text and air."""
+        return 1 + len(self._body(width)) + 2 * self._air
+
     def render(self) -> Content:
         """Bar, key cap, title and text."""
         width, height = self.size
         glyphs = glyphs_of(self)
         current = self.has_class("-current")
-        air = 1 if height >= 5 else 0
-        body = wrap_words(self.choice.text, max(width - 12, 8))[: height - 2 * air - 1]
         cap = Span(f" {safe_text(self.choice.key, 8)} ", Role.STRONG, bold=True, back=Role.RAISED)
         if current:
-            cap = Span(cap.text, Role.ON_ACCENT, bold=True, back=Role.ACCENT)
-        indent = 6 + cell_width(cap.text)
-        enter = [Span("enter", Role.BODY), Span("    ")] if current else []
-        title = [say(self.choice.title, Role.STRONG, bold=True)]
-        words = [two_edges(title, enter, max(width - indent, 1))]
-        words += [(Span(line, Role.BODY if current else Role.MUTED),) for line in body]
+            cap = replace(cap, role=Role.ON_ACCENT, back=Role.ACCENT)
+        enter = [Span("enter", Role.BODY)] if current else []
+        title = two_edges([say(self.choice.title, Role.STRONG, bold=True)], enter, max(width - self._indent - 4, 1))
         bar = Span(glyphs.cursor, Role.ACCENT) if current else Span(" ")
-        rows: list[Row] = []
-        for line in range(height):
-            at = line - air
-            inner = words[at] if 0 <= at < len(words) else ()
-            lead = (cap, Span("   ")) if at == 0 else (Span(" " * (indent - 3)),)
-            lead = (Span("   "), *lead) if at == 0 else (Span(" "), *lead, Span(" "))
-            rows.append(pad_row(crop_row((bar, *lead, *inner), width), width))
-        return to_content(rows, ascii_only=glyphs.ascii_only)
+        words = [(Span(line, Role.BODY if current else Role.MUTED),) for line in self._body(width)]
+        inner: list[Row] = [(bar, Span("   "), cap, Span("   "), *title)]
+        inner += [(bar, Span(" " * (self._indent - 1)), *line) for line in words]
+        rows: list[Row] = [*([(bar,)] * self._air), *inner, *([(bar,)] * self._air)]
+        return to_content([pad_row(crop_row(row, width), width) for row in rows[:height]], ascii_only=glyphs.ascii_only)
 
     async def on_click(self) -> None:
         """Choose it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from rich.style import Style
@@ -28,7 +30,20 @@ def style_of(span: Span) -> str:
     style = f"${span.role.value}"
     if span.back is not None:
         style += f" on ${span.back.value}"
+    if span.under:
+        style = f"underline {style}"
     return f"bold {style}" if span.bold else style
+
+
+def _unseamed(span: Span) -> list[tuple[str, str]]:
+    """A span for the screen: full cells are painted as background too, so that columns never show seams."""
+    if "█" not in span.text:
+        return [(span.text, style_of(span))]
+    solid = style_of(replace(span, back=span.role))
+    return [
+        ("".join(part), solid if full else style_of(span))
+        for full, part in groupby(span.text, lambda sign: sign == "█")
+    ]
 
 
 @lru_cache(maxsize=512)
@@ -60,7 +75,7 @@ def crop_row(row: Row, width: int, *, middle: bool = False) -> Row:
         if room >= 4:
             return (
                 *row[:index],
-                Span(truncate_middle(longest.text, room), longest.role, longest.bold, longest.back),
+                replace(longest, text=truncate_middle(longest.text, room)),
                 *row[index + 1 :],
             )
     kept: list[Span] = []
@@ -69,7 +84,7 @@ def crop_row(row: Row, width: int, *, middle: bool = False) -> Row:
         size = cell_width(span.text)
         if size > left:
             if left > 0:
-                kept.append(Span(truncate(span.text, left), span.role, span.bold, span.back))
+                kept.append(replace(span, text=truncate(span.text, left)))
             break
         kept.append(span)
         left -= size
@@ -94,7 +109,8 @@ def to_content(rows: Iterable[Row], *, ascii_only: bool = False) -> Content:
     for index, row in enumerate(rows):
         if index:
             parts.append("\n")
-        parts.extend((to_ascii(span.text) if ascii_only else span.text, style_of(span)) for span in row)
+        for span in row:
+            parts.extend([(to_ascii(span.text), style_of(span))] if ascii_only else _unseamed(span))
     return Content.assemble(*parts)
 
 

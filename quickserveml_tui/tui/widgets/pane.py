@@ -47,7 +47,7 @@ class PaneTitle(Inked):
     """The first row of a pane: key and name at the left, subject and count at the right."""
 
     DEFAULT_CSS = """
-    PaneTitle { padding: 0 2; text-style: $title-style; }
+    PaneTitle { text-style: $title-style; }
     PaneTitle.-focused { text-style: $focus-title-style; }
     """
 
@@ -63,7 +63,8 @@ class PaneTitle(Inked):
             Span(" "),
             say(self.pane.title, Role.STRONG if focused else Role.BODY, bold=True),
         ]
-        return (two_edges(left if self.pane.key else left[2:], self.pane.right_spans(), width),)
+        row = two_edges(left if self.pane.key else left[2:], self.pane.right_spans(), max(width - 4, 1))
+        return ((Span("  "), *row, Span("  ")),)
 
 
 class Pane(Widget):
@@ -128,9 +129,7 @@ class Pane(Widget):
 
     def on_mount(self) -> None:
         """A shelf reaches the pane's foot, so the empty last row is its own."""
-        from quickserveml_tui.tui.widgets.shelf import Shelf
-
-        self.set_class(bool(self.query(".pane--surface > Shelf").results(Shelf)), "-shelved")
+        self.set_class(bool(self.query(".pane--surface > Shelf")), "-shelved")
 
     @property
     def focus_inside(self) -> bool:

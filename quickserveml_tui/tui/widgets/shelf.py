@@ -59,6 +59,9 @@ class FactsGrid(Inked):
         count = self._columns_at(width)
         per_column = -(-len(self.facts) // count)
         each = (width - 3 * (count - 1)) // count
+        gaps = [3] * (count - 1)
+        if gaps:
+            gaps[-1] += width - each * count - 3 * (count - 1)
         columns = [
             _fact_rows(self.facts[index * per_column : (index + 1) * per_column], each) for index in range(count)
         ]
@@ -67,7 +70,7 @@ class FactsGrid(Inked):
         for parts in zip_longest(*columns, fillvalue=blank):
             row: list[Span] = []
             for index, part in enumerate(parts):
-                row.extend([Span("   ")] if index else [])
+                row.extend([Span(" " * gaps[index - 1])] if index else [])
                 row.extend(part)
             rows.append(tuple(row))
         return rows

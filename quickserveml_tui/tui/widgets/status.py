@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import events
 from textual.message import Message
@@ -67,7 +68,12 @@ class HeaderBar(Inked):
                 left.append(Span("   "))
                 at += 3
             is_current = screen == self.current
-            left.append(say(name, Role.ACCENT if is_current else Role.MUTED, bold=is_current))
+            left.append(
+                replace(
+                    say(name, Role.ACCENT if is_current else Role.MUTED, bold=is_current),
+                    under=is_current and self.mono,
+                )
+            )
             size = cell_width(name)
             self._places.append((at, at + size, screen))
             at += size

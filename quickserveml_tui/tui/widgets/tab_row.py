@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import events
 from textual.message import Message
@@ -86,11 +87,12 @@ class TabRow(Inked):
                 at += gap
             active = tab == self.active
             count = f" {self._counts[tab]:,}" if tab in self._counts else ""
-            names.append(say(name, Role.STRONG if active else Role.MUTED, bold=active))
+            plain = self.mono or glyphs.ascii_only
+            names.append(replace(say(name, Role.STRONG if active else Role.MUTED, bold=active), under=active and plain))
             if count:
                 names.append(Span(count, Role.BODY))
             size = cell_width(name) + len(count)
-            if active:
+            if active and not plain:
                 rule = (Span(" " * at), Span(glyphs.tab_rule * size, Role.ACCENT))
             self._places.append((at, at + size, tab))
             at += size

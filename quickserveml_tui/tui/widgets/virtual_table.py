@@ -39,9 +39,9 @@ CHORD_S = 1.0
 
 
 def _binding(
-    key: str, action: str, title: str, id: str, about: str, *, display: str = "", show: bool = True
+    key: str, action: str, title: str, name: str, about: str, *, display: str = "", show: bool = True
 ) -> Binding:
-    return Binding(key, action, title, show=show, key_display=display or None, id=id, tooltip=about)
+    return Binding(key, action, title, show=show, key_display=display or None, id=name, tooltip=about)
 
 
 class VirtualTable(ScrollView, can_focus=True):
