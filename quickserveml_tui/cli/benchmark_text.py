@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import MISSING, significant
 
 if TYPE_CHECKING:
     from quickserveml_tui.cli.output import Output
-    from quickserveml_tui.core.benchmarks import BenchmarkRun, Interval
+    from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSummary, Interval
 
-# Fewest samples for a finite 95 % interval of the percentile (order statistics).
-_NEEDED_RUNS = {"p90": 36, "p95": 72, "p99": 368}
+_PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+_MICRO_BELOW_MS = 0.1
+"""Medians below this are shown in microseconds: in milliseconds they would keep one digit."""
 
 
 def print_run(output: Output, run: BenchmarkRun) -> None:
@@ -24,18 +26,7 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
         else f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
     )
     output.heading(f"{run.ref}  {word}")
-    latency = summary.latency_ms
-    names = ("p50", "p90", "p95", "p99", "min", "max", "mean")
-    figures = [significant(getattr(latency, name)) for name in names]
-    width = max(len(figure.partition(".")[0]) for figure in figures)
-    for name, figure in zip(names, figures, strict=True):
-        whole, dot, rest = figure.partition(".")
-        number = f"{whole:>{width}}{dot}{rest:<3}"
-        shown = output.style(number, "bold") if name == "p50" else number
-        line = f"{output.style(name.ljust(10), 'muted')}  {shown} {output.style('ms', 'muted')}"
-        output.line(
-            f"{line}  {output.style(_interval_text(name, summary.intervals.get(name), summary.n), 'muted')}".rstrip()
-        )
+    _print_latency(output, summary)
     output.line()
     unit = "/s" if summary.batch == 1 else f"/s (items, batch {summary.batch:,})"
     output.pairs(
@@ -51,14 +42,31 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
     )
     output.line()
     _print_trust(output, run)
-    output.line(output.style(safe_text(run.command), "muted"))
+    output.line(output.style(safe_text(invocation.repeat_with_home(run.command)), "muted"))
 
 
-def _interval_text(name: str, interval: Interval | None, n: int) -> str:
+def _print_latency(output: Output, summary: BenchmarkSummary) -> None:
+    latency = summary.latency_ms
+    scale, unit = (1000.0, "µs") if 0 < latency.p50 < _MICRO_BELOW_MS else (1.0, "ms")
+    names = ("p50", "p90", "p95", "p99", "min", "max", "mean")
+    figures = [significant(getattr(latency, name) * scale).partition(".") for name in names]
+    before = max(len(whole) for whole, _, _ in figures)
+    after = max(len(dot + rest) for _, dot, rest in figures)
+    for name, (whole, dot, rest) in zip(names, figures, strict=True):
+        number = whole.rjust(before) + (dot + rest).ljust(after)
+        shown = output.style(number, "bold") if name == "p50" else number
+        interval = output.style(_interval_text(name, summary.intervals.get(name), summary.n, scale), "muted")
+        label, unit_text = output.style(name.ljust(10), "muted"), output.style(unit, "muted")
+        output.line(f"{label}  {shown} {unit_text}  {interval}".rstrip())
+
+
+def _interval_text(name: str, interval: Interval | None, n: int, scale: float) -> str:
+    from quickserveml_tui.core.statistics import needed_runs
+
     if interval is not None:
-        return f"{significant(interval.low)} to {significant(interval.high)}"
-    needed = _NEEDED_RUNS.get(name)
-    return f"interval needs {plural(needed, 'run')}" if needed and n < needed else ""
+        return f"{significant(interval.low * scale)} to {significant(interval.high * scale)}"
+    needed = needed_runs(_PERCENTILES[name]) if name in _PERCENTILES else 0
+    return f"interval needs {plural(needed, 'run')}" if n < needed else ""
 
 
 def _print_trust(output: Output, run: BenchmarkRun) -> None:

@@ -30,6 +30,7 @@ def demo(
 
     invocation.note(home=home, as_json=as_json)
     folder = demo_home()
+    invocation.note(home=str(folder))  # logs and reproducing commands belong to the demo's home too
     if plain or invocation.as_json or not has_terminal():
         from quickserveml_tui.cli.tour import run_tour
 

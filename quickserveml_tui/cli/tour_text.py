@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.cli.benchmark_text import print_run
 from quickserveml_tui.cli.model_text import facts_pairs, tensors_table
 from quickserveml_tui.cli.tables import print_table
 from quickserveml_tui.cli.tour import MODEL, command, picture, plot_width
+from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.reports.models import models_table
 from quickserveml_tui.reports.tables import Column, table
@@ -15,7 +17,7 @@ from quickserveml_tui.reports.tables import Column, table
 if TYPE_CHECKING:
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.cli.tour import Tour
-    from quickserveml_tui.core.benchmarks import BenchmarkRun
+    from quickserveml_tui.core.benchmarks import BenchmarkRun, HistogramData
 
 _BATCH_COLUMNS = (
     Column("ref", "Model"),
@@ -61,7 +63,7 @@ def _print_guess(output: Output, tour: Tour) -> None:
     right = guess.predicted == guess.expected
     verdict = output.style("✓ right" if right else "✕ wrong", "ok" if right else "error")
     output.line()
-    output.line(f"It reads a {guess.predicted}; it is a {guess.expected}.  {verdict}")
+    output.line(f"Read as {guess.predicted}; the label says {guess.expected}.  {verdict}")
 
 
 def histogram(run: BenchmarkRun, *, unicode: bool) -> list[str]:
@@ -69,12 +71,21 @@ def histogram(run: BenchmarkRun, *, unicode: bool) -> list[str]:
     from quickserveml_tui.charts.cells import Charset
     from quickserveml_tui.charts.plot import histogram as draw
 
-    latency = run.summary.latency_ms
+    latency, (body, slower) = run.summary.latency_ms, _without_tail(run.summary.histogram)
     drawing = draw(
-        run.summary.histogram,
+        body,
         plot_width(),
         10,
         marks={"p50": latency.p50, "p99": latency.p99},
         charset=Charset.BLOCK if unicode else Charset.ASCII,
     )
-    return drawing.plain().splitlines()
+    note = f"{plural(slower, 'slower run')}, up to {significant(latency.max)} ms, not drawn."
+    return [*drawing.plain().splitlines(), *([note] if slower else [])]
+
+
+def _without_tail(data: HistogramData) -> tuple[HistogramData, int]:
+    """The bins below the last one, which collects the tail, and its count, where it would squeeze all others."""
+    edges, counts = data.edges_ms, data.counts
+    if len(counts) < 3 or edges[-1] - edges[-2] < edges[-2] - edges[0]:
+        return data, 0
+    return replace(data, edges_ms=edges[:-1], counts=counts[:-1]), counts[-1]

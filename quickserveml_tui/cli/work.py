@@ -73,7 +73,7 @@ class Narrator:
 
     def phase(self, name: str, text: str) -> None:
         """Name the phase; elsewhere than on a terminal each phase is one line."""
-        if self._quiet or name == self._phase:
+        if self._quiet or name in (self._phase, "done"):
             return
         self._phase = name
         if not self._terminal.interactive:

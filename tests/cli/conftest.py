@@ -1,0 +1,40 @@
+"""A home with one model, and command lines on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_harness import Cli, save_model
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("QSML_HOME", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Command lines on an empty home."""
+    return Cli(tmp_path / "home")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small model file that runs."""
+    return save_model(tmp_path / "linear.onnx")
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """Command lines on a home with `linear`, versions 1 and 2; shared by tests that do not change it."""
+    folder = tmp_path_factory.mktemp("stocked")
+    cli = Cli(folder / "home")
+    for scale in (1.0, 2.0):
+        result = cli("add", str(save_model(folder / f"linear{scale}.onnx", scale=scale)), "--name", "linear")
+        assert result.code == 0, result
+    return cli
