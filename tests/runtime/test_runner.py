@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -208,10 +209,16 @@ def test_threads_borrow_runners_of_their_own_at_once(tmp_path, pool):
 
 
 def test_a_runner_outlives_the_thread_that_asked_for_it(tmp_path, pool):
-    thread = threading.Thread(target=pool.warm_up)
+    def start() -> None:
+        with pool.borrow() as runner:
+            runner.wait_ready()
+
+    thread = threading.Thread(target=start)
     thread.start()
     thread.join()
     with pool.borrow() as runner:
+        with pytest.raises(DataError):  # the kernel has had time to deliver a signal
+            runner.predict(models.adder(tmp_path), inputs={}, feed=FEED)
         assert runner.trial(models.adder(tmp_path), FEED).outcome is TrialOutcome.READY
 
 
@@ -240,6 +247,8 @@ def test_a_forgotten_runner_is_ended_when_it_is_collected(tmp_path):
     runner = RunnerProcess(tmp_path)
     runner.wait_ready()
     ended = open_process(runner.pid)
+    os.kill(runner.pid, signal.SIGSTOP)  # so that it cannot notice the end of its pipe
+    os.waitid(os.P_PID, runner.pid, os.WSTOPPED | os.WNOWAIT)
     del runner
     gc.collect()
     assert wait_for_end(ended)

@@ -164,27 +164,38 @@ def test_ending_a_runner_ends_the_call_under_way(tmp_path, start):
         runner.predict(models.endless_loop(tmp_path), inputs=None, feed=FEED)
 
 
+def test_a_runner_ends_when_its_pipe_does(start):
+    runner = start()
+    runner.wait_ready()
+    ended = open_process(runner.pid)
+    runner._child.connection.close()
+    assert wait_for_end(ended)
+
+
 PARENT = """
-import sys, threading
+import os, signal, sys, threading
 from pathlib import Path
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.runtime.client import RunnerProcess
 runner = RunnerProcess(Path(sys.argv[1]) / "logs")
 runner.wait_ready()
+if sys.argv[2] == "stopped":  # the kernel has to end it: it cannot notice the end of its pipe
+    os.kill(runner.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, runner.pid, os.WSTOPPED | os.WNOWAIT)
 print(runner.pid, flush=True)
-if sys.argv[2]:
-    threading.Thread(target=runner.predict, args=(Path(sys.argv[2]),), kwargs=dict(inputs=None, feed=FeedSpec()),
+if sys.argv[2] == "running":
+    threading.Thread(target=runner.predict, args=(Path(sys.argv[1]) / "endless.onnx",), kwargs=dict(inputs=None, feed=FeedSpec()),
                      daemon=True).start()
 sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["idle", "running a model without end"])
+@pytest.mark.parametrize("state", ["idle", "running", "stopped"])
 @pytest.mark.parametrize("how", ["kill -9", "exit"])
-def test_a_runner_ends_with_its_parent(tmp_path, busy, how):
-    model = str(models.endless_loop(tmp_path)) if busy else ""
+def test_a_runner_ends_with_its_parent(tmp_path, state, how):
+    models.endless_loop(tmp_path)
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path), model],
+        [sys.executable, "-c", PARENT, str(tmp_path), state],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     child = open_process(int(parent.stdout.readline()))
