@@ -17,6 +17,8 @@ PROTECTED_ALIASES = frozenset({"prod", "staging"})
 # ASCII only: homoglyphs and NFC/NFD twins cannot exist, and a name is safe in a URL, a file name and a shell.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+# What Python or YAML would read as a number: such an alias would be mistaken for a version.
+_NUMBER_LIKE = re.compile(r"[\d._]+(?:[eE][\d_-]+)?|0[xXoObB][\dA-Fa-f_]+", re.ASCII)
 _LABEL = re.compile(r"v?\d+\.\d+(?:\.\d+)?(?:[-+][A-Za-z0-9.-]+)?", re.ASCII)
 _DEVICE_NAMES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{kind}{digit}" for kind in ("com", "lpt") for digit in range(1, 10)}
@@ -69,6 +71,8 @@ def _check(what: str, value: str) -> str:
 
 def check_name(value: str) -> str:
     """`value`, if it can name a model. Raises `UsageError` (`name.invalid`) otherwise."""
+    if value.lower().endswith(".onnx"):
+        raise _invalid("name", value, "A reference that ends in .onnx is a path: leave the ending out of the name.")
     return _check("name", value)
 
 
@@ -80,7 +84,7 @@ def check_tag(value: str) -> str:
 def check_alias(value: str) -> str:
     """`value`, if it can be an alias: a name that is neither a number, a label nor `latest`."""
     _check("alias", value)
-    if value.lower() in RESERVED_ALIASES or value.isdigit() or _LABEL.fullmatch(value):
+    if value.lower() in RESERVED_ALIASES or _NUMBER_LIKE.fullmatch(value) or _LABEL.fullmatch(value):
         raise _invalid("alias", value, "An alias must not look like a version number or label, nor be 'latest'.")
     return value
 
@@ -101,17 +105,25 @@ def parse_version(value: str) -> int:
 
 def name_from_path(path: Path) -> str:
     """A valid model name made from a file name: `My model (2).onnx` becomes `my-model-2`."""
-    stem = path.name[:-5] if path.name.lower().endswith(".onnx") else path.stem
-    name = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem)).strip("._-").lower()[:MAX_NAME].strip("._-")
-    if not name:
-        return "model"
-    return f"model-{name}"[:MAX_NAME] if name.split(".")[0] in _DEVICE_NAMES else name
+    stem = re.sub(r"(\.onnx)+$", "", path.name, flags=re.IGNORECASE) or path.stem
+    name = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem)).strip("._-").lower()
+    if name.split(".")[0] in _DEVICE_NAMES:
+        name = f"model-{name}"
+    name = name[:MAX_NAME].strip("._-").removesuffix(".onnx").strip("._-")
+    return name or "model"
 
 
 def looks_like_path(text: str) -> bool:
     """Whether a reference is a path: it holds a separator, ends in `.onnx`, or starts with `./` or `~`."""
     head = text.split("#", 1)[0]
     return "/" in head or "\\" in head or head.lower().endswith(".onnx") or head.startswith("~")
+
+
+def _expand(head: str) -> Path:
+    try:
+        return Path(head).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise _invalid("reference", head, "There is no such user; write the path without '~'.") from error
 
 
 def parse_ref(text: str) -> ModelRef | PathRef:
@@ -124,7 +136,7 @@ def parse_ref(text: str) -> ModelRef | PathRef:
         raise _invalid("reference", text, "A reference must not hold NUL characters.")
     head, separator, node = text.partition("#")
     if looks_like_path(text):
-        return PathRef(Path(head).expanduser(), node if separator else None)
+        return PathRef(_expand(head), node if separator else None)
     name, at, selector = head.partition("@")
     check_name(name)
     if at and not selector:

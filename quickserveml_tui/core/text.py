@@ -9,6 +9,13 @@ MAX_TEXT = 4096
 # Format characters (Cf) hide or reorder text: bidi controls, zero-width characters, tags. Surrogates (Cs) cannot
 # be encoded; private use and unassigned code points (Co, Cn) have no defined width.
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
+# Letters and marks that show nothing: fillers, joiners, variation selectors (Unicode: Default_Ignorable_Code_Point).
+_INVISIBLE = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)))
+) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
+_MARKS = {"Mn", "Me"}
+MAX_MARKS = 4
+"""Most marks on one letter: enough for every script, too few to paint over the lines above and below."""
 
 
 def safe_text(value: object, limit: int = MAX_TEXT) -> str:
@@ -18,31 +25,42 @@ def safe_text(value: object, limit: int = MAX_TEXT) -> str:
     escape sequence survives. Markup is kept as text: pass the result to Textual or Rich as a `Text`, never as a string
     that is parsed for markup.
     """
+    if limit <= 0:
+        return ""
     text = value if isinstance(value, str) else str(value)
     clipped = text[: limit * 2]
     kept = []
+    marks = 0
     for char in clipped:
-        if char in "\t\n\r\v\f\x85\u2028\u2029":
-            kept.append(" ")
-        elif char.isascii():
+        if char.isascii():
             if char.isprintable():
                 kept.append(char)
-        elif unicodedata.category(char) not in _DROPPED:
+            elif char in "\t\n\r\v\f":
+                kept.append(" ")
+            marks = 0
+            continue
+        if char in "\x85\u2028\u2029":
+            kept.append(" ")
+            continue
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in _MARKS else 0
+        if category not in _DROPPED and char not in _INVISIBLE and marks <= MAX_MARKS:
             kept.append(char)
     result = "".join(kept)
     if len(result) > limit or len(text) > len(clipped):
-        return result[: max(limit - 1, 0)] + "…"
+        return result[: limit - 1] + "…"
     return result
 
 
 def safe_lines(value: str, limit: int = 200_000) -> str:
     """Like `safe_text`, but line breaks are kept: for logs and long error texts."""
-    return "\n".join(safe_text(line) for line in value[:limit].splitlines())
+    lines = "\n".join(safe_text(line) for line in value[:limit].splitlines())
+    return f"{lines}…" if len(value) > limit else lines
 
 
 def _char_width(char: str) -> int:
-    # Latin, general punctuation, box drawing and braille fill the interface and are one cell wide; the tables of wcwidth
-    # take 50 ms to import, so they are loaded for other scripts only.
+    # Latin, general punctuation, box drawing and braille fill the interface and are one cell wide; the tables of
+    # wcwidth take 50 ms to import, so they are loaded for other scripts only.
     code = ord(char)
     if 0x20 <= code < 0x7F or 0xA0 <= code < 0x300 or 0x2010 <= code < 0x2028 or 0x2500 <= code < 0x25FD:
         return 1

@@ -81,8 +81,9 @@ def take_in(
                 detail=report.detail,
             )
         accept(report)
+        kept = storable_facts(facts)
         on_progress(Progress("storing"))
-        return Intake(staging.commit(), storable_facts(facts), report, _source_name(path))
+        return Intake(staging.commit(), kept, report, _source_name(path))
 
 
 def _examine(
