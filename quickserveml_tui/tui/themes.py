@@ -103,14 +103,14 @@ CONTRAST = Palette(
 )  # fmt: skip
 # The exact colours of the 256-colour cube: focus has the tone of the pane, heat has four steps.
 DARK_256 = Palette(
-    ground="#080808", pane="#1c1c1c", focus="#1c1c1c", raised="#303030", select="#444444",
+    ground="#080808", pane="#1c1c1c", focus="#1c1c1c", raised="#303030", select="#3a3a3a",
     text="#eeeeee", body="#d0d0d0", muted="#a8a8a8", alt="#808080", faint="#585858", grid="#444444",
     accent="#ff875f", ok="#afd787", warn="#ffd75f", error="#ff87af", info="#87afd7",
     heat=("#303030", "#303030", "#5f0000", "#5f0000", "#d75f00", "#ff875f", "#ff875f"),
     on_accent="#080808", styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
 LIGHT_256 = Palette(
-    ground="#d0d0d0", pane="#eeeeee", focus="#eeeeee", raised="#dadada", select="#ffd7af",
+    ground="#dadada", pane="#eeeeee", focus="#eeeeee", raised="#e4e4e4", select="#ffd7af",
     text="#121212", body="#303030", muted="#4e4e4e", alt="#808080", faint="#a8a8a8", grid="#d0d0d0",
     accent="#870000", ok="#005f00", warn="#5f5f00", error="#87005f", info="#005f87",
     heat=("#e4e4e4", "#e4e4e4", "#ffd7af", "#ffd7af", "#ff875f", "#870000", "#870000"),
@@ -118,14 +118,14 @@ LIGHT_256 = Palette(
     styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
 ANSI_16 = Palette(
-    ground="ansi_default", pane="ansi_default", focus="ansi_default", raised="ansi_default", select="ansi_bright_black",
+    ground="ansi_default", pane="ansi_default", focus="ansi_default", raised="ansi_default", select="ansi_default",
     text="ansi_bright_white", body="ansi_default", muted="ansi_default", alt="ansi_default", faint="ansi_bright_black",
     grid="ansi_bright_black", accent="ansi_bright_yellow", ok="ansi_green", warn="ansi_yellow", error="ansi_bright_red",
     info="ansi_cyan",
     heat=("ansi_default", "ansi_default", "ansi_blue", "ansi_blue", "ansi_red", "ansi_bright_yellow",
           "ansi_bright_yellow"),
     on_accent="ansi_black", hot_from=5,
-    styles={"title-style": "underline", "focus-title-style": "reverse", "current-style": "bold underline"},
+    styles=MONO_STYLES,
 )  # fmt: skip
 _PLAIN = "ansi_default"
 MONO = Palette(
@@ -215,7 +215,9 @@ def terminal_colours(environ: Mapping[str, str]) -> str | None:
     if "256color" in term or term in ("xterm-kitty", "alacritty", "foot", "wezterm", "xterm-ghostty"):
         # These terminals know all colours; multiplexers and ssh keep TERM and lose COLORTERM.
         return "256" if "256color" in term else "truecolor"
-    return "standard" if term in ("linux", "xterm", "screen", "ansi", "rxvt", "cygwin") else "truecolor"
+    if term in ("xterm", "screen", "tmux"):
+        return "256"
+    return "standard" if term in ("linux", "ansi", "rxvt", "cygwin") else "truecolor"
 
 
 def fitting_theme(wanted: str, color_system: str | None, *, no_color: bool) -> str:
@@ -253,11 +255,19 @@ class ThemeSupport(_Base):
         self.glyphs = choose_glyphs(ascii_only)
         for theme in THEMES:
             self.register_theme(theme)
+        self._wanted_theme = DEFAULT_THEME
         self.choose_theme(DEFAULT_THEME)
+
+    def on_load(self) -> None:
+        """Without a terminal (tests, pictures) nothing limits the colours but the wish for none."""
+        if self.is_headless:
+            self.choose_theme(self._wanted_theme)
 
     def choose_theme(self, wanted: str) -> None:
         """Use a theme, or the nearest one that the terminal can show."""
-        self.theme = fitting_theme(wanted, terminal_colours(os.environ), no_color=self.no_color)
+        self._wanted_theme = wanted
+        colours = "truecolor" if self.is_headless else terminal_colours(os.environ)
+        self.theme = fitting_theme(wanted, colours, no_color=self.no_color)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Tokens for a theme of Textual or the user that does not define them."""

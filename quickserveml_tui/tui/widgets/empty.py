@@ -134,6 +134,8 @@ class ChoiceRow(Widget):
         inner: list[Row] = [(bar, Span("   "), cap, Span("   "), *title)]
         inner += [(bar, Span(" " * (self._indent - 1)), *line) for line in words]
         rows: list[Row] = [*([(bar,)] * self._air), *inner, *([(bar,)] * self._air)]
+        if current and self.app.theme_variables.get("cursor-style") == "reverse":
+            rows = [tuple(Span(span.text, Role.BODY, span.bold) for span in row) for row in rows]
         return to_content([pad_row(crop_row(row, width), width) for row in rows[:height]], ascii_only=glyphs.ascii_only)
 
     async def on_click(self) -> None:

@@ -145,6 +145,11 @@ class Inked(Widget):
         """Whether there is no colour, so that text styles must carry the meaning."""
         return self.app.theme == "mono"
 
+    @property
+    def inverse(self) -> bool:
+        """Whether cursor and focus are said by inverse text: a colour in it would become a background."""
+        return self.app.theme_variables.get("cursor-style") == "reverse"
+
 
 class Lines(Inked):
     """Fixed rows of spans."""

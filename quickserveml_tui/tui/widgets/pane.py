@@ -64,7 +64,8 @@ class PaneTitle(Inked):
             say(self.pane.title, Role.STRONG if focused else Role.BODY, bold=True),
         ]
         row = two_edges(left if self.pane.key else left[2:], self.pane.right_spans(), max(width - 4, 1))
-        return ((Span("  "), *row, Span("  ")),)
+        whole: Row = (Span("  "), *row, Span("  "))
+        return (tuple(Span(span.text, Role.BODY, span.bold) for span in whole) if focused and self.inverse else whole,)
 
 
 class Pane(Widget):

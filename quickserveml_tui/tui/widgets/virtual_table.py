@@ -12,7 +12,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -32,6 +31,7 @@ from quickserveml_tui.tui.widgets.table_cells import (
     fit_columns,
     header_row,
 )
+from quickserveml_tui.tui.widgets.table_messages import MarksChanged, RowHighlighted, RowSelected, SortChanged
 from quickserveml_tui.tui.widgets.table_order import Predicate, RowOrder
 
 PADDING = 2
@@ -80,57 +80,10 @@ class VirtualTable(ScrollView, can_focus=True):
     cursor_line = reactive(0, repaint=False)
     """Line of the body that the cursor is on; headings count as lines."""
 
-    class RowMessage(Message):
-        """A message about one row."""
-
-        def __init__(self, table: VirtualTable, index: int, row: TableRow) -> None:
-            super().__init__()
-            self.table = table
-            self.index = index
-            """Index of the row in what `set_rows` got."""
-            self.row = row
-
-        @property
-        def control(self) -> VirtualTable:
-            """The table, for `@on`."""
-            return self.table
-
-    class RowHighlighted(RowMessage):
-        """The cursor is on another row."""
-
-        def can_replace(self, message: Message) -> bool:
-            """The newest one stands for all."""
-            return isinstance(message, VirtualTable.RowHighlighted) and message.table is self.table
-
-    class RowSelected(RowMessage):
-        """Enter was pressed on a row, or it was clicked a second time."""
-
-    class SortChanged(Message):
-        """The rows are sorted by another column."""
-
-        def __init__(self, table: VirtualTable, key: str, *, descending: bool) -> None:
-            super().__init__()
-            self.table = table
-            self.key = key
-            self.descending = descending
-
-        @property
-        def control(self) -> VirtualTable:
-            """The table, for `@on`."""
-            return self.table
-
-    class MarksChanged(Message):
-        """Other rows are marked."""
-
-        def __init__(self, table: VirtualTable, count: int) -> None:
-            super().__init__()
-            self.table = table
-            self.count = count
-
-        @property
-        def control(self) -> VirtualTable:
-            """The table, for `@on`."""
-            return self.table
+    RowHighlighted = RowHighlighted
+    RowSelected = RowSelected
+    SortChanged = SortChanged
+    MarksChanged = MarksChanged
 
     def __init__(
         self,
@@ -448,17 +401,17 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _strip(self, row: Row, width: int, *, current: bool = False) -> Strip:
         base = self.rich_style
-        if current:
-            tone = rich_style(self.app, Role.BODY, back=Role.SELECT)
-            base = base + tone + (Style(reverse=True) if self.app.theme == "mono" else Style.null())
+        inverse = current and self.app.theme_variables.get("cursor-style") == "reverse"
+        if inverse:
+            base = base + Style(reverse=True)
+        elif current:
+            base = base + rich_style(self.app, Role.BODY, back=Role.SELECT)
         ascii_only = glyphs_of(self).ascii_only
-        segments = [
-            Segment(
-                to_ascii(span.text) if ascii_only else span.text,
-                base + rich_style(self.app, span.role, bold=span.bold),
-            )
-            for span in pad_row(crop_row(row, width), width)
-        ]
+        segments = []
+        for span in pad_row(crop_row(row, width), width):
+            # In an inverse row a colour of its own would become a background.
+            ink = Style(bold=span.bold or None) if inverse else rich_style(self.app, span.role, bold=span.bold)
+            segments.append(Segment(to_ascii(span.text) if ascii_only else span.text, base + ink))
         return Strip(segments, width)
 
 
