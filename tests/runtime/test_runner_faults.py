@@ -184,8 +184,9 @@ if sys.argv[2] == "stopped":  # the kernel has to end it: it cannot notice the e
     os.waitid(os.P_PID, runner.pid, os.WSTOPPED | os.WNOWAIT)
 print(runner.pid, flush=True)
 if sys.argv[2] == "running":
-    threading.Thread(target=runner.predict, args=(Path(sys.argv[1]) / "endless.onnx",), kwargs=dict(inputs=None, feed=FeedSpec()),
-                     daemon=True).start()
+    model = Path(sys.argv[1]) / "endless.onnx"
+    endless = lambda: runner.predict(model, inputs=None, feed=FeedSpec())
+    threading.Thread(target=endless, daemon=True).start()
 sys.stdin.read()
 """
 
