@@ -1,0 +1,216 @@
+"""Benchmarks through the service: real models, real runner processes, real stores."""
+
+import importlib.metadata
+import io
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from quickserveml_tui.core.benchmarks import BenchmarkSpec, Phase
+from quickserveml_tui.core.catalog import AddRequest
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    DataError,
+    NotFoundError,
+    RunnerCrashedError,
+    UsageError,
+)
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.ports import RawBenchmark
+from quickserveml_tui.core.statistics import HostNoise
+from quickserveml_tui.services.benchmark_summary import summarise_run
+from quickserveml_tui.services.home import open_workbench
+
+QUICK = BenchmarkSpec(duration_s=0.4, warmup_s=0.1, warmup_runs=5)
+
+
+def write(path, nodes, shape, dtype=TensorProto.FLOAT):
+    x, y = (helper.make_tensor_value_info(name, dtype, shape) for name in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A workbench with one registered model."""
+    folder = tmp_path_factory.mktemp("bench")
+    write(folder / "relu.onnx", [helper.make_node("Relu", ["x"], ["y"])], ["n", 64])
+    workbench = open_workbench(folder / "home")
+    workbench.catalog.add(AddRequest(str(folder / "relu.onnx")))
+    yield workbench
+    workbench.close()
+
+
+def test_a_run_measures_summarises_and_is_kept_with_its_samples(bench):
+    frames = []
+    run = bench.benchmark.run("relu", QUICK, on_frame=frames.append)
+    summary = run.summary
+    assert run.ref == "relu@1"
+    assert run.model == bench.catalog.show("relu").model.id
+    assert run.version == 1
+    assert summary.n > 100
+    assert summary.warmup >= 5
+    assert 0 < summary.latency_ms.min <= summary.latency_ms.p50 <= summary.latency_ms.p99 <= summary.latency_ms.max
+    assert summary.intervals["p50"] is not None
+    assert sum(summary.histogram.counts) == summary.n
+    assert summary.throughput_per_s == pytest.approx(summary.n / summary.elapsed_s, rel=0.5)
+    assert summary.noise_reason
+    assert not summary.cancelled
+    assert [frames[0].phase, frames[-1].phase] == [Phase.LOADING, Phase.DONE]
+    assert {frame.phase for frame in frames} == set(Phase)
+    assert bench.benchmark.get(run.id) == run
+    assert bench.benchmark.history("relu")[0] == run
+    assert bench.benchmark.history("relu@1", limit=1) == (run,)
+    assert bench.catalog.show("relu").p50_ms() == summary.latency_ms.p50
+    samples = np.load(io.BytesIO(bench.artifacts.read_bytes(run.samples_digest)), allow_pickle=False)
+    assert len(samples["latencies_ms"]) == len(samples["starts_s"]) == summary.n
+    assert len(samples["warmup_latencies_ms"]) == summary.warmup
+    assert np.median(samples["latencies_ms"]) == pytest.approx(summary.latency_ms.p50)
+
+
+def test_the_fingerprint_names_the_model_the_machine_and_the_runtime(bench):
+    run = bench.benchmark.run("relu", QUICK, save=False)
+    fingerprint = run.fingerprint
+    assert fingerprint.model_digest == bench.catalog.resolve("relu").digest
+    assert fingerprint.runtime == f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+    assert fingerprint.provider == "CPUExecutionProvider"
+    assert fingerprint.cores == len(os.sched_getaffinity(0))
+    assert fingerprint.memory_bytes > 0
+    assert fingerprint.load_before is not None
+    assert fingerprint.load_after is not None
+    assert fingerprint.version
+
+
+def test_the_command_reproduces_the_settings(bench):
+    spec = BenchmarkSpec(duration_s=0.1, warmup_s=0, intra_op_threads=2, feed=FeedSpec(batch=4))
+    run = bench.benchmark.run("relu", spec, save=False)
+    assert run.command == "quickserveml benchmark relu@1 --duration 0.1s --warmup 0s --threads 2 --batch 4"
+    assert run.summary.batch == 4
+    assert run.summary.throughput_per_s == pytest.approx(4 * run.summary.n / run.summary.elapsed_s, rel=0.5)
+
+
+def test_a_run_that_is_not_saved_leaves_no_trace(bench):
+    before = bench.benchmark.history()
+    run = bench.benchmark.run("relu", QUICK, save=False)
+    assert run.samples_digest == ""
+    assert bench.benchmark.history() == before
+
+
+def test_cancel_keeps_the_partial_result_and_saves_it(bench):
+    cancel = CancelToken()
+
+    def stop(frame):
+        if frame.phase is Phase.MEASURING and frame.count > 10:
+            cancel.cancel()
+
+    began = time.monotonic()
+    run = bench.benchmark.run("relu", BenchmarkSpec(duration_s=600, warmup_s=0), on_frame=stop, cancel=cancel)
+    assert time.monotonic() - began < 60
+    assert run.summary.cancelled
+    assert run.summary.n > 10
+    assert bench.benchmark.get(run.id).summary.cancelled
+
+
+def test_cancel_before_the_first_measured_inference_is_an_error_and_nothing_is_saved(bench):
+    before, cancel = bench.benchmark.history(), CancelToken()
+
+    def stop(frame):
+        if frame.phase is Phase.WARMUP:
+            cancel.cancel()
+
+    with pytest.raises(CancelledError):
+        bench.benchmark.run("relu", BenchmarkSpec(warmup_s=600), on_frame=stop, cancel=cancel)
+    cancelled = CancelToken()
+    cancelled.cancel()
+    with pytest.raises(CancelledError):
+        bench.benchmark.run("relu", QUICK, cancel=cancelled)
+    assert bench.benchmark.history() == before
+
+
+def test_a_file_that_is_not_registered_can_be_measured_and_has_its_own_history(bench, tmp_path):
+    path = write(tmp_path / "loose.onnx", [helper.make_node("Sin", ["x"], ["y"])], ["n", 8])
+    run = bench.benchmark.run(str(path), QUICK)
+    assert (run.ref, run.model, run.version) == (str(path), "", None)
+    assert bench.benchmark.history(str(path)) == (run,)
+    assert run.id not in {other.id for other in bench.benchmark.history("relu")}
+
+
+def test_a_model_that_kills_its_runner_names_the_signal_and_the_next_run_works(bench, tmp_path):
+    nodes = [
+        helper.make_node("Constant", [], ["minus"], value_int=-1),
+        helper.make_node("Div", ["x", "minus"], ["y"]),
+    ]
+    path = write(tmp_path / "kills.onnx", nodes, ["n", 4], TensorProto.INT64)
+    low = float(np.iinfo(np.int64).min)
+    with pytest.raises(RunnerCrashedError) as error:
+        bench.benchmark.run(str(path), BenchmarkSpec(feed=FeedSpec(ranges={"x": (low, low)})))
+    assert error.value.signal == "SIGFPE"
+    assert bench.benchmark.run("relu", QUICK, save=False).summary.n > 0
+
+
+def test_settings_out_of_range_and_unknown_names_are_refused_before_a_runner_starts(bench):
+    with pytest.raises(UsageError):
+        bench.benchmark.run("relu", BenchmarkSpec(duration_s=0))
+    with pytest.raises(NotFoundError):
+        bench.benchmark.run("nothing", QUICK)
+    with pytest.raises(NotFoundError) as error:
+        bench.benchmark.get("bench-\x1b[31m")
+    assert "\x1b" not in error.value.message
+
+
+def test_inputs_that_the_model_refuses_are_a_data_error(bench, tmp_path):
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value_ints=[3, 5]),
+        helper.make_node("Reshape", ["x", "shape"], ["y"]),
+    ]
+    path = write(tmp_path / "reshape.onnx", nodes, ["n", "m"])
+    with pytest.raises(DataError):
+        bench.benchmark.run(str(path), QUICK)
+
+
+def test_the_fingerprint_is_taken_without_importing_the_runtime():
+    code = (
+        "import sys; from quickserveml_tui.runtime.fingerprint import take_fingerprint;"
+        "from quickserveml_tui.core.benchmarks import BenchmarkSpec;"
+        "assert take_fingerprint('d', BenchmarkSpec()).runtime;"
+        "from quickserveml_tui.services import batch, benchmark, predict;"
+        "assert not {'onnxruntime', 'onnx', 'numpy'} & set(sys.modules), 'heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- the summary of raw samples
+
+
+def raw(latencies_ms, gap_ms=0.0, **changes):
+    latencies = np.asarray(latencies_ms, dtype=float)
+    starts = np.concatenate([[0.0], np.cumsum(latencies[:-1] + gap_ms)]) / 1000
+    fields = {
+        "cpu_s": 0.5, "peak_rss_bytes": 10_000_000, "batch": 1, "pinned_cpus": (1,), "cancelled": False,
+        "warmup_starts_s": np.zeros(3), "warmup_latencies_ms": np.ones(3),
+    }  # fmt: skip
+    return RawBenchmark(starts_s=starts, latencies_ms=latencies, **{**fields, **changes})
+
+
+def test_throughput_and_cpu_leave_out_the_time_that_frames_took():
+    summary = summarise_run(raw([10.0] * 100, gap_ms=10.0, paused_s=0.99, batch=8), HostNoise(cores=2))
+    assert summary.elapsed_s == pytest.approx(1.99)
+    assert summary.throughput_per_s == pytest.approx(800)
+    assert summary.cpu_percent == pytest.approx(50)
+    assert summary.peak_rss_mb == 10.0
+    assert summary.warmup == 3
+
+
+def test_one_sample_makes_a_summary():
+    summary = summarise_run(raw([5.0]), HostNoise(cores=2))
+    assert (summary.n, summary.latency_ms.p99, summary.throughput_per_s) == (1, 5.0, pytest.approx(200))
+    assert set(summary.intervals.values()) == {None}
+    assert summary.steady
