@@ -107,12 +107,12 @@ def _open_by_default() -> None:
     open_workbench_screen()
 
 
-def build() -> Any:
-    """The application as one command group."""
+def build(*, completing: bool = False) -> Any:
+    """The application as one command group; `completing` makes it able to answer a shell."""
     application = typer.Typer(
         cls=LazyGroup,
         rich_markup_mode=None,
-        add_completion=False,
+        add_completion=completing,
         invoke_without_command=True,
         context_settings={"help_option_names": ["--help", "-h"]},
         help="Catalog, inspect, benchmark, batch-test and serve ONNX models.\n\n"
@@ -122,7 +122,10 @@ def build() -> Any:
         "5 not permitted, 6 the runtime crashed on the model, 130 interrupted.",
     )
     application.callback()(_root)
-    return get_command(application)
+    group = get_command(application)
+    # With completion Typer adds options that write into the user's shell files; `completion` prints instead.
+    group.params = [param for param in group.params if param.name not in ("install_completion", "show_completion")]
+    return group
 
 
 def complete(group: Any, program: str) -> None:

@@ -34,10 +34,9 @@ def _execute(arguments: list[str]) -> None:
     from quickserveml_tui.cli import app
 
     program = os.path.basename(sys.argv[0]).removesuffix(".exe")  # noqa: PTH119 - pathlib is not needed for help
-    group = app.build()
     if os.environ.get(app.completion_variable(program)):
-        app.complete(group, program)
-    app.invoke(group, arguments)
+        app.complete(app.build(completing=True), program)
+    app.invoke(app.build(), arguments)
 
 
 def _guarded(action: Callable[[], None], *, as_json: bool) -> int:

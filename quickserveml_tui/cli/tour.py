@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.predictions import BatchResult, Prediction
 
 MODEL = "digits"
-_SECONDS = 2.0
+_SECONDS = 1.5
 _SHADES = " .:-=+*#%@"
 
 
