@@ -7,6 +7,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from quickserveml_tui import __version__
@@ -87,6 +88,10 @@ def _answer_errors(app: FastAPI) -> None:
         logger.error("A request to %s failed", safe_text(request.url.path, 120), exc_info=error)
         return to_response(error_answer(internal_error(), protocol=is_protocol_path(request.url.path)))
 
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it: the client left, or was too slow and has its answer
+
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(QuickServeError, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -372,7 +372,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._idle_ticks += 1
         options = self._engine.options
         if self._closing:
-            if self._idle_ticks > LINGER_TICKS:
+            if self._idle_ticks > (1 if self._engine.serving.draining else LINGER_TICKS):
                 self._transport.abort() if self._transport.is_closing() else self._transport.close()
         elif self._write_paused:
             if self._idle_ticks > STALLED_TICKS:

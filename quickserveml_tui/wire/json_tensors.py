@@ -14,7 +14,7 @@ from quickserveml_tui.wire.datatypes import MAX_RANK, TensorType
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-_WANTED = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false", "O": "strings"}
+_NUMBERS = frozenset({int, float})
 
 
 def bad_input(name: str, problem: str, code: str = "data.invalid") -> DataError:
@@ -32,8 +32,15 @@ def _leaves(data: Any) -> Iterator[Any]:
         yield data
 
 
-def _to_float(found: Array, kind: TensorType) -> Array:
-    if found.dtype.kind not in "fiu" and found.size:
+def _only_numbers(data: list[Any]) -> bool:
+    """Whether no truth value hides among the numbers: numpy would take it for 0 or 1."""
+    if data and type(data[0]) is list:
+        return all(_only_numbers(item) for item in data)
+    return _NUMBERS.issuperset(map(type, data))
+
+
+def _to_float(found: Array, data: Any, kind: TensorType) -> Array:
+    if found.size and (found.dtype.kind not in "fiu" or not _only_numbers(data)):
         raise bad_input(kind.name, "must hold numbers only", "data.dtype")
     try:
         with np.errstate(over="raise"):
@@ -43,7 +50,7 @@ def _to_float(found: Array, kind: TensorType) -> Array:
 
 
 def _to_integer(found: Array, data: Any, kind: TensorType) -> Array:
-    if found.dtype.kind not in "iu" and found.size:
+    if found.size and (found.dtype.kind not in "iu" or not _only_numbers(data)):
         # Whole numbers from 2^63 on mixed with smaller ones come out as float64 and would lose digits.
         if kind.datatype != "UINT64" or not all(type(leaf) is int for leaf in _leaves(data)):
             raise bad_input(kind.name, f"must hold whole numbers in the range of {kind.datatype} only", "data.dtype")
@@ -83,11 +90,11 @@ def array_from_json(data: Any, kind: TensorType) -> Array:
     if found.ndim > MAX_RANK:
         raise bad_input(kind.name, f"has more than {MAX_RANK} dimensions", "data.shape")
     if target == "f":
-        return _to_float(found, kind)
+        return _to_float(found, data, kind)
     if target in "iu":
         return _to_integer(found, data, kind)
     if found.dtype.kind != "b" and found.size:
-        raise bad_input(kind.name, f"must hold {_WANTED[target]} only", "data.dtype")
+        raise bad_input(kind.name, "must hold true or false only", "data.dtype")
     return found.astype(bool)
 
 

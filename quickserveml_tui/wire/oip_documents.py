@@ -45,21 +45,22 @@ def parse_document(body: bytes | memoryview) -> Any:
         raise bad_json(error) from error
 
 
-def _parser() -> simdjson.Parser:
+def _parse_lazily(body: bytes) -> Any:
     parser = getattr(_local, "parser", None)
-    if parser is None:
-        parser = _local.parser = simdjson.Parser()
-    return parser
+    if parser is not None:
+        try:
+            return parser.parse(body)
+        except RuntimeError:  # an array of an earlier document is still referred to
+            parser = None
+    parser = _local.parser = simdjson.Parser()
+    return parser.parse(body)
 
 
 def _parse_large(body: bytes) -> Any:
     """The document with lazy arrays, or None where orjson shall decide (an error, or no object)."""
     try:
-        root = _parser().parse(body)
-    except RuntimeError:  # an array of an earlier request is still referred to, or the document is too deep
-        _local.parser = None
-        return None
-    except ValueError:
+        root = _parse_lazily(body)
+    except (RuntimeError, ValueError):  # too deep, or no JSON
         return None
     if not isinstance(root, simdjson.Object):
         return None

@@ -16,6 +16,7 @@ from pathlib import Path
 import quickserveml_tui
 
 SCRIPT = Path(__file__).with_name("serve_files.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(quickserveml_tui.__file__).parent.parent)}
 DEADLINE_S = 30
 
 
@@ -27,7 +28,7 @@ class ServerProcess:
                 [sys.executable, str(SCRIPT), json.dumps({"port": 0} | options), *map(str, paths)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=os.environ | {"PYTHONPATH": str(Path(quickserveml_tui.__file__).parent.parent)},
+                env=ENVIRONMENT,
             )
         lines = []
         for raw in self.process.stdout:

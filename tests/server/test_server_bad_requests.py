@@ -1,6 +1,7 @@
 """Every bad request gets a clear error, and the next request works."""
 
 import gzip
+import itertools
 import json
 import zlib
 
@@ -107,13 +108,19 @@ def test_a_bad_body_is_a_400_that_says_why(server, body, cold):
         assert connection.reply().status == 200
 
 
-@pytest.mark.parametrize("datatype", ["INT8", "UINT64", "INT64", "BOOL", "BYTES", "FP16"])
-@pytest.mark.parametrize("value", ["1.5", "300000000000000000000", "-129e0", '"a"', "null", "[1]", "18446744073709551616"])
+MISFITS = ["1.5", "300000000000000000000", "-129e0", '"a"', "null", "[1]", "18446744073709551616"]
+FITS = {("BYTES", '"a"'), ("FP16", "1.5"), ("FP16", "-129e0")}
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value"),
+    [
+        pair
+        for pair in itertools.product(["INT8", "UINT64", "INT64", "BOOL", "BYTES", "FP16"], MISFITS)
+        if pair not in FITS
+    ],
+)
 def test_values_that_do_not_fit_their_datatype_are_refused(server, datatype, value):
-    if datatype == "BYTES" and value == '"a"':
-        pytest.skip("fits")
-    if datatype == "FP16" and value in ("1.5", "-129e0"):
-        pytest.skip("fits")
     inputs = [
         {"name": f"in_{kind}", "shape": [1, 2], "datatype": kind, "data": default}
         for kind, default in {"BOOL": [True, False], "BYTES": ["a", "b"]}.items()
@@ -252,14 +259,27 @@ def test_a_method_override_is_ignored(server):
     assert reply.status_code == 405
 
 
-NAMES = ["../x", "..%2fx", "%2e%2e/x", "%252e%252e", "a%00b", "%ff", "%c0%ae", "CON", "x[/]y", "a" * 4097, "‮x", "%1b[31m"]
+NAMES = [
+    "../x",
+    "..%2fx",
+    "%2e%2e/x",
+    "%252e%252e",
+    "a%00b",
+    "%ff",
+    "%c0%ae",
+    "CON",
+    "x[/]y",
+    "a" * 4097,
+    "%E2%80%AEx",
+    "%1b[31m",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_model_names_are_unknown(server, name):
     with server.connect() as connection:
         for method, suffix in (("POST", "infer"), ("GET", "ready")):
-            connection.send(request(f"/v2/models/{name}/{suffix}", b"", method=method).replace("‮".encode(), b"%E2%80%AE"))
+            connection.send(request(f"/v2/models/{name}/{suffix}", b"", method=method))
             reply = connection.reply()
             assert reply.status in (400, 404)
             assert "\x1b" not in reply.json()["error"]

@@ -54,7 +54,7 @@ ARRAYS = {
     "FP16": np.array([[0.1, -65504]], np.float16),
     "FP32": np.array([[0.1, 3.4028235e38]], np.float32),
     "FP64": np.array([[0.1, 1.7976931348623157e308]], np.float64),
-    "BYTES": np.array([["", "naïve\n\"ΑΩ\" 😀"]], object),
+    "BYTES": np.array([["", 'naïve\n"ΑΩ" 😀']], object),
 }
 
 

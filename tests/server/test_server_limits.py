@@ -70,7 +70,7 @@ def test_a_request_line_without_end_is_431(server):
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: localhost\n\nGET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET /\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 505),
         (b"\r\n\r\n\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
@@ -95,19 +95,25 @@ def test_malformed_requests_are_refused_and_closed(server, data, status):
 METHODS = [("POST", PATH, GOOD), ("GET", "/health", b""), ("DELETE", "/", b""), ("OPTIONS", PATH, b"")]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost@evil", "10.0.0.1:80", "[::2]", "", "a b"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "localhost@evil", "10.0.0.1:80", "[::2]", "", "a b"]
+)
 @pytest.mark.parametrize(("method", "path", "body"), METHODS)
 def test_foreign_hosts_are_refused_on_every_method(server, method, path, body, host):
     reply = ask(server, request(path, body, method=method, host=host))
     assert reply.status in (400, 403)
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:8000", "127.1.2.3", "[::1]", "[::1]:8000", "localhost."])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:9", "127.0.0.1:8000", "127.1.2.3", "[::1]", "[::1]:8000", "localhost."]
+)
 def test_names_of_this_machine_are_taken(server, host):
     assert ask(server, request(PATH, GOOD, host=host)).status == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://localhost.evil", "file://", "x"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "https://localhost.evil", "file://", "x"]
+)
 @pytest.mark.parametrize(("method", "path", "body"), METHODS)
 def test_pages_of_other_sites_are_refused_on_every_method(server, method, path, body, origin):
     reply = ask(server, request(path, body, method=method, headers=[f"Origin: {origin}"]))

@@ -6,7 +6,7 @@ import sys
 
 import httpx
 import pytest
-from server_process import SCRIPT, infer_body, request, running
+from server_process import ENVIRONMENT, SCRIPT, infer_body, request, running
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -42,7 +42,9 @@ def test_predict_takes_several_rows_flat_or_nested(http):
     assert http.post("/predict", json=[1, 2, 3, 4, 4, 3, 2, 1]).json()["outputs"] == nested
 
 
-@pytest.mark.parametrize("body", [{}, {"inputs": {"y": [1]}}, [1, 2, 3], {"data": None}, {"data": "x"}, "x", [[]], None])
+@pytest.mark.parametrize(
+    "body", [{}, {"inputs": {"y": [1]}}, [1, 2, 3], {"data": None}, {"data": "x"}, "x", [[]], None]
+)
 def test_predict_answers_problems_in_their_standard_form(http, body):
     reply = http.post("/predict", json=body)
     assert reply.status_code == 400
@@ -121,7 +123,9 @@ def test_metrics_are_valid_and_count(http):
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = [line for line in reply.text.splitlines() if not line.startswith("#")]
     assert all(SAMPLE.fullmatch(line) for line in lines), [line for line in lines if not SAMPLE.fullmatch(line)]
-    counts = [int(found) for found in re.findall(r'request_duration_seconds_bucket\{model="tiny".*?\} (\d+)', reply.text)]
+    counts = [
+        int(found) for found in re.findall(r'request_duration_seconds_bucket\{model="tiny".*?\} (\d+)', reply.text)
+    ]
     assert counts == sorted(counts)
     assert "nv_inference_request_success" in reply.text
 
@@ -145,7 +149,11 @@ def test_the_default_model_is_the_first_or_the_named_one(model_paths, tmp_path):
 
 def refusal(*arguments):
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
     )
     assert done.returncode != 0
     return done.stderr
@@ -162,7 +170,7 @@ def test_serving_loads_neither_the_terminal_interface_nor_onnx(tmp_path):
         "import sys, quickserveml_tui.server.run, quickserveml_tui.server.protocol;"
         "print([name for name in ('textual', 'rich', 'onnx', 'tinydb') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.strip() == "[]"
 
 
@@ -171,5 +179,5 @@ def test_the_options_import_nothing_heavy():
         "import sys, quickserveml_tui.server.options;"
         "print([name for name in ('numpy', 'fastapi', 'uvicorn', 'orjson', 'onnxruntime') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.strip() == "[]"
