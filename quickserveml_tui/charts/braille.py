@@ -135,6 +135,8 @@ def trace_of(
     axis = value_axis(float(np.nanmin(columns_all.low)), top, rows)
     labels = max(axis.label_width, 2) if label_width is None else max(label_width, axis.label_width)
     plot_width = width - labels - 1 - right
+    if plot_width < 2:
+        return Drawing()
     columns = series.columns(plot_width * DOTS_X, start, end)
     warm = _warmup_columns(series.warmup_until_s, start, end, plot_width * DOTS_X)
     if charset is Charset.BRAILLE:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 CAPACITY = 1 << 15
+MAX_VALUE = 1e15
+"""What is beyond is a fault of a clock, and would leave no axis to draw on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class LatencySeries:
     """Latencies over time, fed frame by frame.
 
     Up to `capacity` samples are kept one by one; beyond that neighbours in time merge pairwise into their minimum and
-    maximum, so memory stays bounded and no spike is ever lost. NaN and infinite samples are counted and left out.
+    maximum, so memory stays bounded and no spike is ever lost. NaN, infinite and absurd samples are counted and left out.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -82,7 +84,7 @@ class LatencySeries:
         values = np.asarray(latencies_ms, dtype=np.float64)
         if times.shape != values.shape or times.ndim != 1:
             raise ValueError("Times and latencies must be one-dimensional and of one length.")
-        keep = np.isfinite(times) & np.isfinite(values)
+        keep = np.isfinite(times) & (np.abs(values) <= MAX_VALUE)
         self.not_finite += int(len(times) - np.count_nonzero(keep))
         times, values = times[keep], values[keep]
         if not len(times):
