@@ -7,8 +7,8 @@ import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from quickserveml_tui.core.errors import ModelError
-from quickserveml_tui.graph.reading import ModelProto, Tensor, read_model, shown, tensors, text
-from quickserveml_tui.graph.tensors import byte_count, is_external
+from quickserveml_tui.graph.reading import ModelProto, Tensor, read_model, shown, tensors
+from quickserveml_tui.graph.tensors import byte_count, external_entries, is_external, skimmed_bytes
 
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _REPAIR = "Save the model again with `onnx.save(model, path, save_as_external_data=True)`."
@@ -107,9 +107,9 @@ def external_sizes(model: ModelProto, path: Path) -> dict[str, int]:
     """Size in bytes by relative path of each file with external data, in the order of use; checks every reference."""
     folder = _Folder(path)
     for tensor in tensors(model):
-        if not is_external(tensor):
+        if not is_external(tensor) or skimmed_bytes(tensor) is not None:
             continue
-        entries = {text(entry.key): text(entry.value) for entry in tensor.external_data}
+        entries = external_entries(tensor)
         location = _safe_location(tensor, entries.get("location", ""))
         _check_range(tensor, entries, folder.size(tensor, location))
     return folder.sizes

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.skim import MIN_FILE_BYTES, skim
 from quickserveml_tui.graph.sniff import check_bytes, map_file
 
 MAX_PROTO_BYTES = 2**31 - 1
@@ -42,7 +43,7 @@ def node_label(node: Node) -> str:
 
 
 def read_model(path: Path) -> ModelProto:
-    """The model at `path` without its external data.
+    """The model at `path` without its external data; in large files large weights are replaced by references (`skim`).
 
     Raises `ModelError` as `check_file` does, and `model.unreadable`, `model.too_large` and `model.ir_too_new`.
     """
@@ -56,7 +57,7 @@ def read_model(path: Path) -> ModelProto:
                 code="model.too_large",
             )
         try:
-            model.ParseFromString(data)
+            model.ParseFromString(skim(data) if len(data) >= MIN_FILE_BYTES else data)
         except DecodeError as error:
             nested = "MaxDepth" in str(error)
             raise ModelError(

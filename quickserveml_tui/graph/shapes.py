@@ -9,7 +9,7 @@ import onnx
 from onnx import checker, inliner, shape_inference
 
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph.reading import Graph, ModelProto, bodies, text
+from quickserveml_tui.graph.reading import Graph, ModelProto, bodies, subgraphs, text
 from quickserveml_tui.graph.tensors import is_external
 
 MAX_KEPT_BYTES = 1024
@@ -25,8 +25,28 @@ def _is_heavy(tensor: Any) -> bool:
     return is_external(tensor) or tensor.ByteSize() > MAX_KEPT_BYTES
 
 
-def _declare(graph: Graph, tensor: Any) -> None:
-    graph.input.append(onnx.helper.make_tensor_value_info(text(tensor.name), tensor.data_type, list(tensor.dims)))
+def _declare(main: Graph, name: str, tensor: Any) -> None:
+    main.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
+
+
+def _rename(graph: Graph, old: str, new: str) -> None:
+    """Let a subgraph and those below it read another name."""
+    for output in graph.output:
+        if text(output.name) == old:
+            output.name = new
+    for node in graph.node:
+        for slot, name in enumerate(node.input):
+            if text(name) == old:
+                node.input[slot] = new
+        for _, inner in subgraphs(node):
+            _rename(inner, old, new)
 
 
 def _lift_initializers(main: Graph, graph: Graph, taken: set[str]) -> None:
@@ -35,15 +55,12 @@ def _lift_initializers(main: Graph, graph: Graph, taken: set[str]) -> None:
         name = text(tensor.name)
         if not _is_heavy(tensor):
             kept.append(tensor)
-        elif graph is main:
-            if name not in taken:
-                _declare(main, tensor)
-                taken.add(name)
-        elif name in taken:
-            kept.append(tensor)  # an outer value has the same name
-        else:
-            _declare(main, tensor)
-            taken.add(name)
+        elif graph is not main:  # under a name of its own: other branches may use the same one for something else
+            lifted = _unique(f"{name}/lifted", taken)
+            _declare(main, lifted, tensor)
+            _rename(graph, name, lifted)
+        elif name not in taken:  # models before IR 4 list it among the inputs already
+            _declare(main, _unique(name, taken), tensor)
     if len(kept) < len(graph.initializer):
         copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
         del graph.initializer[:]
@@ -57,11 +74,8 @@ def _lift_constants(main: Graph, nodes: Any, taken: set[str]) -> None:
         tensor = node.attribute[0].t
         if not node.attribute[0].HasField("t") or not _is_heavy(tensor):
             continue
-        name = f"{text(node.output[0])}/lifted"
-        while name in taken:
-            name += "'"
-        taken.add(name)
-        main.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+        name = _unique(f"{text(node.output[0])}/lifted", taken)
+        _declare(main, name, tensor)
         node.op_type = "Identity"
         del node.attribute[:]
         node.input.append(name)
@@ -74,7 +88,7 @@ def make_skeleton(model: ModelProto) -> ModelProto:
     an Identity of such an input, so that nodes keep their positions. Functions stay as they are.
     """
     main = model.graph
-    taken = {text(info.name) for info in main.input}
+    taken = {text(info.name) for info in main.input} | {text(name) for node in main.node for name in node.output}
     for body in list(bodies(model)):
         if body.function is not None:
             continue

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.protobuf import BYTES, VARINT, WireError, read_tag, skip_value
 from quickserveml_tui.graph.signatures import HEAD_BYTES, recognise
 
 MAX_TOP_LEVEL_FIELDS = 1_000_000
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _IR_VERSION, _GRAPH = 1, 7
-_WIRE_TYPES = {1: _VARINT, 2: _BYTES, 3: _BYTES, 4: _BYTES, 5: _VARINT, 6: _BYTES, 7: _BYTES, 8: _BYTES, 14: _BYTES,
-               20: _BYTES, 25: _BYTES, 26: _BYTES}  # fmt: skip
+_WIRE_TYPES = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES,
+               20: BYTES, 25: BYTES, 26: BYTES}  # fmt: skip
 """Wire type by field number of ModelProto (onnx.proto)."""
 
 _IRREGULAR = (
@@ -114,40 +114,6 @@ def map_file(path: Path) -> Iterator[memoryview]:
             yield view
 
 
-class _WireError(Exception):
-    """The bytes do not follow the protobuf wire format."""
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise _WireError("cut")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _WireError("varint")
-
-
-def _skip(data: memoryview, at: int, wire: int) -> int:
-    if wire == _VARINT:
-        return _varint(data, at)[1]
-    if wire == _FIXED64:
-        at += 8
-    elif wire == _FIXED32:
-        at += 4
-    elif wire == _BYTES:
-        length, at = _varint(data, at)
-        at += length
-    else:
-        raise _WireError("wire type")
-    if at > len(data):
-        raise _WireError("cut")
-    return at
-
-
 def _walk(data: memoryview) -> tuple[set[int], str]:
     """Field numbers at the top level, and why the walk ended early (`cut`, or another word), if it did."""
     seen: set[int] = set()
@@ -156,13 +122,12 @@ def _walk(data: memoryview) -> tuple[set[int], str]:
         if at >= len(data):
             return seen, ""
         try:
-            tag, at = _varint(data, at)
-            number, wire = tag >> 3, tag & 7
-            if not 1 <= number < 2**29 or _WIRE_TYPES.get(number, wire) != wire:
+            number, wire, at = read_tag(data, at)
+            if _WIRE_TYPES.get(number, wire) != wire:
                 return seen, "foreign"
             seen.add(number)
-            at = _skip(data, at, wire)
-        except _WireError as error:
+            at = skip_value(data, at, wire)
+        except WireError as error:
             return seen, str(error)
     return seen, "too many fields"
 

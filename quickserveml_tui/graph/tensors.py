@@ -9,7 +9,8 @@ import onnx
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.tensors import DTYPE_BITS
-from quickserveml_tui.graph.reading import Tensor, shown
+from quickserveml_tui.graph.reading import Tensor, shown, text
+from quickserveml_tui.graph.skim import INLINE
 
 MAX_ELEMENTS = 2**63 - 1
 
@@ -70,8 +71,21 @@ def byte_count(tensor: Tensor) -> int | None:
 
 
 def is_external(tensor: Tensor) -> bool:
-    """Whether its data lies in another file."""
+    """Whether its data is not in the message: in another file, or skimmed."""
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def external_entries(tensor: Tensor) -> dict[str, str]:
+    """The tensor's external data: `location`, `offset`, `length`."""
+    return {text(entry.key): text(entry.value) for entry in tensor.external_data}
+
+
+def skimmed_bytes(tensor: Tensor) -> int | None:
+    """Size of data that lies in the model file itself, but was left out when it was read; else None."""
+    if not is_external(tensor):
+        return None
+    entries = external_entries(tensor)
+    return int(entries["length"]) if entries.get("location") == INLINE else None
 
 
 def _typed_length(tensor: Tensor, dtype: str, count: int) -> tuple[int, int]:
@@ -87,15 +101,17 @@ def _typed_length(tensor: Tensor, dtype: str, count: int) -> tuple[int, int]:
 def check_tensor(tensor: Tensor) -> None:
     """Raise `ModelError` (`model.bad_tensor`) unless the data inside the file fits dtype and dims."""
     count = element_count(tensor)
-    if is_external(tensor):
+    skimmed = skimmed_bytes(tensor)
+    if is_external(tensor) and skimmed is None:
         return
     dtype = dtype_name(tensor.data_type)
     if dtype == "undefined":
         raise _bad(tensor, "has no data type")
     if dtype not in DTYPE_BITS and dtype != "string":
         return
-    if tensor.HasField("raw_data"):
-        held, wanted, unit = len(tensor.raw_data), byte_count(tensor), "bytes"
+    if skimmed is not None or tensor.HasField("raw_data"):
+        held = len(tensor.raw_data) if skimmed is None else skimmed
+        wanted, unit = byte_count(tensor), "bytes"
         if wanted is None:
             raise _bad(tensor, "keeps strings as raw bytes, which ONNX does not allow")
     else:
