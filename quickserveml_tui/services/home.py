@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -96,6 +97,7 @@ class LocalWorkbench:
     def __init__(self, home: Path) -> None:
         self.lock = threading.RLock()
         self._home = home
+        self._runners = LazyRunnerPool(home / "logs")
 
     @property
     def home(self) -> Path:
@@ -125,10 +127,10 @@ class LocalWorkbench:
 
         return SqliteState(self._home / "state.db")
 
-    @part
+    @property
     def runners(self) -> LazyRunnerPool:
         """Where runners come from."""
-        return LazyRunnerPool(self._home / "logs")
+        return self._runners
 
     # ---- services -------------------------------------------------------------------------------------------------
 
@@ -204,10 +206,9 @@ class LocalWorkbench:
 
     def close(self) -> None:
         """End the runners; safe to call twice."""
+        self._runners.close()
         with self.lock:
-            runners, state = self.__dict__.get("runners"), self.__dict__.get("state")
-        if runners is not None:
-            runners.close()
+            state = self.__dict__.get("state")
         if state is not None:
             state.close()
 
@@ -230,7 +231,9 @@ def open_workbench(home: Path | None = None) -> LocalWorkbench:
     chosen = default_home() if home is None else home
     try:
         folder = chosen.expanduser().absolute()
-        is_usable = folder.is_dir() or not folder.exists()
+        is_usable = stat.S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError:
+        is_usable = True
     except (OSError, ValueError, RuntimeError):
         is_usable = False
     if not is_usable:

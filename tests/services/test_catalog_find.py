@@ -1,0 +1,391 @@
+"""Finding models: filter, sort, pages, references, scans."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from catalog_builders import UNRUNNABLE, PoolDouble, RunnerDouble, make_facts, make_model, make_version, save_linear
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quickserveml_tui.core.catalog import AddRequest, CatalogQuery, ModelView
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    ModelError,
+    ModelUnrunnableError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+)
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.models import VersionState
+from quickserveml_tui.services import catalog_scan
+from quickserveml_tui.services.catalog import CatalogService
+from quickserveml_tui.services.catalog_query import SORTS, page
+from quickserveml_tui.storage.artifacts import BlobArtifactStore
+from quickserveml_tui.storage.registry import TinyDbRegistry
+from quickserveml_tui.storage.state import SqliteState
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    home = tmp_path / "home"
+    artifacts = BlobArtifactStore(home / "blobs", home / "cache")
+    registry = TinyDbRegistry(home / "registry.json")
+    return CatalogService(registry, artifacts, SqliteState(home / "state.db"), PoolDouble(RunnerDouble()))
+
+
+@pytest.fixture
+def zoo(catalog):
+    conv = make_facts(op_types={"Conv": 5, "com.microsoft:Gelu": 1}, params=1000)
+    three = (make_version(1), make_version(2), make_version(3, label="1.3.0"))
+    models = [
+        make_model("resnet50", task="classification", tags=("vision",), versions=(make_version(1, facts=conv),)),
+        make_model(
+            "bert", task="embedding", tags=("text",), author="Ada Lovelace", description="Bidirectional\nencoder"
+        ),
+        make_model("old-net", tags=("vision", "legacy"), versions=(make_version(1, state=VersionState.ARCHIVED),)),
+        make_model("broken", versions=(make_version(1, trial=UNRUNNABLE),)),
+        make_model("empty", versions=()),
+        make_model(
+            "many", versions=(make_version(1), make_version(2), make_version(3, label="1.3.0")), aliases={"prod": 2}
+        ),
+    ]
+    for model in models:
+        catalog._registry.put(model.name, lambda _old, model=model: model)
+    return catalog
+
+
+def names(catalog, text="", **fields):
+    return [view.model.name for view in catalog.list_models(CatalogQuery(text=text, **fields)).models]
+
+
+# ---- filter ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ["bert", "broken", "empty", "many", "old-net", "resnet50"]),
+        ("RES", ["resnet50"]),
+        ("vision", ["old-net", "resnet50"]),
+        ("vision legacy", ["old-net"]),
+        ("vision nothing", []),
+        ("class", ["resnet50"]),
+        ("lovelace", ["bert"]),
+        ("encoder", ["bert"]),
+        ("conv", ["resnet50"]),
+        ("prod", ["many"]),
+        ("1.3.0", ["many"]),
+        ("tag:vis", ["old-net", "resnet50"]),
+        ("tag:ision", []),
+        ("op:conv", ["resnet50"]),
+        ("op:gelu", ["resnet50"]),
+        ("op:com.microsoft:gelu", ["resnet50"]),
+        ("state:arch", ["old-net"]),
+        ("state:unrun", ["broken"]),
+        ("state:ready tag:text", ["bert"]),
+        ("[/] (((( ' OR 1", []),
+    ],
+)
+def test_every_word_must_occur(zoo, text, expected):
+    assert names(zoo, text) == expected
+
+
+def test_a_filter_follows_a_change(zoo):
+    assert names(zoo, "fresh") == []
+    zoo.tag("bert", add=["fresh"])
+    assert names(zoo, "fresh") == ["bert"]
+    zoo.tag("bert", remove=["fresh"])
+    assert names(zoo, "fresh") == []
+
+
+@pytest.mark.parametrize("text", ["x" * 1001, "a " * 33, "(" * 10_000])
+def test_an_endless_filter_is_refused(zoo, text):
+    with pytest.raises(UsageError):
+        zoo.list_models(CatalogQuery(text=text))
+
+
+# ---- order and pages ------------------------------------------------------------------------------------------------
+
+
+def test_models_without_a_value_come_last_in_both_directions(zoo):
+    assert names(zoo, sort="params")[-1] == "empty"
+    assert names(zoo, sort="-params")[-1] == "empty"
+    assert names(zoo, sort="-params")[0] == "resnet50"
+    assert names(zoo, sort="-versions")[0] == "many"
+    assert names(zoo, sort="-name") == sorted(names(zoo), reverse=True)
+    assert names(zoo, sort="p50") == names(zoo)
+
+
+@pytest.mark.parametrize("sort", ["", "colour", "--name", "name,size", "Name"])
+def test_an_unknown_order_is_refused_with_the_known_ones(zoo, sort):
+    with pytest.raises(UsageError) as caught:
+        zoo.list_models(CatalogQuery(sort=sort))
+    assert "p50" in caught.value.hint
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001, 2**70])
+def test_a_limit_out_of_range_is_refused(zoo, limit):
+    with pytest.raises(UsageError):
+        zoo.list_models(CatalogQuery(limit=limit))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=12),
+    st.sampled_from([*SORTS, *(f"-{name}" for name in SORTS)]),
+    st.integers(1, 5),
+)
+def test_pages_together_are_the_whole_list(shapes, sort, limit):
+    views = [
+        ModelView(
+            make_model(
+                f"m{number}",
+                versions=tuple(make_version(index + 1, facts=make_facts(params=params)) for index in range(count)),
+            )
+        )
+        for number, (count, params) in enumerate(shapes)
+    ]
+    whole = page(views, CatalogQuery(sort=sort)).models
+    collected, token = [], ""
+    while True:
+        part = page(views, CatalogQuery(sort=sort, limit=limit, page_token=token))
+        assert part.total == len(views)
+        collected += part.models
+        token = part.next_page_token
+        if not token:
+            break
+        assert len(part.models) == limit
+    assert tuple(collected) == whole
+    assert len({view.model.name for view in collected}) == len(views)
+
+
+def test_a_page_goes_on_behind_a_model_that_was_deleted(zoo):
+    first = zoo.list_models(CatalogQuery(limit=2))
+    zoo.delete("broken")
+    rest = zoo.list_models(CatalogQuery(limit=10, page_token=first.next_page_token))
+    assert [view.model.name for view in rest.models] == ["empty", "many", "old-net", "resnet50"]
+
+
+def forged(text):
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "!!!!",
+        "ключ",
+        "AAAA",
+        "=",
+        "a" * 3000,
+        forged("[]"),
+        forged('["", "a", "b"]'),
+        forged("null"),
+        forged("{}"),
+    ],
+)
+def test_a_forged_page_token_is_refused(zoo, token):
+    with pytest.raises(UsageError) as caught:
+        zoo.list_models(CatalogQuery(page_token=token))
+    assert caught.value.code == "usage.page_token"
+
+
+def test_a_page_token_fits_its_own_list_only(zoo):
+    token = zoo.list_models(CatalogQuery(limit=2)).next_page_token
+    for query in (CatalogQuery(page_token=token, text="x"), CatalogQuery(page_token=token, sort="size")):
+        with pytest.raises(UsageError):
+            zoo.list_models(query)
+
+
+def test_a_page_token_with_a_key_of_another_kind_is_refused(zoo):
+    token = zoo.list_models(CatalogQuery(limit=2, sort="size")).next_page_token
+    query, _key, name = eval(base64.urlsafe_b64decode(token + "=="))
+    with pytest.raises(UsageError):
+        zoo.list_models(CatalogQuery(sort="size", page_token=forged(f'["{query}", "text", "{name}"]')))
+
+
+# ---- references -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ref", "version"),
+    [("many", 3), ("many@latest", 3), ("many@1", 1), ("many@prod", 2), ("many@1.3.0", 3), ("many@prod#/a#b", 2)],
+)
+def test_a_reference_names_a_version(zoo, ref, version):
+    for number in (1, 2, 3):
+        zoo._artifacts.put_bytes(b"model %d" % number)
+    resolved = zoo.resolve(ref, runnable=True)
+    assert (resolved.ref, resolved.version.version) == (f"many@{version}", version)
+    assert resolved.node == (ref.partition("#")[2] or None)
+    assert Path(resolved.path).stat().st_size == resolved.version.artifact.size_bytes
+    assert zoo.show(ref).model.name == "many"
+
+
+def test_a_model_is_found_by_its_id_too(zoo):
+    model = zoo.show("bert").model
+    assert zoo.show(model.id).model == model
+
+
+def test_an_unknown_name_hints_at_the_nearest(zoo):
+    with pytest.raises(NotFoundError) as caught:
+        zoo.show("resnet5")
+    assert "resnet50" in caught.value.hint
+    with pytest.raises(NotFoundError) as caught:
+        zoo.show("zzzzzz")
+    assert "quickserveml list" in caught.value.hint
+
+
+def test_an_empty_catalog_hints_at_adding(catalog):
+    with pytest.raises(NotFoundError) as caught:
+        catalog.show("resnet50")
+    assert "quickserveml add" in caught.value.hint
+
+
+@pytest.mark.parametrize("ref", ["many@9", "many@canary", "many@9.9.9", "empty"])
+def test_an_unknown_version_names_those_there_are(zoo, ref):
+    with pytest.raises(NotFoundError) as caught:
+        zoo.resolve(ref)
+    assert caught.value.code == "version.not_found"
+    assert "aliases" in caught.value.hint
+
+
+def test_a_version_that_does_not_run_is_refused_where_it_must_run(zoo):
+    zoo._artifacts.put_bytes(b"model 1")
+    assert not zoo.resolve("broken").version.runnable
+    with pytest.raises(ModelUnrunnableError, match="Frobnicate"):
+        zoo.resolve("broken", runnable=True)
+
+
+def test_a_blob_that_is_gone_is_a_store_error(zoo):
+    with pytest.raises(StoreError) as caught:
+        zoo.resolve("bert")
+    assert caught.value.code == "artifact.missing"
+
+
+def test_a_file_that_is_not_registered_resolves_to_itself(catalog, tmp_path):
+    path = save_linear(tmp_path / "m.onnx")
+    resolved = catalog.resolve(f"{path}#node")
+    assert (resolved.path, resolved.ref, resolved.node) == (str(path), str(path), "node")
+    assert resolved.model is None
+    digest = resolved.digest
+    assert catalog.resolve(str(path)).digest == digest
+    save_linear(path, scale=2.0)
+    assert catalog.resolve(str(path)).digest != digest
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text\n"])
+def test_a_path_that_is_no_model_is_a_model_error(catalog, tmp_path, content):
+    path = tmp_path / "m.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError):
+        catalog.resolve(str(path))
+
+
+def test_a_path_is_not_a_registered_model(zoo):
+    for operation in (zoo.show, zoo.delete, lambda ref: zoo.tag(ref, ["a"]), lambda ref: zoo.set_alias(ref, "a")):
+        with pytest.raises(NotFoundError) as caught:
+            operation("./bert.onnx")
+        assert "Add the file" in caught.value.hint
+
+
+def test_the_generation_changes_with_every_write(zoo):
+    before = zoo.generation()
+    assert zoo.generation() == before
+    zoo.tag("bert", add=["x"])
+    assert zoo.generation() != before
+
+
+def test_reading_an_empty_catalog_writes_nothing(catalog, tmp_path):
+    assert catalog.list_models().models == ()
+    assert catalog.generation() == "0/0"
+    assert list(catalog.scan(str(tmp_path))) == []
+    assert not (tmp_path / "home").exists()
+
+
+# ---- scan -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path):
+    tree = tmp_path / "tree"
+    for place in ("b.onnx", "a.ONNX", "deep/er/c.onnx", ".hidden/d.onnx", "deep/.e.onnx", "deep/text.txt"):
+        save_linear(tree / place)
+    (tree / "folder.onnx").mkdir()
+    (tree / "link.onnx").symlink_to(tree / "b.onnx")
+    (tree / "loop").symlink_to(tree)
+    os.mkfifo(tree / "fifo.onnx")
+    return tree
+
+
+def test_a_scan_finds_regular_model_files_only(catalog, tree):
+    hits = list(catalog.scan(str(tree)))
+    assert [os.path.relpath(hit.path, tree) for hit in hits] == ["a.ONNX", "b.onnx", "deep/er/c.onnx"]
+    assert all(hit.size_bytes == (tree / "b.onnx").stat().st_size for hit in hits)
+    assert not any(hit.known for hit in hits)
+
+
+def test_a_scan_names_the_version_that_a_file_equals(catalog, tree):
+    catalog.add(AddRequest(str(tree / "b.onnx"), name="m"))
+    other = save_linear(tree / "other.onnx", scale=3.0)
+    known = {Path(hit.path).name: hit.known for hit in catalog.scan(str(tree))}
+    assert known == {"a.ONNX": "m@1", "b.onnx": "m@1", "c.onnx": "m@1", other.name: ""}
+
+
+def test_a_scan_is_bounded(catalog, tree, monkeypatch, caplog):
+    monkeypatch.setattr(catalog_scan, "MAX_ENTRIES", 3)
+    assert len(list(catalog.scan(str(tree)))) <= 3
+    assert "stopped" in caplog.text
+
+
+def test_a_scan_goes_on_where_a_folder_cannot_be_read(catalog, tree, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(catalog_scan.os, "scandir", scandir)
+    assert [Path(hit.path).name for hit in catalog.scan(str(tree))] == ["a.ONNX", "b.onnx"]
+
+
+def test_a_scan_stops_when_cancelled(catalog, tree):
+    token = CancelToken()
+    hits = catalog.scan(str(tree), cancel=token)
+    next(hits)
+    token.cancel()
+    with pytest.raises(CancelledError):
+        next(hits)
+
+
+@pytest.mark.parametrize("folder", ["missing", "a\0b", "~no-such-user/x", "tree/b.onnx"])
+def test_a_scan_needs_a_folder(catalog, tree, tmp_path, folder):
+    with pytest.raises(NotFoundError) as caught:
+        catalog.scan(folder if folder[0] == "~" else f"{tmp_path}/{folder}")
+    assert caught.value.code == "folder.not_found"
+
+
+def test_the_newest_benchmark_of_each_version_comes_along(zoo):
+    from quickserveml_tui.core import benchmarks as b
+
+    model = zoo.show("bert").model
+    latency = b.LatencySummary(1, 2.5, 3, 4, 5, 6, 2, 1)
+    summary = b.BenchmarkSummary(9, 1, latency, {}, 1.0, 1.0, None, None, False, "", True, b.HistogramData((), ()))
+    prints = b.Fingerprint("d", "cpu", 2, 1, "linux", "3.11", "ort", "CPU")
+    run = b.BenchmarkRun(
+        "bench-1", "bert@1", model.id, 1, "2026-01-01T00:00:00.000Z", b.BenchmarkSpec(), summary, prints
+    )
+    before = zoo.generation()
+    zoo._state.add_benchmark(run)
+    assert zoo.generation() != before
+    assert zoo.show("bert").p50_ms() == 2.5
+    assert names(zoo, sort="p50")[0] == "bert"
+    zoo._state.add_benchmark(replace(run, id="bench-2", created_at="2026-01-02T00:00:00.000Z"))
+    assert zoo.show("bert").benchmarks[1].id == "bench-2"
