@@ -41,6 +41,12 @@ def _misfit(spec: TensorSpec, got: str, hint: str = "") -> DataError:
     )
 
 
+def _out_of_range(spec: TensorSpec, hint: str) -> DataError:
+    return DataError(
+        f"Input “{safe_text(spec.name, 60)}” has values beyond the range of {spec.dtype}.", hint=hint, code="data.range"
+    )
+
+
 def _from_python(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     kinds = _element_types(value)
     if dict in kinds or type(None) in kinds:
@@ -50,13 +56,16 @@ def _from_python(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     if bool in kinds and len(kinds) > 1:
         raise _misfit(spec, "boolean and number")
     try:
-        return np.array(value, dtype=object if str in kinds else None)
+        array = np.array(value, dtype=object if str in kinds else None)
     except (ValueError, OverflowError) as error:
         raise DataError(
             f"The values of input “{safe_text(spec.name, 60)}” do not form a tensor: {safe_text(error, 160)}.",
             hint="All rows need the same length.",
             code="data.ragged",
         ) from error
+    if array.dtype.kind == "O" and str not in kinds:
+        raise _out_of_range(spec, "Numbers must fit into 64 bits.")
+    return array
 
 
 def _element_types(value: Any) -> set[type]:
@@ -92,11 +101,7 @@ def _whole(array: np.ndarray[Any, Any], target: np.dtype[Any], spec: TensorSpec)
     bounds = np.iinfo(target)
     # As Python integers: comparisons of uint64 with int64 arrays go through float64.
     if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
-        raise DataError(
-            f"Input “{safe_text(spec.name, 60)}” has values beyond the range of {spec.dtype}.",
-            hint=f"They must lie between {bounds.min} and {bounds.max}.",
-            code="data.range",
-        )
+        raise _out_of_range(spec, f"They must lie between {bounds.min} and {bounds.max}.")
     return array.astype(target)
 
 
@@ -106,9 +111,5 @@ def _floating(array: np.ndarray[Any, Any], target: np.dtype[Any], spec: TensorSp
     if spec.dtype in EXTENDED_DTYPES or array.dtype.kind not in "iuf":
         return cast
     if not np.array_equal(np.isfinite(cast), np.isfinite(array)):
-        raise DataError(
-            f"Input “{safe_text(spec.name, 60)}” has values beyond the range of {spec.dtype}.",
-            hint="Scale them first.",
-            code="data.range",
-        )
+        raise _out_of_range(spec, "Scale them first.")
     return cast

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ _T = TypeVar("_T")
 _MODULE = "quickserveml_tui.runtime.runner"
 _BUFFER_BYTES = 4 << 20
 _TAIL_BYTES = 4_000
+_END_S = 10.0
 _KEPT_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
@@ -44,10 +44,12 @@ class Child:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nobody can do more
+            self.process.wait(timeout=_END_S)
 
-    def close(self) -> None:
-        """Let go of the connection and the log; only once the process has ended."""
+    def dispose(self) -> None:
+        """End it, and let go of the connection and the log; no call may be under way."""
+        self.end()
         self.connection.close()
         self.log_path.unlink(missing_ok=True)
 
@@ -61,20 +63,24 @@ class Child:
             return ""
         return safe_lines("\n".join(text.splitlines()[-20:]))
 
-    def death(self) -> RunnerCrashedError:
-        """The error that names how it died, after its pipe has closed."""
+    def death(self, *, started: bool) -> RunnerCrashedError:
+        """The error that names how it died, after its pipe has closed; a model is to blame once it had started."""
         try:
-            code = self.process.wait(timeout=5)
+            code = self.process.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             self.end()
-            code = self.process.returncode
-        if code < 0:
-            name = signal_name(-code)
-            message = f"The runtime crashed on this model ({describe_signal(name)})."
-        else:
-            name, message = "", f"The runtime ended unexpectedly on this model (exit code {code})."
+            code = self.process.returncode or 0
+        name = signal_name(-code) if code < 0 else ""
+        how = describe_signal(name) if name else f"exit code {code}"
+        if not started:
+            return RunnerCrashedError(
+                f"The runner process did not start ({how}).",
+                signal=name,
+                hint="Run `quickserveml doctor`; most likely onnxruntime or numpy cannot be loaded.",
+                detail=self.log_tail(),
+            )
         return RunnerCrashedError(
-            message,
+            f"The runtime {'crashed' if name else 'ended unexpectedly'} on this model ({how}).",
             signal=name,
             hint="Only the process that ran the model was lost; nothing else is affected.",
             detail=self.log_tail(),
@@ -129,10 +135,14 @@ def child_environment() -> dict[str, str]:
     }
     # numpy's BLAS would start a thread per core at import; the runner never multiplies with it.
     environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    root = Path(quickserveml_tui.__file__).resolve().parent.parent
-    if root.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package_root(), environment.get("PYTHONPATH"))))
     return environment
+
+
+def package_root() -> str:
+    """The folder to import this package from, where it is a checkout that is not installed; else empty."""
+    root = Path(quickserveml_tui.__file__).resolve().parent.parent
+    return "" if root.name in ("site-packages", "dist-packages") else str(root)
 
 
 class _Spawner:
@@ -157,9 +167,3 @@ _SPAWNER = _Spawner()
 
 def _in_spawner(task: Callable[[], _T]) -> _T:
     return _SPAWNER.run(task)
-
-
-def kill(pid: int) -> None:
-    """End a process at once, if it is there."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

@@ -34,6 +34,7 @@ from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits
 from quickserveml_tui.runtime.partial import PartialBenchmark
 
 _T = TypeVar("_T")
+_LET_GO_S = 2.0
 _SLICE_S = 0.1  # how soon a cancel or limit is seen
 
 
@@ -60,7 +61,7 @@ class RunnerProcess:
         self._call_lock = threading.RLock()
         self._send_lock = threading.Lock()
         # Also at interpreter exit: no runner outlives its parent, whatever the kernel offers.
-        self._finalizer = weakref.finalize(self, Child.end, self._child)
+        self._finalizer = weakref.finalize(self, Child.dispose, self._child)
 
     @property
     def pid(self) -> int:
@@ -179,9 +180,12 @@ class RunnerProcess:
         """End the process; a call under way in another thread raises `CancelledError`. Safe to call twice."""
         self._closed = True
         self._child.end()
-        with self._call_lock:  # the call under way sees the end of the pipe and lets go
-            self._finalizer.detach()
-            self._child.close()
+        # The call under way sees the end of the pipe and lets go, unless its callback waits for this very thread.
+        if self._call_lock.acquire(timeout=_LET_GO_S):
+            try:
+                self._finalizer()
+            finally:
+                self._call_lock.release()
 
     # ---- calls
 
@@ -209,23 +213,26 @@ class RunnerProcess:
             self._send(protocol.Call(call_id, op, body))
             forget = cancel.on_cancel(watch.cancel) if cancel is not None else None
             try:
-                done = self._await(call_id, watch, on_event, renew_limit=renew_limit)
+                answer = self._await(call_id, watch, on_event, renew_limit=renew_limit)
+            except BaseException:  # a callback that raised, Ctrl-C: nobody waits for the answer any more
+                self._child.end()
+                raise
             finally:
                 if forget is not None:
                     forget()
-            return msgspec.msgpack.decode(done, type=result)
+            if isinstance(answer, protocol.Failed):
+                raise watch.translate(protocol.to_error(answer))
+            return msgspec.msgpack.decode(answer.body, type=result)
 
     def _await(
         self, call_id: int, watch: _Watch, on_event: Callable[[bytes], None] | None, *, renew_limit: bool
-    ) -> bytes:
+    ) -> protocol.Done | protocol.Failed:
         while True:
             message = self._receive(watch.deadline, watch.expire)
             if isinstance(message, protocol.Hello) or message.id != call_id:
                 continue
-            if isinstance(message, protocol.Done):
-                return message.body
-            if isinstance(message, protocol.Failed):
-                raise watch.translate(protocol.to_error(message))
+            if isinstance(message, protocol.Done | protocol.Failed):
+                return message
             if renew_limit:
                 watch.renew()
             if on_event is not None:
@@ -255,7 +262,7 @@ class RunnerProcess:
         except (EOFError, OSError) as error:
             if self._closed:
                 raise CancelledError("The runner was closed.") from error
-            raise self._child.death() from error
+            raise self._child.death(started=self._hello is not None) from error
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ class LocalRunnerPool:
             if keep:
                 self._idle.append(runner)
             elif not self._closed and not runner.alive and not self._idle:
-                self._idle.append(self._start(preload=True))
+                with contextlib.suppress(UnavailableError):  # the next borrower is told
+                    self._idle.append(self._start(preload=True))
         if not keep:
             runner.close()

@@ -29,7 +29,6 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     pid: int
     runtime: str
     """Such as `onnxruntime 1.32.0`."""
-    pinned_cpus: tuple[int, ...] = ()
     protocol: int = PROTOCOL_VERSION
 
 

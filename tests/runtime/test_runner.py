@@ -23,6 +23,7 @@ from quickserveml_tui.core.errors import DataError, ModelError, RunnerCrashedErr
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome
+from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.runtime import host
 from quickserveml_tui.runtime.client import RunnerProcess
 from quickserveml_tui.runtime.pool import LocalRunnerPool
@@ -157,6 +158,18 @@ def test_a_benchmark_returns_what_its_frames_showed(tmp_path, shared):
     assert not raw.cancelled
     assert sum(len(frame.latencies_ms) + frame.dropped for frame in frames if frame.phase is Phase.MEASURING) == 50
     assert raw.shapes == {"x": (1, 4)}
+
+
+def test_a_data_set_is_read_and_run_inside_the_runner(tmp_path, shared):
+    reports = []
+    np.savez(tmp_path / "data.npz", x=np.arange(40, dtype=np.float32).reshape(10, 4))
+    spec = BatchSpec(batch_size=3, output_path=str(tmp_path / "out.jsonl"))
+    result = shared.batch(
+        models.adder(tmp_path), tmp_path / "data.npz", spec, on_progress=reports.append, cancel=CancelToken()
+    )
+    assert (result.rows, result.failed, result.cancelled) == (10, 0, False)
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
+    assert reports[-1].done == 10
 
 
 def test_a_measured_runner_has_a_core_of_its_own_and_gives_it_back(tmp_path, pool):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from quickserveml_tui.core.errors import CancelledError, RunnerCrashedError, Run
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome
+from quickserveml_tui.runtime import child
 from quickserveml_tui.runtime.client import RunnerProcess
 from quickserveml_tui.runtime.limits import RunnerLimits
 
@@ -136,6 +138,46 @@ def test_cancel_of_a_benchmark_whose_inference_never_ends_keeps_the_runner(tmp_p
     assert raw.cancelled
     assert len(raw.starts_s) == 0
     assert runner.alive
+
+
+def test_a_callback_that_raises_ends_the_run_it_watched(tmp_path, start):
+    runner = start()
+
+    def fail(_frame) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.benchmark(models.adder(tmp_path), BenchmarkSpec(), on_frame=fail, cancel=CancelToken())
+    assert not runner.alive
+
+
+def test_a_runner_that_cannot_start_does_not_blame_a_model(tmp_path, start, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "onnxruntime.py").write_text("raise ImportError('libonnxruntime is broken')")
+    monkeypatch.setattr(child, "package_root", lambda: str(tmp_path / "broken") + os.pathsep + str(REPOSITORY))
+    with pytest.raises(RunnerCrashedError) as caught:
+        start().trial(models.adder(tmp_path), FEED)
+    assert caught.value.message == "The runner process did not start (exit code 1)."
+    assert "libonnxruntime is broken" in caught.value.detail
+
+
+def test_closing_does_not_wait_for_a_callback_that_waits_for_the_closer(tmp_path, start):
+    runner, entered, closed = start(), threading.Event(), threading.Event()
+
+    def block(_frame) -> None:
+        entered.set()
+        closed.wait(20)
+
+    def run() -> None:
+        with pytest.raises(CancelledError):
+            runner.benchmark(models.adder(tmp_path), BenchmarkSpec(), on_frame=block, cancel=CancelToken())
+
+    with ThreadPoolExecutor(1) as threads:
+        ran = threads.submit(run)
+        assert entered.wait(20)
+        runner.close()
+        closed.set()
+        ran.result(20)
 
 
 def test_noise_on_stdout_and_stderr_goes_to_a_bounded_log_and_not_into_the_protocol(tmp_path, start):
