@@ -91,9 +91,9 @@ _LOAD_CAUSES = (
         ModelUnrunnableError,
         "model.unimplemented_operator",
         lambda match, runtime: (
-            f"{runtime} has no implementation of {safe_text(match[1], 80)} (opset {match[2]}) for this data type."
+            f"{runtime} has no implementation of {safe_text(match[1], 80)} (opset {match[2]}) for its data types."
         ),
-        "Convert the model to float32, or choose another execution provider.",
+        "Convert the model to a newer opset, or its data to float32.",
     ),
     _cause(
         r"Failed to construct locale with name:([^:\s]+)",
