@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from quickserveml_tui.cli.commands import COMMANDS, SECTIONS, CommandEntry
+from quickserveml_tui.cli.commands import COMMANDS, SECTIONS, CommandEntry, completion_variable
 from quickserveml_tui.cli.options import HomeOption, JsonOption, VersionOption
 from quickserveml_tui.core.errors import UsageError
 
@@ -102,7 +102,7 @@ def _print_version() -> None:
 
 
 def _open_by_default() -> None:
-    from quickserveml_tui.cli.workbench import open_workbench_screen
+    from quickserveml_tui.cli.screen import open_workbench_screen
 
     open_workbench_screen()
 
@@ -131,11 +131,6 @@ def build(*, completing: bool = False) -> Any:
 def complete(group: Any, program: str) -> None:
     """Answer a request of the shell for completions and exit, if this is one."""
     group.main(args=[], prog_name=program, complete_var=completion_variable(program))
-
-
-def completion_variable(program: str) -> str:
-    """Name of the environment variable by which a shell asks for completions."""
-    return f"_{program}_COMPLETE".replace("-", "_").upper()
 
 
 def invoke(group: Any, arguments: list[str]) -> None:

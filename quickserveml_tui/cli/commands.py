@@ -66,3 +66,8 @@ COMMANDS: dict[str, CommandEntry] = {entry.name: entry for entry in _ENTRIES}
 """Commands by name, the hidden ones last."""
 
 COMMANDS |= {name: COMMANDS[target]._replace(name=name, hidden=True) for name, target in _ORIGINAL_NAMES.items()}
+
+
+def completion_variable(program: str) -> str:
+    """Name of the environment variable by which a shell asks for completions."""
+    return f"_{program}_COMPLETE".replace("-", "_").upper()

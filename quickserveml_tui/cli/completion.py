@@ -64,7 +64,7 @@ def _own_shell() -> str:
 
 def script_for(shell: str) -> str:
     """The script of a shell, for both names of the program. Raises `UsageError` for an unknown shell."""
-    from quickserveml_tui.cli.app import completion_variable
+    from quickserveml_tui.cli.commands import completion_variable
 
     if shell not in _SCRIPTS:
         raise UsageError(

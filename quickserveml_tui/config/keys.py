@@ -42,8 +42,9 @@ def unknown_key(key: str, where: str, known: tuple[str, ...] = KNOWN_KEYS) -> Us
     """The error for a key that no setting has, with the nearest spelling."""
     from difflib import get_close_matches
 
-    near = get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"Did you mean “{near[0]}”?" if near else "`quickserveml config schema` lists the settings."
+    spelled = {name.rpartition(".")[2]: name for name in known} | {name: name for name in known}
+    near = get_close_matches(key, spelled, n=1, cutoff=0.5)
+    hint = f"Did you mean “{spelled[near[0]]}”?" if near else "`quickserveml config schema` lists the settings."
     return UsageError(f"There is no setting “{safe_text(key, 80)}” ({where}).", hint=hint, code="config.unknown_key")
 
 

@@ -54,7 +54,12 @@ def test_add_refuses_a_bad_name(lin: tuple[Cli, str], name: str) -> None:
 @pytest.mark.parametrize("name", NAMES, ids=_ids(NAMES))
 def test_show_tag_and_alias_refuse_bad_names(lin: tuple[Cli, str], name: str) -> None:
     cli, _ = lin
-    for arguments in (("show", "--", name), ("tag", "--", "lin", name), ("tag", "--", name, "x"), ("alias", "--", name, "x")):
+    for arguments in (
+        ("show", "--", name),
+        ("tag", "--", "lin", name),
+        ("tag", "--", name, "x"),
+        ("alias", "--", name, "x"),
+    ):
         result = cli("--json", *arguments)
         assert result.code in (2, 3), (arguments, result)
         assert _is_clean(result.error["message"] + result.error["hint"])

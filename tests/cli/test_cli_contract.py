@@ -74,8 +74,15 @@ def test_list_pages_filters_and_sorts(cli: Cli, tmp_path: Path) -> None:
 
 def test_changes_print_the_model_as_show_does(cli: Cli, model: Path) -> None:
     cli.json("add", "add", str(model), "--name", "lin")
-    updated = cli.json("update", "update", "lin@1", "--task", "t", "--state", "validated", "--label", "2.0.0", "--meta", "k=v")
-    assert (updated["task"], updated["state"], updated["label"], updated["metadata"]) == ("t", "validated", "2.0.0", {"k": "v"})
+    updated = cli.json(
+        "update", "update", "lin@1", "--task", "t", "--state", "validated", "--label", "2.0.0", "--meta", "k=v"
+    )
+    assert (updated["task"], updated["state"], updated["label"], updated["metadata"]) == (
+        "t",
+        "validated",
+        "2.0.0",
+        {"k": "v"},
+    )
     assert cli.json("update", "update", "lin", "--meta", "k=")["metadata"] == {}
     assert cli.json("tag", "tag", "lin", "x", "y")["tags"] == ["x", "y"]
     assert cli.json("tag", "tag", "lin", "--remove", "x")["tags"] == ["y"]
@@ -136,7 +143,20 @@ def test_predict_takes_feed_options(stocked: Cli) -> None:
 
 
 def test_the_printed_command_reproduces_a_benchmark(stocked: Cli) -> None:
-    options = ("--duration", "0.2s", "--warmup", "0s", "--warmup-runs", "3", "--batch", "2", "--range", "x=0:1", "--seed", "3")
+    options = (
+        "--duration",
+        "0.2s",
+        "--warmup",
+        "0s",
+        "--warmup-runs",
+        "3",
+        "--batch",
+        "2",
+        "--range",
+        "x=0:1",
+        "--seed",
+        "3",
+    )
     document = stocked.json("benchmark", "benchmark", "linear", *options, "--spinning", "--optimization", "basic")
     assert document["n"] > 0
     assert document["ref"] == "linear@2"
@@ -151,7 +171,9 @@ def test_the_printed_command_reproduces_a_benchmark(stocked: Cli) -> None:
 def test_batch_counts_rows_and_measures_accuracy(stocked: Cli, tmp_path: Path) -> None:
     x = np.eye(4, dtype=np.float32)
     np.savez(tmp_path / "data.npz", x=x, label=np.array([2, 2, 2, 0]))
-    document = stocked.json("batch", "batch", "linear@1", str(tmp_path / "data.npz"), "--output", str(tmp_path / "o.jsonl"))
+    document = stocked.json(
+        "batch", "batch", "linear@1", str(tmp_path / "data.npz"), "--output", str(tmp_path / "o.jsonl")
+    )
     assert (document["rows"], document["failed"]) == (4, 0)
     assert document["metrics"]["accuracy"] == pytest.approx(0.75)
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 4

@@ -20,8 +20,9 @@ from quickserveml_tui.cli.output import to_ascii
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--help",), ("list",), ("show", "linear"), ("inspect", "linear"), ("inspect", "linear", "--layers"), ("doctor",),
-        ("predict", "linear"), ("benchmark", "linear", "--runs", "50"), ("config", "show"), ("schema", "linear"), ("lst",),
+        ("--help",), ("list",), ("show", "linear"), ("inspect", "linear"), ("inspect", "linear", "--layers"),
+        ("doctor",), ("predict", "linear"), ("benchmark", "linear", "--runs", "50"), ("config", "show"),
+        ("schema", "linear"), ("lst",),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -115,13 +116,11 @@ def test_ctrl_c_with_json_prints_the_partial_document(cli: Cli, model: Path) -> 
     check(document, "error" if "error" in document else "benchmark")
 
 
-def test_an_unexpected_error_is_one_line_and_a_report_without_values(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_is_one_line_and_a_report_without_values(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from quickserveml_tui.cli import catalog
 
     def fail(*_arguments: object) -> None:
-        secret = "hunter2"  # noqa: S105, F841
+        secret = "hunter2"  # noqa: F841
         raise RuntimeError("token=qsml_abc_0123456789secret broke in " + str(Path.home() / "x"))
 
     monkeypatch.setattr(catalog, "print_model", fail)
