@@ -27,6 +27,8 @@ def thin_bar(
 
     With `track` the rest is drawn too: only where the whole means something (progress, capacity, share).
     """
+    if width <= 0:
+        return ()
     share = _fraction(fraction)
     if charset is Charset.ASCII:
         cells = max(round(share * width), 1 if share > 0 else 0)

@@ -50,7 +50,7 @@ class LatencySeries:
     """Latencies over time, fed frame by frame.
 
     Up to `capacity` samples are kept one by one; beyond that neighbours in time merge pairwise into their minimum and
-    maximum, so memory stays bounded and no spike is ever lost. NaN, infinite and absurd samples are counted and left out.
+    maximum, so memory stays bounded and no spike is ever lost. NaN, infinite and absurd samples are counted apart.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:

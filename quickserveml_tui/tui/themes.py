@@ -106,7 +106,7 @@ DARK_256 = Palette(
     ground="#080808", pane="#1c1c1c", focus="#1c1c1c", raised="#303030", select="#3a3a3a",
     text="#eeeeee", body="#d0d0d0", muted="#a8a8a8", alt="#808080", faint="#585858", grid="#444444",
     accent="#ff875f", ok="#afd787", warn="#ffd75f", error="#ff87af", info="#87afd7",
-    heat=("#303030", "#303030", "#5f0000", "#5f0000", "#d75f00", "#ff875f", "#ff875f"),
+    heat=("#303030", "#303030", "#870000", "#870000", "#d75f00", "#ff875f", "#ff875f"),
     on_accent="#080808", styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
 LIGHT_256 = Palette(
@@ -258,7 +258,7 @@ class ThemeSupport(_Base):
         self._wanted_theme = DEFAULT_THEME
         self.choose_theme(DEFAULT_THEME)
 
-    def on_load(self) -> None:
+    def on_mount(self) -> None:
         """Without a terminal (tests, pictures) nothing limits the colours but the wish for none."""
         if self.is_headless:
             self.choose_theme(self._wanted_theme)

@@ -53,7 +53,7 @@ def test_any_samples_at_any_size_give_a_picture_of_that_size(values, width, heig
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_samples_are_drawn_as_they_are(count):
     drawing = latency_trace([1.0, 2.0, 3.0][:count], [5.0] * count, 40, 8, window_s=(0, 10))
-    dots = sum(bin(ord(sign) - 0x2800).count("1") for sign in drawing.plain() if 0x2800 <= ord(sign) < 0x2900)
+    dots = sum((ord(sign) - 0x2800).bit_count() for sign in drawing.plain() if 0x2800 <= ord(sign) < 0x2900)
     assert dots == count
 
 
