@@ -76,6 +76,7 @@ class ArchiveDataset:
             self._sources.append(_fit(spec, values, chosen[spec.name]))
         self.row_limit = row_limit([source.layout for source in self._sources])
         self.is_whole = not all(source.layout.has_rows for source in self._sources)
+        self.width = sum(source.layout.width for source in self._sources)
         self._targets = self._read(archive, members[self.target]) if self.target else None
         self.total = self._check_rows(chosen)
 

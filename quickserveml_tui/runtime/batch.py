@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import CancelledError, DataError, UsageError
+from quickserveml_tui.core.errors import CancelledError, DataError, StoreError, UsageError
 from quickserveml_tui.core.jobs import Progress, ProgressSink, new_id
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, RowFailure
 from quickserveml_tui.core.text import plural, safe_text
@@ -25,7 +26,9 @@ from quickserveml_tui.runtime.tally import Tally
 if TYPE_CHECKING:
     from quickserveml_tui.runtime.session import Session
 
-MAX_BATCH = 65_536
+MAX_BATCH = 1_000_000
+MAX_VALUES = 4 << 20
+"""Values in one inference: wide rows run in smaller batches than asked for."""
 PROGRESS_S = 0.1
 
 
@@ -40,7 +43,7 @@ def run_batch(
     writes what it has.
 
     Raises `DataError` when the data cannot be read, does not fit the model or has not one good row, `UsageError` for
-    settings out of range, `RunnerError` when the runtime fails.
+    settings out of range, `StoreError` when the output cannot be written, `RunnerError` when the runtime fails.
     """
     if not 1 <= spec.batch_size <= MAX_BATCH:
         raise UsageError(
@@ -75,7 +78,7 @@ class _Run:
         runner = RowRunner(self._session, self._dataset.row_limit, is_whole=self._dataset.is_whole)
         self._report()
         try:
-            for chunk in self._dataset.chunks(self._dataset.row_limit or self._spec.batch_size):
+            for chunk in self._dataset.chunks(self._chunk_size()):
                 if should_stop():
                     self._cancelled = True
                     break
@@ -84,11 +87,21 @@ class _Run:
                     self._report()
         except CancelledError:
             self._cancelled = True
+        except OSError as error:
+            raise DataError(
+                f"“{safe_text(data.name, 80)}” cannot be read: {safe_text(error.strerror or error, 80)}.",
+                hint="Check the disk or network share that holds it.",
+                code="data.unreadable",
+            ) from error
         if not self._cancelled:
             self._require_answers(data.name)
         self._output.commit()
         self._report(is_last=True)
         return self._result(data, runner.note)
+
+    def _chunk_size(self) -> int:
+        fitting = max(MAX_VALUES // max(self._dataset.width, 1), 1)
+        return self._dataset.row_limit or min(self._spec.batch_size, fitting)
 
     def _take(self, chunk: Chunk, runner: RowRunner) -> None:
         answers = runner.answers(chunk.feeds, len(chunk.rows)) if chunk.rows else []
@@ -179,7 +192,8 @@ class _Run:
 class _Output:
     """A JSONL file that appears whole or not at all; without a path, lines go nowhere.
 
-    Raises `UsageError` (`usage.output`) for a path that cannot be written or is the data itself.
+    Raises `UsageError` (`usage.output`) for a path that cannot be written or is the data itself, and `StoreError`
+    (`output.failed`) when writing fails later.
     """
 
     def __init__(self, path: str, data: Path) -> None:
@@ -208,13 +222,18 @@ class _Output:
 
     def __exit__(self, *_exc: object) -> None:
         if self._temp is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what is left in the buffer cannot be written either
+                self._file.close()
             self._temp.unlink(missing_ok=True)
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a line."""
-        if self._temp is not None:
+        if self._temp is None:
+            return
+        try:
             self._file.write(self._encoder.encode(line) + b"\n")
+        except OSError as error:
+            raise self._failed(error) from error
 
     def commit(self) -> None:
         """Put the file in its place, durably."""
@@ -229,5 +248,12 @@ class _Output:
             self._temp.chmod(0o666 & ~umask)
             self._temp.replace(self._path)
         except OSError as error:
-            raise self._refused(safe_text(error.strerror or error, 80)) from error
+            raise self._failed(error) from error
         self._temp = None
+
+    def _failed(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"The predictions cannot be written: {safe_text(error.strerror or error, 80)}.",
+            hint="Make room, or choose another output file; what was there before is unchanged.",
+            code="output.failed",
+        )

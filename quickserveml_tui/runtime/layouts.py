@@ -55,6 +55,11 @@ class Dataset(Protocol):
         """Whether one row fills whole inputs, so that outputs have no dim for rows."""
         ...
 
+    @property
+    def width(self) -> int:
+        """Values per row, all inputs together."""
+        ...
+
     def chunks(self, size: int) -> Iterator[Chunk]:
         """Chunks of at most `size` good rows; a chunk may hold only failures. Can be read once."""
         ...

@@ -106,6 +106,7 @@ class TableDataset:
         self._features = self._map(inputs)
         self.row_limit = row_limit([feature.layout for feature in self._features])
         self.is_whole = not all(feature.layout.has_rows for feature in self._features)
+        self.width = sum(feature.layout.width for feature in self._features)
 
     def _read_header(self) -> tuple[list[str], str]:
         """Column names and delimiter; the file is at its start again."""

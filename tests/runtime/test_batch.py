@@ -1,6 +1,8 @@
 """Batch runs: every row is answered or set apart, and the counts are right."""
 
 import json
+import resource
+import signal
 import threading
 
 import numpy as np
@@ -8,9 +10,10 @@ import onnxruntime
 import pytest
 from measured_models import batch_dependent, classifier, endless, gather, labelled, relu, two_inputs
 
-from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.core.errors import DataError, StoreError, UsageError
 from quickserveml_tui.core.jobs import ignore_progress
 from quickserveml_tui.core.predictions import BatchSpec, RowFailure
+from quickserveml_tui.runtime import batch
 from quickserveml_tui.runtime.answers import Answer, class_name, read_answers
 from quickserveml_tui.runtime.batch import run_batch
 from quickserveml_tui.runtime.session import Session
@@ -247,6 +250,36 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(tmp_path, cs
         run(classifier(tmp_path / "m.onnx"), data, output_path=str(tmp_path / name))
     assert error.value.code == "usage.output"
     assert data.read_text() == TABLE
+
+
+def test_a_full_disk_is_a_clear_error_and_the_old_output_stays(tmp_path, csv):
+    """A file size limit makes the kernel refuse the write, as a full disk does."""
+    output = tmp_path / "out.jsonl"
+    output.write_text("old\n")
+    data = csv("a,b\n" + "1,2\n" * 20_000)
+    session = Session(classifier(tmp_path / "m.onnx"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreError) as error:
+            run_batch(session, data, BatchSpec(output_path=str(output)), ignore_progress, never)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert error.value.code == "output.failed"
+    assert output.read_text() == "old\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "m.onnx", "out.jsonl"]
+
+
+def test_wide_rows_run_in_smaller_batches_than_asked_for(tmp_path, npz, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_VALUES", 8)
+    seen = []
+    monkeypatch.setattr(batch, "PROGRESS_S", 0.0)
+    model = classifier(tmp_path / "m.onnx", features=4, classes=2)
+    result = run(model, npz(x=np.ones((6, 4))), batch_size=1000, on_progress=seen.append)
+    assert result.rows == 6
+    assert [progress.done for progress in seen] == [0, 2, 4, 6, 6]
 
 
 @pytest.mark.parametrize("size", [0, -1, 10**9])
