@@ -13,6 +13,7 @@ from quickserveml_tui.graph import reading, skim
 from quickserveml_tui.graph.external import external_files
 from quickserveml_tui.graph.facts import read_facts
 from quickserveml_tui.graph.layers import read_layers
+from quickserveml_tui.graph.protobuf import field
 
 
 def ones(*shape):
@@ -87,10 +88,13 @@ def test_a_large_weight_of_the_wrong_size_is_still_refused(tmp_path, monkeypatch
 
 def test_inside_data_does_not_hide_a_reference_to_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MIN_FILE_BYTES", 0)
-    tensor = external_tensor("w", "../../etc/passwd", dims=(64, 64))
-    tensor.raw_data = b"\0" * 64 * 64 * 4
+    tensor = external_tensor("w", "../../etc/passwd", dims=(64, 64)).SerializeToString()
+    tensor += field(9, b"\0" * 64 * 64 * 4)  # the raw data last: of two locations the last one counts
+    proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString() + field(7, field(5, tensor)))
     with pytest.raises(ModelError) as caught:
-        external_files(save(matmul_with(tensor), tmp_path))
+        external_files(path)
     assert caught.value.code == "model.external_escape"
 
 
