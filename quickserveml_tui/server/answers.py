@@ -75,6 +75,11 @@ def _head(status: int, content_type: str) -> bytes:
 _HEADS: dict[tuple[int, str], bytes] = {(200, kind): _head(200, kind) for kind in (JSON, BINARY)}
 
 
+def json_prefix(date_line: bytes) -> bytes:
+    """The beginning of every plain JSON response while the date lasts."""
+    return b"%b%bcontent-length: " % (_HEADS[200, JSON], date_line)
+
+
 def to_bytes(answer: Answer, date_line: bytes, *, close: bool) -> bytes:
     """The whole HTTP/1.1 response; `date_line` is a `date` header with its line end."""
     head = _HEADS.get((answer.status, answer.content_type)) or _head(answer.status, answer.content_type)

@@ -33,7 +33,7 @@ Outcome: TypeAlias = "Sequence[Any] | QuickServeError"
 class Job:
     """A request on its way through a model; `deliver` is called once, in the event loop."""
 
-    __slots__ = ("alone", "arrived", "dialect", "elements", "model", "request", "rows")
+    __slots__ = ("alone", "arrived", "dialect", "finite", "model", "request", "rows")
 
     request: InferRequest
 
@@ -41,29 +41,27 @@ class Job:
         self.model = model
         self.dialect = dialect
         self.arrived = time.perf_counter_ns()
+        self.finite = False
+        """Whether the outputs are known to hold no NaN and no infinity."""
 
     def accept(self, request: InferRequest) -> None:
         """Take the decoded request."""
         self.request = request
-        self.elements = 0
-        self.rows = -1
-        self.alone = False
+        elements, rows, alone = 0, -1, False
         for array in request.feeds.values():
-            self.elements += array.size
-            rows = array.shape[0] if array.ndim else 1
-            if self.rows not in (rows, -1):
-                self.alone = True
-            self.rows = rows
-        if self.elements > LARGE_ELEMENTS or self.rows < 1 or not self.model.splits(request.plan.names):
-            self.alone = True
-            self.rows = max(self.rows, 0)
+            elements += array.size
+            length = array.shape[0] if array.ndim else 1
+            alone = alone or rows not in (length, -1)
+            rows = length
+        self.rows = max(rows, 0)
+        self.alone = alone or rows < 1 or elements > LARGE_ELEMENTS or not self.model.splits(request.plan.names)
+        """Whether it must not share a run."""
 
     def render(self, outcome: Outcome) -> Answer:
         """The answer; called wherever the model ran."""
         if not isinstance(outcome, QuickServeError):
-            elapsed = time.perf_counter_ns() - self.arrived
             try:
-                return self.dialect.encode(self.model, self.request, outcome, elapsed)
+                return self.dialect.encode(self, outcome)
             except QuickServeError as error:
                 outcome = error
         return self.dialect.error(outcome)
@@ -80,8 +78,10 @@ class Job:
 
 def _shareable(first: Job, other: Job) -> bool:
     """Whether two requests can be rows of one run."""
-    if first.request.plan.names != other.request.plan.names:
+    if first.request.plan is not other.request.plan and first.request.plan.names != other.request.plan.names:
         return False
+    if first.model.uniform:
+        return True
     feeds = other.request.feeds
     return all(array.shape[1:] == feeds[name].shape[1:] for name, array in first.request.feeds.items())
 
@@ -113,9 +113,12 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
     total = sum(job.rows for job in jobs)
     if any(output.shape[0] != total for output in outputs):
         raise QuickServeError("A batch came back with another number of rows.")
+    # One look at all rows is cheaper than one at each; when it fails each job looks at its own.
+    finite = all(output.dtype.kind != "f" or np.isfinite(output).all() for output in outputs)
     results: list[Outcome] = []
     start = 0
     for job in jobs:
+        job.finite = finite
         end = start + job.rows
         results.append([output[start:end] for output in outputs])
         start = end

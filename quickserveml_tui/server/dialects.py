@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.server.answers import BINARY, JSON, Answer, error_answer
@@ -11,6 +12,11 @@ from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.oip_response import require_finite
 from quickserveml_tui.wire.predict import encode_predictions
 from quickserveml_tui.wire.requests import InferRequest
+
+if TYPE_CHECKING:
+    from quickserveml_tui.server.batcher import Job
+
+_AS_BINARY = "Ask for it with “binary_data”: true."
 
 
 class Dialect(Protocol):
@@ -20,7 +26,7 @@ class Dialect(Protocol):
         """The request in a body. Raises `DataError`."""
         ...
 
-    def encode(self, model: ServedModel, request: InferRequest, outputs: Sequence[Any], elapsed_ns: int, /) -> Answer:
+    def encode(self, job: Job, outputs: Sequence[Any], /) -> Answer:
         """The answer for outputs in the order of the request's plan. Raises `QuickServeError`."""
         ...
 
@@ -33,12 +39,12 @@ class _InferenceProtocol:
     def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None) -> InferRequest:
         return model.decoder.decode(body, json_length)
 
-    def encode(self, model: ServedModel, request: InferRequest, outputs: Sequence[Any], _elapsed_ns: int) -> Answer:
-        plan = request.plan
-        for name, binary, array in zip(plan.names, plan.binary, outputs, strict=True):
-            if not binary:
-                require_finite((name,), (array,), "Ask for it with “binary_data”: true.")
-        body, json_length = model.encoder.encode(plan, request.id, outputs)
+    def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
+        plan = job.request.plan
+        if not job.finite:
+            as_json = [index for index, binary in enumerate(plan.binary) if not binary]
+            require_finite([plan.names[i] for i in as_json], [outputs[i] for i in as_json], _AS_BINARY)
+        body, json_length = job.model.encoder.encode(plan, job.request.id, outputs)
         return Answer(200, body, JSON if json_length is None else BINARY, json_length)
 
     def error(self, error: QuickServeError) -> Answer:
@@ -49,9 +55,9 @@ class _ShortForm:
     def decode(self, model: ServedModel, body: bytes | memoryview, _json_length: int | None) -> InferRequest:
         return model.predict_decoder.decode(body)
 
-    def encode(self, _model: ServedModel, request: InferRequest, outputs: Sequence[Any], elapsed_ns: int) -> Answer:
-        named = dict(zip(request.plan.names, outputs, strict=True))
-        return Answer(200, encode_predictions(named, round(elapsed_ns / 1e6, 4)))
+    def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
+        elapsed_ms = (time.perf_counter_ns() - job.arrived) / 1e6
+        return Answer(200, encode_predictions(dict(zip(job.request.plan.names, outputs, strict=True)), elapsed_ms))
 
     def error(self, error: QuickServeError) -> Answer:
         return error_answer(error, protocol=False)

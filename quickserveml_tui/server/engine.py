@@ -6,6 +6,7 @@ import asyncio
 from email.utils import formatdate
 from typing import Protocol
 
+from quickserveml_tui.server.answers import json_prefix
 from quickserveml_tui.server.batcher import Batcher
 from quickserveml_tui.server.dialects import INFERENCE_PROTOCOL, SHORT_FORM
 from quickserveml_tui.server.heads import HeadReader, Route
@@ -40,6 +41,7 @@ class Engine:
         self.read_buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         """One for all connections: it is read into and emptied within one callback of the loop."""
         self.date_line = b""
+        self.json_prefix = b""
         self._batchers: dict[ServedModel, Batcher] = {}
         self._clock: asyncio.TimerHandle | None = None
 
@@ -60,6 +62,7 @@ class Engine:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode()
+        self.json_prefix = json_prefix(self.date_line)
         for connection in tuple(self.connections):
             connection.tick()
         self._clock = loop.call_later(TICK_S, self._tick, loop)

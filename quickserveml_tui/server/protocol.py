@@ -270,8 +270,11 @@ class HotProtocol(asyncio.BufferedProtocol):
         while jobs and (answer := jobs[0].answer) is not None:
             job = jobs.popleft()
             last = not job.keep_alive or (self._engine.serving.draining and not jobs and not self._has_more())
-            ready.append(to_bytes(answer, self._engine.date_line, close=last))
-            self._last_taken = self._last_taken or last
+            if answer.status == 200 and answer.json_length is None and not last:
+                ready.append(b"%b%d\r\n\r\n%b" % (self._engine.json_prefix, len(answer.body), answer.body))
+            else:
+                ready.append(to_bytes(answer, self._engine.date_line, close=last))
+                self._last_taken = self._last_taken or last
         if not ready or self._transport.is_closing():
             return
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))

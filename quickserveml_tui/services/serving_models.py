@@ -56,6 +56,8 @@ class ServedModel:
         self.output_names = tuple(spec.name for spec in self.session.outputs)
         self._tensor_names = frozenset(kind.name for kind in self.outputs)
         self._all_tensors = len(self.outputs) == len(self.output_names)
+        self.uniform = all(-1 not in (kind.shape or (-1, -1))[1:] for kind in self.inputs)
+        """Whether the rows of all requests have one shape."""
         self.decoder = RequestDecoder(self.inputs, self.outputs)
         self.encoder = ResponseEncoder(self.name, self.version, self.outputs)
         self.predict_decoder = PredictDecoder(self.inputs, self.output_names)

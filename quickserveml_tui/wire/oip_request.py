@@ -10,12 +10,13 @@ from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.wire.binary_tensors import array_from_bytes, single_string
 from quickserveml_tui.wire.datatypes import MAX_RANK, TensorType, format_dims
-from quickserveml_tui.wire.json_tensors import Array, bad_input, shaped
+from quickserveml_tui.wire.json_tensors import Array, bad_input, shaped, small_floats
 from quickserveml_tui.wire.oip_documents import parse_document, values
 from quickserveml_tui.wire.requests import InferRequest, OutputPlan
 
 MAX_ID = 1024
 _KNOWN_SHAPES = 256
+_INTEGERS = frozenset({int})
 
 
 def _bad(problem: str, code: str = "request.invalid") -> DataError:
@@ -27,7 +28,8 @@ class RequestDecoder:
 
     def __init__(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> None:
         self._inputs = {kind.name: kind for kind in inputs}
-        self._shapes: dict[str, set[tuple[int, ...]]] = {kind.name: set() for kind in inputs}
+        self._shapes: dict[str, dict[tuple[int, ...], int]] = {kind.name: {} for kind in inputs}
+        """Shapes that were found to fit, with their element counts."""
         names = tuple(kind.name for kind in outputs)
         self._json_plan = OutputPlan(names, (False,) * len(names))
         self._binary_plan = OutputPlan(names, (True,) * len(names))
@@ -69,9 +71,11 @@ class RequestDecoder:
             if item.get("datatype") != kind.datatype:
                 found = safe_text(item.get("datatype"), 40)
                 raise bad_input(kind.name, f"has the datatype {found}, expected {kind.datatype}", "data.dtype")
-            shape = self._shape(item.get("shape"), kind)
+            shape, count = self._shape(item.get("shape"), kind)
             data = item.get("data")
-            if data is None:
+            if type(data) is list and (small := small_floats(data, kind)) is not None and small.size == count:
+                feeds[kind.name] = small.reshape(shape)
+            elif data is None:
                 size = _binary_size(item, kind, len(binary) - offset)
                 feeds[kind.name] = array_from_bytes(binary[offset : offset + size], shape, kind)
                 offset += size
@@ -92,24 +96,25 @@ class RequestDecoder:
             f"The model has no input “{safe_text(name, 80)}”.", hint=f"Inputs: {known}.", code="data.unknown_input"
         )
 
-    def _shape(self, dims: Any, kind: TensorType) -> tuple[int, ...]:
+    def _shape(self, dims: Any, kind: TensorType) -> tuple[tuple[int, ...], int]:
+        """Shape and element count."""
         if type(dims) is not list or len(dims) > MAX_RANK:
             raise bad_input(kind.name, f"needs a shape: a list of at most {MAX_RANK} sizes", "data.shape")
-        try:
-            shape = tuple(dims)
-            known = shape in self._shapes[kind.name]
-        except TypeError:
-            known, shape = False, ()
-        # 1.0 and true are equal to a known 1: the sizes themselves are checked each time.
-        if any(type(dim) is not int or dim < 0 for dim in dims):
-            raise bad_input(kind.name, "has a size in its shape that is not a whole number from 0 on", "data.shape")
-        if not known:
+        if not _INTEGERS.issuperset(map(type, dims)):
+            raise bad_input(kind.name, "has a size in its shape that is not a whole number", "data.shape")
+        shape = tuple(dims)
+        known = self._shapes[kind.name]
+        count = known.get(shape)
+        if count is None:
+            if min(shape, default=0) < 0:
+                raise bad_input(kind.name, "has a negative size in its shape", "data.shape")
             if not kind.fits(shape):
                 expected = kind.describe_shape()
                 raise bad_input(kind.name, f"has the shape {format_dims(shape)}, expected {expected}", "data.shape")
-            if len(self._shapes[kind.name]) < _KNOWN_SHAPES:
-                self._shapes[kind.name].add(shape)
-        return shape
+            count = math.prod(shape)
+            if len(known) < _KNOWN_SHAPES:
+                known[shape] = count
+        return shape, count
 
     def _plan(self, document: dict[str, Any]) -> OutputPlan:
         parameters = document.get("parameters")

@@ -17,15 +17,20 @@ from quickserveml_tui.wire.requests import OutputPlan
 _SHAPES = 512
 
 
+def not_finite(name: str, hint: str) -> DataError:
+    """The error for an output with NaN or an infinity that was to go as JSON."""
+    return DataError(
+        f"Output “{safe_text(name, 80)}” holds NaN or an infinity, which JSON cannot carry.",
+        hint=hint,
+        code="output.not_finite",
+    )
+
+
 def require_finite(names: Sequence[str], arrays: Sequence[Array], hint: str) -> None:
     """Raise `DataError` (`output.not_finite`) when an array holds NaN or an infinity, which JSON cannot carry."""
     for name, array in zip(names, arrays, strict=True):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DataError(
-                f"Output “{safe_text(name, 80)}” holds NaN or an infinity, which JSON cannot carry.",
-                hint=hint,
-                code="output.not_finite",
-            )
+            raise not_finite(name, hint)
 
 
 class ResponseEncoder:
@@ -83,7 +88,10 @@ class ResponseEncoder:
 
 
 def json_values(array: Array, kind: TensorType) -> bytes:
-    """An array as JSON. Raises `DataError` for BF16, which only the binary form can carry, and for broken text."""
+    """A flat, contiguous array as JSON.
+
+    Raises `DataError` for BF16, which only the binary form can carry, and `QuickServeError` for broken text.
+    """
     if kind.datatype == "BF16":
         raise DataError(
             f"Output “{safe_text(kind.name, 80)}” has the type BF16, which only the binary form can carry.",
@@ -93,7 +101,7 @@ def json_values(array: Array, kind: TensorType) -> bytes:
     try:
         if kind.datatype == "BYTES":
             return orjson.dumps(array.tolist())
-        return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:
         raise QuickServeError(
             f"Output “{safe_text(kind.name, 80)}” cannot be written as JSON.",

@@ -14,7 +14,10 @@ from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.wire.datatypes import TensorType, format_dims
 from quickserveml_tui.wire.json_tensors import Array, array_from_json, bad_input
 from quickserveml_tui.wire.oip_documents import bad_json
+from quickserveml_tui.wire.oip_response import not_finite
 from quickserveml_tui.wire.requests import InferRequest, OutputPlan
+
+_HINT = "Tensors that hold such values can be had over /v2 as binary data."
 
 
 class PredictDecoder:
@@ -105,9 +108,12 @@ def _default(value: Any) -> Any:
 def encode_predictions(outputs: Mapping[str, Any], latency_ms: float) -> bytes:
     """`{"outputs": {name: nested lists}, "latency_ms": …}`; sequences and maps as lists and objects.
 
-    Raises `QuickServeError` (`output.unencodable`) for values that JSON cannot carry.
+    Raises `QuickServeError` (`output.not_finite`, `output.unencodable`) for values that JSON cannot carry.
     """
-    document = {"outputs": {name: _jsonable(value) for name, value in outputs.items()}, "latency_ms": latency_ms}
+    document = {
+        "outputs": {name: _jsonable(name, value) for name, value in outputs.items()},
+        "latency_ms": round(latency_ms, 4),
+    }
     try:
         return orjson.dumps(document, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     except TypeError as error:
@@ -118,8 +124,24 @@ def encode_predictions(outputs: Mapping[str, Any], latency_ms: float) -> bytes:
         ) from error
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(name: str, value: Any) -> Any:
+    """A value that orjson takes. It writes the common numpy dtypes itself, in row-major order, and NaN as null."""
+    if not isinstance(value, np.ndarray):
+        if not _is_finite(value):
+            raise not_finite(name, _HINT)
+        return value
+    if value.dtype.kind == "V":  # bfloat16
+        value = value.astype(np.float32)
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise not_finite(name, _HINT)
+    return np.ascontiguousarray(value).reshape(value.shape) if value.dtype.kind in "fiub" else value.tolist()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
     if isinstance(value, np.ndarray):
-        # orjson writes the common numpy dtypes itself, and only in row-major order.
-        return np.ascontiguousarray(value).reshape(value.shape) if value.dtype.kind in "fiub" else value.tolist()
-    return value
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    return not isinstance(value, float | np.floating) or math.isfinite(value)
