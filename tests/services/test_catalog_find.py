@@ -51,9 +51,7 @@ def zoo(catalog):
         make_model("old-net", tags=("vision", "legacy"), versions=(make_version(1, state=VersionState.ARCHIVED),)),
         make_model("broken", versions=(make_version(1, trial=UNRUNNABLE),)),
         make_model("empty", versions=()),
-        make_model(
-            "many", versions=(make_version(1), make_version(2), make_version(3, label="1.3.0")), aliases={"prod": 2}
-        ),
+        make_model("many", versions=three, aliases={"prod": 2}),
     ]
     for model in models:
         catalog._registry.put(model.name, lambda _old, model=model: model)

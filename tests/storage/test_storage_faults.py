@@ -112,6 +112,12 @@ def test_short_writes_are_continued(tmp_path, monkeypatch):
     assert path.read_bytes() == b"x" * 5000
 
 
+def test_content_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    faulty = break_os(monkeypatch, [fs])
+    fs.write_atomic(tmp_path / "file", b"new")
+    assert faulty.calls == ["open", "write", "fstat", "fsync", "replace", "open", "fsync"]
+
+
 def test_a_failed_fsync_is_reported_and_never_repeated(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"old")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from dataclasses import replace
@@ -113,6 +114,24 @@ def test_the_largest_integers_come_back_exactly(path):
     facts = make_facts(params=2**64 - 1, macs=-(2**63))
     registry.put("a", lambda _old: make_model("a", versions=(make_version(facts=facts),)))
     assert TinyDbRegistry(path).find("a").versions[0].facts == facts
+
+
+def test_a_later_write_looks_later_whatever_the_clock_says(path):
+    registry = TinyDbRegistry(path)
+    registry.put("a", lambda _old: make_model("a"))
+    future_ns = path.stat().st_mtime_ns + 10**15
+    os.utime(path, ns=(future_ns, future_ns))
+    for number in range(3):
+        before = path.stat().st_mtime_ns
+        registry.put("a", lambda old, number=number: replace(old, task=str(number)))
+        assert path.stat().st_mtime_ns > before
+
+
+def test_the_collector_runs_again_after_a_transaction(path):
+    registry = TinyDbRegistry(path)
+    with registry.transaction(), TinyDbRegistry(path.with_name("other.json")).transaction():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_a_reader_sees_what_another_process_wrote(path):
