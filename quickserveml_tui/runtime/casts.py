@@ -24,7 +24,7 @@ def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
         return _strings(array, spec)
     if array.dtype == target:
         return array
-    if array.size == 0 and not isinstance(value, np.ndarray):
+    if array.size == 0 and (not isinstance(value, np.ndarray) or array.dtype == object):
         return array.astype(target)
     if array.dtype.kind in "OUSTc" or (array.dtype.kind == "b") != (target.kind == "b"):
         raise _misfit(spec, onnx_name(array.dtype))

@@ -149,7 +149,8 @@ def _from_protocol(tensors: list[dict[str, Any]]) -> dict[str, Any]:
                     f"Input “{safe_text(tensor['name'], 60)}” has {len(value)} values, which its shape does not hold.",
                     code="data.shape",
                 )
-            value = np.array(value, dtype=object).reshape(shape).tolist()
+            # Nested lists cannot say the shape of a tensor without elements: an array can.
+            value = np.array(value, dtype=object).reshape(shape).tolist() if value else np.empty(shape, object)
         values[tensor["name"]] = value
     return values
 

@@ -9,7 +9,7 @@ import pytest
 
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.tensors import TensorSpec
-from quickserveml_tui.runtime.inputs import fit_inputs, load_inputs
+from quickserveml_tui.runtime.inputs import fit_inputs, load_inputs, parse_json
 
 X = TensorSpec("x", "float32", ("N", 2))
 I8 = TensorSpec("i", "int8", (None,))
@@ -138,3 +138,10 @@ def test_a_missing_file_and_a_folder_are_data_errors(tmp_path):
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(DataError):
             load_inputs(path, (X,))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "string", "bool"])
+def test_a_tensor_without_elements_keeps_the_shape_that_its_request_states(dtype):
+    spec = TensorSpec("x", dtype, ("N", 4))
+    document = b'{"inputs": [{"name": "x", "datatype": "ANY", "shape": [0, 4], "data": []}]}'
+    assert fit_inputs(parse_json(document, [spec]), [spec])["x"].shape == (0, 4)
