@@ -37,18 +37,26 @@ def add(
     ],
     *,
     name: Annotated[
-        str, Option("--name", help="Name of the model; the file name by default.", show_default=False)
+        str, Option("--name", metavar="NAME", help="Name of the model; the file name by default.", show_default=False)
     ] = "",
-    label: Annotated[str, Option("--label", help="Label of the version, such as 1.2.0.", show_default=False)] = "",
+    label: Annotated[
+        str, Option("--label", metavar="LABEL", help="Label of the version, such as 1.2.0.", show_default=False)
+    ] = "",
     tag: Annotated[
-        list[str] | None, Option("--tag", help="Tag of the model; may be repeated.", show_default=False)
+        list[str] | None, Option("--tag", metavar="TAG", help="Tag of the model; may be repeated.", show_default=False)
     ] = None,
-    alias: Annotated[str, Option("--alias", help="Alias to point at the version.", show_default=False)] = "",
-    task: Annotated[str, Option("--task", help="What the model does.", show_default=False)] = "",
-    author: Annotated[str, Option("--author", help="Who made it.", show_default=False)] = "",
-    description: Annotated[str, Option("--description", help="A sentence about it.", show_default=False)] = "",
-    framework: Annotated[str, Option("--framework", help="What it was made with.", show_default=False)] = "",
-    license_name: Annotated[str, Option("--license", help="Its licence.", show_default=False)] = "",
+    alias: Annotated[
+        str, Option("--alias", metavar="ALIAS", help="Alias to point at the version.", show_default=False)
+    ] = "",
+    task: Annotated[str, Option("--task", metavar="TEXT", help="What the model does.", show_default=False)] = "",
+    author: Annotated[str, Option("--author", metavar="TEXT", help="Who made it.", show_default=False)] = "",
+    description: Annotated[
+        str, Option("--description", metavar="TEXT", help="A sentence about it.", show_default=False)
+    ] = "",
+    framework: Annotated[
+        str, Option("--framework", metavar="TEXT", help="What it was made with.", show_default=False)
+    ] = "",
+    license_name: Annotated[str, Option("--license", metavar="TEXT", help="Its licence.", show_default=False)] = "",
     meta: Annotated[
         list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)
     ] = None,

@@ -22,21 +22,32 @@ _Text = str | None
 def update(
     ref: RefArgument,
     *,
-    task: Annotated[_Text, Option("--task", help="What the model does.", show_default=False)] = None,
-    author: Annotated[_Text, Option("--author", help="Who made it.", show_default=False)] = None,
-    description: Annotated[_Text, Option("--description", help="A sentence about it.", show_default=False)] = None,
-    framework: Annotated[_Text, Option("--framework", help="What it was made with.", show_default=False)] = None,
-    license_name: Annotated[_Text, Option("--license", help="Its licence.", show_default=False)] = None,
+    task: Annotated[_Text, Option("--task", metavar="TEXT", help="What the model does.", show_default=False)] = None,
+    author: Annotated[_Text, Option("--author", metavar="TEXT", help="Who made it.", show_default=False)] = None,
+    description: Annotated[
+        _Text, Option("--description", metavar="TEXT", help="A sentence about it.", show_default=False)
+    ] = None,
+    framework: Annotated[
+        _Text, Option("--framework", metavar="TEXT", help="What it was made with.", show_default=False)
+    ] = None,
+    license_name: Annotated[_Text, Option("--license", metavar="TEXT", help="Its licence.", show_default=False)] = None,
     meta: Annotated[
         list[str] | None,
         Option("--meta", metavar="KEY=VALUE", help="Metadata; KEY= removes a key.", show_default=False),
     ] = None,
-    label: Annotated[_Text, Option("--label", help="Label of the version, such as 1.2.0.", show_default=False)] = None,
+    label: Annotated[
+        _Text, Option("--label", metavar="LABEL", help="Label of the version, such as 1.2.0.", show_default=False)
+    ] = None,
     state: Annotated[
         _Text,
-        Option("--state", help="State of the version: draft, validated, deprecated or archived.", show_default=False),
+        Option(
+            "--state",
+            metavar="STATE",
+            help="State of the version: draft, validated, deprecated or archived.",
+            show_default=False,
+        ),
     ] = None,
-    notes: Annotated[_Text, Option("--notes", help="Notes on the version.", show_default=False)] = None,
+    notes: Annotated[_Text, Option("--notes", metavar="TEXT", help="Notes on the version.", show_default=False)] = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -197,3 +197,14 @@ def test_the_schema_takes_what_the_loader_takes() -> None:
     assert document["serve.port"] == 8000
     validator.validate({"serve": {"port": 1}, "keys": {"x": "y"}})
     assert not validator.is_valid({"serve": {"prot": 1}})
+
+
+def test_the_page_of_settings_names_every_setting_with_its_default() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(KNOWN_KEYS)
+    variables = {key: name for name, key in ENV_KEYS.items()}
+    for key, default in flatten_settings(Settings()).items():
+        assert f"`{variables[key]}`" in rows[key]
+        if default not in ("", None):
+            assert f"`{json.dumps(default).strip(chr(34))}`" in rows[key]
