@@ -16,7 +16,7 @@ from textual.dom import DOMNode
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
 from quickserveml_tui.tui.flows.base import as_error, log
-from quickserveml_tui.tui.keys import KeyEntry, live_entries, reason_against
+from quickserveml_tui.tui.keys import KeyEntry, live_entries, reason_against, show_key
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady
 from quickserveml_tui.tui.options import WorkbenchOptions
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 THEMES = {"dark": "ember-dark", "light": "ember-light"}
 MAX_RECENT = 20
+_NOT_COMMANDS = {"Table", "Choices", "Start", "Page", "Form"}
+"""Areas of keys that move or type: help lists them, the palette does not."""
 
 
 class CrashError(Exception):
@@ -117,6 +119,10 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
 
     # ---- actions
 
+    def get_key_display(self, binding: Binding) -> str:
+        """A key as people write it."""
+        return binding.key_display or show_key(binding.key)
+
     async def run_action(
         self,
         action: Any,
@@ -141,7 +147,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         from quickserveml_tui.tui.screens.actions import Palette
 
         skipped = {"app.open_palette"}
-        entries = [entry for entry in self.entries() if entry.id not in skipped and not entry.id.startswith("table.")]
+        entries = [entry for entry in self.entries() if entry.id not in skipped and entry.area not in _NOT_COMMANDS]
         self.push_screen(Palette(entries, self.recent), self._run_chosen)
 
     async def _run_chosen(self, entry: KeyEntry | None) -> None:

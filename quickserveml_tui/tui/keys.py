@@ -93,12 +93,19 @@ def live_entries(screen: Screen[object], keymap: Mapping[str, str]) -> tuple[Key
     chain = [*(screen.focused.ancestors_with_self if screen.focused else ()), screen, screen.app]
     found: dict[str, KeyEntry] = {}
     for node in dict.fromkeys([*chain, *screen.walk_children()]):
+        if node not in chain and _is_hidden(node):
+            continue
         for entry in _class_entries(type(node), node):
             if entry.id not in found:
                 keys = tuple(keymap[entry.id].split(",")) if entry.id in keymap else entry.keys
                 reason = reason_against(node, entry.action)
                 found[entry.id] = replace(entry, keys=keys, reason=reason)
     return tuple(found.values())
+
+
+def _is_hidden(node: DOMNode) -> bool:
+    """Whether a node's keys mean nothing now; a pane that is merely out of view still has its keys."""
+    return not node.display and not getattr(node, "keys_reach", False)
 
 
 def reason_against(node: object, action: str) -> str:

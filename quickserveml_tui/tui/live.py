@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, HistogramData, Interval, Phase
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, Interval, Phase
 
 BINS_PER_DECADE = 1_000
 """Bins 0.23 % wide: finer than the three digits that are shown. The saved result is computed from all samples."""
@@ -93,7 +93,7 @@ class LiveRun:
         n = self._counted
         spread = Z95 * math.sqrt(n * share * (1 - share))
         low, high = math.floor(n * share - spread), math.ceil(n * share + spread) + 1
-        if n < runs_needed(share) or low < 1 or high > n:
+        if low < 1 or high > n:
             return None
         return Interval(self._at(low), self._at(high))
 
@@ -101,18 +101,6 @@ class LiveRun:
         if self._cumulative is None:
             self._cumulative = list(accumulate(self._counts))
         return _bin_value(bisect_left(self._cumulative, rank))
-
-    def histogram(self, bins: int = 40) -> HistogramData | None:
-        """The samples so far between the smallest and the 99.5 % point, in equal bins; the rest is in the last one."""
-        if not self._counted:
-            return None
-        low, high = self._at(1), self._at(max(math.ceil(0.995 * self._counted), 1))
-        width = max((high - low) / bins, low * 1e-3, _LOWEST_MS)
-        counts = [0] * bins
-        for index, count in enumerate(self._counts):
-            if count:
-                counts[min(int((_bin_value(index) - low) / width), bins - 1)] += count
-        return HistogramData(tuple(low + width * step for step in range(bins + 1)), tuple(counts))
 
 
 def _bin(value_ms: float) -> int:
@@ -123,11 +111,3 @@ def _bin(value_ms: float) -> int:
 
 def _bin_value(index: int) -> float:
     return float(_LOWEST_MS * 10 ** ((index + 0.5) / BINS_PER_DECADE))
-
-
-_NEEDED = {0.5: 6, 0.9: 36, 0.95: 72, 0.99: 368, 0.999: 3_688}
-
-
-def runs_needed(share: float) -> int:
-    """Samples that a finite two-sided 95 % interval of this percentile needs."""
-    return _NEEDED.get(share) or math.ceil(math.log(0.025) / math.log(share))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual import events, on
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.catalog import AddRequest, AddResult, ScanHit
+from quickserveml_tui.core.catalog import AddRequest, AddResult, CatalogQuery, ScanHit
 from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.refs import check_name
@@ -90,7 +90,10 @@ class AddingFlow(FlowScreen):
 
         def work(job: UiJob) -> int:
             reporter = Reporter(self.post_message, job)
-            return workbench.demo.install(on_progress=reporter.progress, cancel=job.cancel)
+            added = workbench.demo.install(on_progress=reporter.progress, cancel=job.cancel)
+            names = [view.model.name for view in workbench.catalog.list_models(CatalogQuery(text="tag:demo")).models]
+            job.detail = next((name for name in names if workbench.demo.data_path(name)), names[0] if names else "")
+            return added
 
         self.submit(UiJob("demo", "the demo models", work))
 

@@ -96,6 +96,10 @@ class FlowScreen(Screen[None]):
         """Bring a pane to the front and give it the focus."""
         raise NotImplementedError
 
+    def reveal_pane(self, number: int) -> None:
+        """Bring a pane to the front where it cannot be seen; the focus stays where all panes are in view."""
+        raise NotImplementedError
+
     def tell(self, sentence: str, role: Role = Role.OK) -> None:
         """Say something in the status line."""
         self.query_one(StatusLine).tell(sentence, role)

@@ -15,11 +15,12 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.text import plural
-from quickserveml_tui.core.units import parse_duration, significant
+from quickserveml_tui.core.units import parse_duration
 from quickserveml_tui.tui.flows.base import FlowScreen, clock
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
 from quickserveml_tui.tui.reporting import Reporter
+from quickserveml_tui.tui.sheets.runs import latency_unit
 from quickserveml_tui.tui.screens.forms import Field, FormDialog
 
 LEVELS = ("all", "extended", "basic", "disable")
@@ -118,12 +119,12 @@ class RunningFlow(FlowScreen):
         if job.kind == "benchmark":
             self.benchmark_pane.begin(job.subject, job.detail)
             if self.app.screen is self:
-                self.show_pane(3)
+                self.reveal_pane(3)
             self.tell(f"Measuring {job.subject}", Role.INFO)
         elif job.kind == "batch" and self.app.screen is self:
             self.jobs_pane.refresh_jobs()
             self.jobs_pane.follow(job)
-            self.show_pane(4)
+            self.reveal_pane(4)
 
     @on(FramesArrived)
     def draw_frames(self, event: FramesArrived) -> None:
@@ -173,7 +174,7 @@ class RunningFlow(FlowScreen):
             reporter = Reporter(self.post_message, job)
             return workbench.batch.run(ref, data, spec, on_progress=reporter.progress, cancel=job.cancel)
 
-        self.submit(UiJob("batch", f"{Path(data).name}  {ref}", work, detail=ref))
+        self.submit(UiJob("batch", f"{ref}  {Path(data).name}", work, detail=ref))
 
     # ---- ends
 
@@ -202,8 +203,7 @@ class RunningFlow(FlowScreen):
             self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.WARN if partial else Role.OK)
         self.start_jobs()
         self.jobs_pane.refresh_jobs()
-        select = f"{event.result.model.name}@{event.result.version.version}" if isinstance(event.result, AddResult) else ""
-        self.reload_catalog(select)
+        self.reload_catalog(_select_after(job))
         self.sample_host()
 
     def sample_host(self) -> None:
@@ -214,7 +214,8 @@ class RunningFlow(FlowScreen):
         result = job.result
         if isinstance(result, BenchmarkRun):
             summary = result.summary
-            words = f"p50 {significant(summary.latency_ms.p50)} ms over {plural(summary.n, 'run')}"
+            unit = latency_unit(summary.latency_ms.p50)
+            words = f"p50 {unit.text(summary.latency_ms.p50)} {unit.name} over {plural(summary.n, 'run')}"
             return f"cancelled, partial result kept: {words}" if summary.cancelled else words
         if isinstance(result, BatchResult):
             words = plural(result.rows, "row")
@@ -235,6 +236,13 @@ class RunningFlow(FlowScreen):
         if isinstance(result, int):
             return f"added {plural(result, 'demo version')}" if result else "found every demo model in place"
         return "done"
+
+
+def _select_after(job: UiJob) -> str:
+    """Where the cursor goes after a job: to what it added."""
+    if isinstance(job.result, AddResult):
+        return f"{job.result.model.name}@{job.result.version.version}"
+    return str(job.detail or "") if job.kind == "demo" else ""
 
 
 def _check_batch(values: dict[str, str]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from quickserveml_tui.tui.widgets.pane import Pane
 class WorkPane(Pane):
     """A pane that says when its title changes, for the tab row that stands in for titles on a small screen."""
 
+    keys_reach = True
+    """Its actions can be run from the palette also while another pane covers it."""
+
     class TitleChanged(Message):
         """Subject, count, sort or focus changed."""
 

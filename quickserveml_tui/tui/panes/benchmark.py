@@ -16,7 +16,9 @@ from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.live import LiveRun
 from quickserveml_tui.tui.sheets.runs import (
+    latency_unit,
     live_percentiles,
+    plot_data,
     result_rows,
     spec_words,
     summary_percentiles,
@@ -31,6 +33,8 @@ from quickserveml_tui.tui.widgets.traces import StripChart, TraceChart
 
 BROAD = 66
 """Columns from which the strips stand beside the percentiles."""
+ROOMY = 92
+"""Columns from which the percentiles have room for their intervals beside a wide hero."""
 SIDE_BY_SIDE = 96
 """Columns from which the histogram stands beside the trace."""
 STRIPS = (("throughput", "/s"), ("CPU", "%"), ("memory", "MB"))
@@ -43,6 +47,14 @@ class Strips(Vertical):
         """One thin strip each."""
         for label, unit in STRIPS:
             yield StripChart(label, unit, significant)
+
+
+class Charts(Horizontal, can_focus=True):
+    """Trace and histogram; takes the focus for the pane."""
+
+
+class Numbers(VerticalScroll, can_focus=True):
+    """The result as a table that scrolls."""
 
 
 class BenchmarkPane(WorkPane):
@@ -72,13 +84,13 @@ class BenchmarkPane(WorkPane):
             yield Hero(id="bench-hero")
             yield Sheet(id="bench-percentiles")
             yield Strips(id="strips-beside")
-        with Horizontal(id="bench-charts"):
+        with Charts(id="bench-charts"):
             yield TraceChart(id="bench-trace")
             yield HistogramView(id="bench-histogram")
         yield Strips(id="strips-below")
-        yield Sheet(id="bench-foot")
-        with VerticalScroll(id="bench-table"):
+        with Numbers(id="bench-table"):
             yield Sheet(id="bench-numbers")
+        yield Sheet(id="bench-foot")
         yield EmptyState("Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")], id="bench-empty")
 
     def on_mount(self) -> None:
@@ -90,10 +102,16 @@ class BenchmarkPane(WorkPane):
     def on_resize(self, event: events.Resize) -> None:
         """What stands beside what depends on the room."""
         self.set_class(event.size.width >= BROAD, "-broad")
+        self.set_class(event.size.width >= ROOMY, "-roomy")
         self.set_class(event.size.height < 20, "-low")
         self._arrange()
 
     # ---- what is shown
+
+    @property
+    def _titled(self) -> bool:
+        """Whether the title row says which version it is about, because there is no room for a row of its own."""
+        return self.has_class("-low") and not self.screen.has_class("-narrow")
 
     @property
     def state(self) -> str:
@@ -109,8 +127,9 @@ class BenchmarkPane(WorkPane):
         both = has_trace and state == "result" and self.size.width >= SIDE_BY_SIDE
         histogram = state == "result" and (both or not has_trace or self.wants_histogram)
         broad = self.has_class("-broad")
+        self.subject = self.ref if self._titled and state != "empty" else ""
         for selector, shown in (
-            ("#bench-empty", state == "empty"), ("#bench-subject", state != "empty"), ("#bench-headline", charts),
+            ("#bench-empty", state == "empty"), ("#bench-subject", state != "empty" and not self._titled), ("#bench-headline", charts),
             ("#bench-charts", charts), ("#bench-trace", has_trace and (both or not histogram)),
             ("#bench-histogram", histogram), ("#strips-beside", charts and broad and has_trace),
             ("#strips-below", charts and not broad and has_trace), ("#bench-foot", state != "empty"),
@@ -142,7 +161,7 @@ class BenchmarkPane(WorkPane):
             self.show_result(newest)
             return
         self.run = None
-        self.count_text, self.subject = "no runs", ""
+        self.count_text = "no runs"
         empty = self.query_one("#bench-empty", EmptyState)
         if hint:
             empty.show(hint)
@@ -167,7 +186,7 @@ class BenchmarkPane(WorkPane):
         self.query_one(TraceChart).begin(total_s=total)
         for strip in self.query(StripChart):
             strip.begin(total_s=total)
-        self.subject, self.live = "", True
+        self.live = True
         self._arrange()
         self._show_live()
 
@@ -198,7 +217,8 @@ class BenchmarkPane(WorkPane):
         }.get(live.phase, f"{min(live.measured_s, self.spec.duration_s):.0f} of {self.spec.duration_s:g} s")  # fmt: skip
         self.count_text = words
         p50 = live.percentile_ms(0.5)
-        self.query_one(Hero).show(significant(p50), "ms", "p50")
+        unit = latency_unit(p50)
+        self.query_one(Hero).show(unit.text(p50), unit.name, "p50")
         self.query_one("#bench-percentiles", Sheet).show(lambda width, _: live_percentiles(live, width))
         self._show_subject(self.ref, self.spec)
         self.query_one("#bench-foot", Sheet).show(lambda width, _: self._live_foot(width))
@@ -220,6 +240,8 @@ class BenchmarkPane(WorkPane):
         """Trust marks and the command: in one row where both fit."""
         if len(rows) == 1 and self.has_class("-low") and row_width(rows[0]) == width:
             return rows
+        if len(command) > width:
+            command = command.replace("quickserveml ", "qsml ", 1)
         return [*rows, crop_row((say(command, Role.MUTED),), width, middle=True)]
 
     def _show_subject(self, ref: str, spec: BenchmarkSpec) -> None:
@@ -245,9 +267,9 @@ class BenchmarkPane(WorkPane):
         """Show a finished run."""
         self.run, self.ref = run, run.ref
         summary = run.summary
-        self.subject = ""
         self.count_text = "partial result" if summary.cancelled else f"result of {run.created_at[11:16]}"
-        self.query_one(Hero).show(significant(summary.latency_ms.p50), "ms", "p50")
+        unit = latency_unit(summary.latency_ms.p50)
+        self.query_one(Hero).show(unit.text(summary.latency_ms.p50), unit.name, "p50")
         self.query_one("#bench-percentiles", Sheet).show(lambda width, _: summary_percentiles(summary, width))
         self._show_subject(run.ref, run.spec)
         command = run.command or run.spec.command(run.ref)
@@ -255,7 +277,7 @@ class BenchmarkPane(WorkPane):
             lambda width, glyphs: self._foot([trust_row(summary, glyphs, width)], command, width)
         )
         marks = {"p50": summary.latency_ms.p50, "p95": summary.latency_ms.p95, "p99": summary.latency_ms.p99}
-        self.query_one(HistogramView).show(summary.histogram, marks=marks)
+        self.query_one(HistogramView).show(plot_data(summary.histogram), marks=marks)
         self._fill_table()
         self._arrange()
 

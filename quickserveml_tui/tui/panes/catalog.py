@@ -21,13 +21,15 @@ from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.sheets.model import headline_facts
 from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, state_spans
+from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
-from quickserveml_tui.tui.widgets.ink import Lines, say
+from quickserveml_tui.tui.widgets.ink import say, two_edges
 from quickserveml_tui.tui.widgets.shelf import Shelf
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
+TABLE_ACTIONS = {"filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions"}
 COLUMNS = (
     Column("name", "model", kind="name", flex=1, min_width=10),
     Column("alias", "alias", width=7, drop=1, sortable=False),
@@ -94,7 +96,9 @@ class StartChoices(ChoiceList):
     """What to do with an empty registry; `s` scans here, where there is nothing to sort."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "screen.scan_folder", "scan folder", show=False, id="start.scan_folder", tooltip="Look for models in a folder")
+        Binding("d", "screen.install_demo", "demo", id="start.open_demo", tooltip="Register the demo models"),
+        Binding("a", "screen.add_model", "add file", id="start.add_model", tooltip="Add a model file by its path"),
+        Binding("s", "screen.scan_folder", "scan folder", id="start.scan_folder", tooltip="Look for models in a folder"),
     ]
 
 
@@ -131,17 +135,24 @@ class CatalogPane(WorkPane):
 
     def compose_body(self) -> ComposeResult:
         """Filter, table, shelf; or the choices of an empty registry."""
-        yield FilterInput(placeholder="name, tag, alias or operator", id="filter", compact=True, select_on_focus=False)
+        yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
         yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
         yield EmptyState("Reading the registry", id="catalog-loading")
         yield StartChoices(CHOICES, heading="Start with a model", subheading="Everything here works offline.", id="start", classes="-bleed")
-        yield Lines(id="registry-place")
+        yield Sheet(id="registry-place")
         yield Shelf(id="catalog-shelf")
 
     def on_mount(self) -> None:
         """Nothing is known yet."""
         super().on_mount()
         self._show_state("loading")
+
+    def focus_body(self) -> None:
+        """Move the focus to the table, or to the choices of a first start."""
+        for name in ("loading", "empty", "filled"):
+            if self.has_class(f"-{name}"):
+                target = {"loading": "#catalog-loading", "empty": "#start", "filled": "#models"}[name]
+                self.query_one(target).focus()
 
     def _show_state(self, state: str) -> None:
         for name in ("loading", "empty", "filled"):
@@ -164,20 +175,22 @@ class CatalogPane(WorkPane):
 
     def show_models(self, views: tuple[ModelView, ...], everything: int, place: str, size_bytes: int, select: str = "") -> None:
         """Show these models; keeps the cursor where it was, or moves it to `select`."""
-        had_focus = self.focus_inside
+        had_focus, was_filled = self.focus_inside, self.has_class("-filled")
         self.views, self.everything = views, everything
         self.count = len(views)
         shown = f"{len(views):,} of {everything:,} models" if self.filter_text else ""
         self.count_text = shown
         self._show_state("filled" if everything else "empty")
-        line = [Span("Registry  ", Role.MUTED), say(place), Span("   "), say(format_bytes(size_bytes), Role.MUTED)]
-        self.query_one("#registry-place", Lines).show([tuple(line)])
+        size = format_bytes(size_bytes)
+        self.query_one("#registry-place", Sheet).show(
+            lambda width, _: [two_edges([Span("Registry  ", Role.MUTED), say(place)], [say(size, Role.MUTED)], width)]
+        )
         self._show_sort()
         wanted = select or (self.current.key if self.current else "")
         if select:
             self.unfolded |= self._owner_of(select)
         self._fill(wanted)
-        if had_focus and not self.focus_inside:
+        if had_focus and self.has_class("-filled") != was_filled:
             self.focus_body()
 
     def _owner_of(self, ref: str) -> set[str]:
@@ -283,14 +296,16 @@ class CatalogPane(WorkPane):
 
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now."""
-        if self.holds_nothing and action in ("filter_models", "sort_models", "reverse_sort"):
+        if self.holds_nothing and action in TABLE_ACTIONS:
             return "There are no models yet. Press d, a or S to get some."
         if action == "toggle_versions" and (self.current is None or len(self.current.view.model.versions) < 2):
             return "This model has one version." if self.current else "No model is under the cursor."
         return ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
-        """Greyed, never hidden."""
+        """Greyed, never hidden; while there are no models there is no table that the keys could act on."""
+        if self.holds_nothing and action in TABLE_ACTIONS:
+            return False
         return None if self.reason_against(action) else True
 
     def action_filter_models(self) -> None:

@@ -30,12 +30,12 @@ class Page(VerticalScroll, can_focus=True):
     """A sheet that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll_down", "down", show=False),
-        Binding("k", "scroll_up", "up", show=False),
-        Binding("ctrl+d", "page_down", "page down", show=False),
-        Binding("ctrl+u", "page_up", "page up", show=False),
-        Binding("g", "scroll_home", "top", show=False),
-        Binding("G", "scroll_end", "end", show=False),
+        Binding("down,j", "scroll_down", "scroll", key_display="jk", id="page.scroll_down", tooltip="Scroll down by a row"),
+        Binding("up,k", "scroll_up", "up", show=False, id="page.scroll_up", tooltip="Scroll up by a row"),
+        Binding("ctrl+d,pagedown", "page_down", "page down", show=False, id="page.scroll_page_down", tooltip="Scroll down by a page"),
+        Binding("ctrl+u,pageup", "page_up", "page up", show=False, id="page.scroll_page_up", tooltip="Scroll up by a page"),
+        Binding("g,home", "scroll_home", "top", show=False, id="page.go_to_top", tooltip="Go to the top"),
+        Binding("G,end", "scroll_end", "end", show=False, id="page.go_to_end", tooltip="Go to the end"),
     ]
 
     def __init__(self, tab: str) -> None:

@@ -109,8 +109,7 @@ class JobsPane(WorkPane):
         """Jobs, facts of the one under the cursor; or what would be here."""
         yield JobList(id="job-list", classes="-bleed")
         yield EmptyState("Data sets, scans and everything else that takes a while", [("r", "runs a data set through the model")], id="jobs-empty")
-        with Shelf(id="job-shelf"):
-            yield Sheet(id="job-sheet")
+        yield Shelf(Sheet(id="job-sheet"), id="job-shelf")
 
     def on_mount(self) -> None:
         """Nothing runs yet."""
@@ -123,7 +122,9 @@ class JobsPane(WorkPane):
 
     def on_resize(self, event: events.Resize) -> None:
         """The shelf needs room."""
-        self.set_class(event.size.height < 16, "-low")
+        self.set_class(event.size.height < 9, "-low")
+        self.set_class(event.size.height < 17, "-compact")
+        self._show_cursor()
 
     def refresh_jobs(self) -> None:
         """Bring rows in line with the lane."""
@@ -173,7 +174,8 @@ class JobsPane(WorkPane):
         job = self.cursor
         shelf = self.query_one("#job-shelf", Shelf)
         result = job.result if job is not None else None
-        shelf.display = isinstance(result, BatchResult)
+        shelf.display = isinstance(result, BatchResult) and not self.has_class("-compact")
+        self.set_class(shelf.display, "-shelved")
         if isinstance(result, BatchResult):
             title = [say("batch", Role.STRONG, bold=True), Span("  "), say(result.ref)]
             word = [Span("partial", Role.WARN)] if result.cancelled else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import on
@@ -27,14 +28,20 @@ from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 SORTS = ("index", "macs", "params", "bytes", "name", "op")
 SORT_NAMES = {"index": "#", "macs": "MACs", "params": "params", "bytes": "out", "name": "name", "op": "op"}
 COLUMNS = (
-    Column("index", "#", width=5, kind="number"),
-    Column("name", "layer", kind="name", flex=1, min_width=10),
-    Column("op", "op", width=14, drop=1),
-    Column("shape", "out shape", width=15, align="right", drop=3, sortable=False),
-    Column("macs", "MMAC", width=8, kind="number"),
-    Column("bar", "", width=6, kind="bar", drop=2, sortable=False),
+    Column("index", "#", width=4, kind="number"),
+    Column("name", "layer", kind="name", flex=1, min_width=11),
+    Column("op", "op", width=12, drop=1),
+    Column("shape", "out shape", width=12, align="right", drop=3, sortable=False),
+    Column("macs", "MMAC", width=6, kind="number"),
+    Column("bar", "", width=5, kind="bar", drop=2, sortable=False),
     Column("share", "share %", width=7, kind="number", drop=4, sortable=False),
 )
+MAC_UNITS = ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
+
+
+def mac_unit(most: int) -> tuple[float, str]:
+    """Divisor and name of the unit in which the costliest layer has one to three digits before the point."""
+    return next(((step, name) for step, name in MAC_UNITS if most >= step), MAC_UNITS[-1])
 
 
 def _rank(key: str) -> Callable[[LayerRow], Any]:
@@ -49,12 +56,17 @@ def _rank(key: str) -> Callable[[LayerRow], Any]:
     return ranks[key]
 
 
+def _cost(macs: int | None, step: float) -> str:
+    return MISSING if macs is None else f"{macs / step:,.1f}" if macs else "0"
+
+
 class _Rows(Sequence[dict[str, Any]]):
     """Table rows made when they are asked for."""
 
     def __init__(self, rows: Sequence[LayerRow], total_macs: int, most_macs: int) -> None:
         self._rows = rows
         self._total = total_macs
+        self._step = mac_unit(most_macs)[0]
         self._most = most_macs
 
     def __len__(self) -> int:
@@ -70,7 +82,7 @@ class _Rows(Sequence[dict[str, Any]]):
             "name": Cell("  " * row.depth + row.name),
             "op": Cell(row.op, role=Role.MUTED),
             "shape": Cell(format_shape(row.output_shape), role=Role.MUTED),
-            "macs": Cell(row.macs, text=f"{(row.macs or 0) / 1e6:,.2f}" if has_macs else MISSING),
+            "macs": Cell(row.macs, text=_cost(row.macs, self._step), role=None if row.macs else Role.MUTED),
             "bar": (row.macs or 0) / self._most if self._most else 0.0,
             "share": Cell(share, text=f"{100 * share:.1f}" if share is not None and has_macs else MISSING),
         }
@@ -175,6 +187,8 @@ class LayerView(Vertical):
         self.shown = rows
         total = sum(row.macs or 0 for row in self.page.rows)
         most = max((row.macs or 0 for row in self.page.rows), default=0)
+        unit = mac_unit(most)[1]
+        self.table.set_columns([replace(one, title=unit) if one.key == "macs" else one for one in COLUMNS])
         self.table.set_rows(_Rows(rows, total, most))
         self.table.action_top()
         self._show_node(0)

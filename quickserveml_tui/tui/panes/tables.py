@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
-_LEFT_TO_THE_PANE = {"table.sort", "table.sort_reverse", "table.mark", "table.open"}
+_LEFT_TO_THE_PANE = {"s", "S", "space", "enter"}
 
 
 class PaneTable(VirtualTable, inherit_bindings=False):
@@ -17,5 +17,5 @@ class PaneTable(VirtualTable, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         binding
         for binding in Binding.make_bindings(VirtualTable.BINDINGS)
-        if binding.id not in _LEFT_TO_THE_PANE
+        if binding.key not in _LEFT_TO_THE_PANE
     ]

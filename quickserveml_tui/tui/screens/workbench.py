@@ -154,6 +154,11 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
         self.panes[number - 1].focus_body()
         self._show_tabs()
 
+    def reveal_pane(self, number: int) -> None:
+        """Bring a pane to the front where it cannot be seen; the focus stays where all panes are in view."""
+        if self.panes[number - 1].region.area == 0:
+            self.show_pane(number)
+
     def action_focus_pane(self, number: int) -> None:
         """Go to a pane by its number."""
         self.show_pane(number)

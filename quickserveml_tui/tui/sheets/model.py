@@ -16,6 +16,7 @@ from quickserveml_tui.core.text import cell_width, plural, safe_text, truncate_m
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts, format_bytes, format_count, significant
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair, paragraph, state_spans
+from quickserveml_tui.tui.sheets.runs import latency_unit
 from quickserveml_tui.tui.widgets.ink import say, two_edges
 from quickserveml_tui.tui.widgets.shelf import Fact
 
@@ -63,8 +64,8 @@ def p50_by_version(history: Sequence[BenchmarkRun], current: int | None, width: 
     """p50 of each measured version as bars."""
     newest = newest_by_version(history)
     items = [
-        (f"@{number}", run.summary.latency_ms.p50, significant(run.summary.latency_ms.p50), "ms")
-        for number, run in newest.items()
+        (f"@{number}", p50, latency_unit(p50).text(p50), latency_unit(p50).name)
+        for number, p50 in ((number, run.summary.latency_ms.p50) for number, run in newest.items())
     ]
     return bars(items[-12:], width, glyphs, current=f"@{current}" if current else "")
 
@@ -109,8 +110,11 @@ def _identity(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
 def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
     columns = 3 if width >= 57 else 2
     each = (width - 4 * (columns - 1)) // columns
-    unit_width = max((cell_width(fact.unit) for fact in facts), default=0)
     per_column = -(-len(facts) // columns)
+    unit_widths = [
+        max((cell_width(fact.unit) for fact in facts[at * per_column : (at + 1) * per_column]), default=0)
+        for at in range(columns)
+    ]
     rows: list[Row] = []
     for at in range(per_column):
         row: list[Span] = []
@@ -118,7 +122,7 @@ def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
             index = column * per_column + at
             if index < len(facts):
                 fact = facts[index]
-                right = [say(fact.value, Role.STRONG), say(f" {fact.unit:<{unit_width}}", Role.MUTED)]
+                right = [say(fact.value, Role.STRONG), say(f" {fact.unit:<{unit_widths[column]}}" if unit_widths[column] else "", Role.MUTED)]
                 row += [Span("    ")] if column else []
                 row += two_edges([say(fact.label, Role.MUTED)], right, each)
         rows.append(tuple(row))

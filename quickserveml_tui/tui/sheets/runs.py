@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, Interval
+from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, HistogramData, Interval
+from quickserveml_tui.core.statistics import needed_runs
 from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, significant
 from quickserveml_tui.tui.glyphs import Glyphs
-from quickserveml_tui.tui.live import LiveRun, runs_needed
+from quickserveml_tui.tui.live import LiveRun
 from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair
 from quickserveml_tui.tui.widgets.ink import say, two_edges
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+MICRO_BELOW_MS = 0.1
+"""Medians below this are shown in microseconds: three digits of a millisecond say too little there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyUnit:
+    """How latencies of one run are written, all in one unit."""
+
+    name: str
+    per_ms: float
+
+    def text(self, value_ms: float | None) -> str:
+        """Three significant digits."""
+        return significant(None if value_ms is None else value_ms * self.per_ms)
+
+    def spread(self, interval: Interval | None) -> str:
+        """Both ends of an interval."""
+        return f"{self.text(interval.low)}–{self.text(interval.high)}" if interval else ""
+
+
+MILLI = LatencyUnit("ms", 1.0)
+MICRO = LatencyUnit("µs", 1000.0)
+
+
+def latency_unit(p50_ms: float | None) -> LatencyUnit:
+    """The unit that suits a median."""
+    return MICRO if p50_ms is not None and 0 < p50_ms < MICRO_BELOW_MS else MILLI
+
+
+def plot_data(data: HistogramData) -> HistogramData:
+    """A histogram whose last bin, which collects the tail, is drawn as wide as the one before it."""
+    edges = data.edges_ms
+    if len(edges) < 3 or edges[-1] - edges[-2] <= 3 * (edges[-2] - edges[-3]):
+        return data
+    return HistogramData((*edges[:-1], 2 * edges[-2] - edges[-3]), data.counts)
 
 
 def spec_words(spec: BenchmarkSpec) -> str:
@@ -25,35 +64,39 @@ def spec_words(spec: BenchmarkSpec) -> str:
     return ", ".join(words)
 
 
-def _percentile(name: str, value: float | None, interval: Interval | None, n: int, width: int) -> Row:
-    label = say(f"{name:<5}", Role.MUTED)
+def _percentile(
+    name: str, value: float | None, interval: Interval | None, n: int, width: int, unit: LatencyUnit
+) -> Row:
+    label = say(f"{name:<4}", Role.MUTED)
     if value is None:
         return (label, say(f"{MISSING:>6}", Role.MUTED))
     share = SHARES.get(name)
     if share is not None and interval is None:
-        text = f"needs {runs_needed(share):,} runs" if n < runs_needed(share) else "too few runs"
+        text = f"needs {needed_runs(100 * share):,} runs" if n < needed_runs(100 * share) else "too few runs"
         return (label, say(f"  {text}", Role.MUTED))
-    row: Row = (label, say(f"{significant(value):>6}", Role.STRONG, bold=True))
-    spread = f"{significant(interval.low)}–{significant(interval.high)}" if interval else ""
-    if spread and width >= 14 + len(spread):
+    row: Row = (label, say(f"{unit.text(value):>6}", Role.STRONG, bold=True))
+    spread = unit.spread(interval)
+    if spread and width >= 12 + len(spread):
         row = (*row, say(f"  {spread}", Role.MUTED))
     return row
 
 
 def live_percentiles(live: LiveRun, width: int) -> list[Row]:
     """p95, p99 and mean so far, each with its interval."""
-    rows = [_percentile(name, live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name]), live.n, width)
+    unit = latency_unit(live.percentile_ms(0.5))
+    rows = [_percentile(name, live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name]), live.n, width, unit)
             for name in ("p95", "p99")]  # fmt: skip
-    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width)]
+    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width, unit)]
 
 
 def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
     """p95, p99 and mean of a result, each with its interval."""
     values = summary.latency_ms
+    unit = latency_unit(values.p50)
     return [
-        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width),
-        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width),
-        _percentile("mean", values.mean, None, summary.n, width),
+        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width, unit),
+        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width, unit),
+        _percentile("mean", values.mean, summary.intervals.get("mean"), summary.n, width, unit),
     ]
 
 
@@ -87,16 +130,17 @@ def trust_row(summary: BenchmarkSummary, glyphs: Glyphs, width: int) -> Row:
 def result_rows(run: BenchmarkRun, history: Sequence[BenchmarkRun], width: int, glyphs: Glyphs) -> list[Row]:
     """All numbers of a result as a table, and how its model's versions compare."""
     summary, values = run.summary, run.summary.latency_ms
-    rows = [heading("Latency", width, [say("ms, 95 % interval", Role.MUTED)])]
+    unit = latency_unit(values.p50)
+    rows = [heading("Latency", width, [say(f"{unit.name}, 95 % interval", Role.MUTED)])]
     for name, value in (
         ("min", values.min), ("p50", values.p50), ("p90", values.p90), ("p95", values.p95), ("p99", values.p99),
         ("max", values.max), ("mean", values.mean), ("std dev", values.stddev),
     ):  # fmt: skip
         interval = summary.intervals.get(name)
-        spread = f"{significant(interval.low)}–{significant(interval.high)}" if interval else ""
+        spread = unit.spread(interval)
         short = name in SHARES and interval is None
-        figure = f"needs {runs_needed(SHARES[name]):,} runs" if short else significant(value)
-        right = [say(figure, Role.MUTED if short else Role.STRONG), say(f"{spread:>16}", Role.MUTED)]
+        figure = f"needs {needed_runs(100 * SHARES[name]):,} runs" if short else unit.text(value)
+        right = [say(figure, Role.MUTED if short else Role.STRONG), say(f"{spread:>15}", Role.MUTED)]
         rows.append(two_edges([say(name, Role.MUTED)], right, width))
     memory = summary.peak_rss_mb
     rows += [BLANK, heading("Rate and resources", width)]
@@ -137,7 +181,8 @@ def history_rows(run: BenchmarkRun | None, history: Sequence[BenchmarkRun], widt
         label = f"{truncate_middle(name, 10)}  {when}{part}"
         value = item.summary.latency_ms.p50
         current = label if run is not None and item.id == run.id else ""
-        rows += bars([(f"{label:<20}", value, f"{significant(value):>6}", "ms")], width, glyphs,
+        unit = latency_unit(value)
+        rows += bars([(f"{label:<20}", value, f"{unit.text(value):>6}", unit.name)], width, glyphs,
                      current=f"{current:<20}" if current else "", highest=highest)  # fmt: skip
     if not shown:
         rows.append((say("none yet", Role.MUTED),))
