@@ -25,6 +25,15 @@ class ValueAxis:
     rows: int
     every: int
     """Rows from one tick to the next."""
+    log: bool = False
+    """Whether `base` and `per_row` are powers of ten."""
+    first: int = 0
+    """Row of the lowest tick."""
+
+    def height_of(self, value: float) -> float:
+        """Rows from the lower edge of the picture to `value`."""
+        placed = math.log10(max(value, 1e-12)) if self.log else value
+        return (placed - self.low) / self.per_row
 
     @property
     def low(self) -> float:
@@ -38,6 +47,8 @@ class ValueAxis:
 
     def ticks(self) -> dict[int, str]:
         """Labels by row, counted from the bottom."""
+        if self.log:
+            return {row: _power(self.base + row * self.per_row) for row in range(self.first, self.rows, self.every)}
         step = self.per_row * self.every
         decimals = decimals_of(step)
         return {
@@ -49,6 +60,28 @@ class ValueAxis:
     def label_width(self) -> int:
         """Cells of the widest label."""
         return max((cell_width(label) for label in self.ticks().values()), default=1)
+
+
+def _power(exponent: float) -> str:
+    whole = round(exponent)
+    return f"{10.0**whole:,.{max(-whole, 0)}f}"
+
+
+def log_axis(low: float, high: float, rows: int) -> ValueAxis | None:
+    """The tightest axis with ticks at powers of ten that shows `low` to `high`; None where there is no sense in one."""
+    if low <= 0 or high <= low or rows < 3:
+        return None
+    bottom, top = math.log10(low), math.log10(high)
+    for per_tick in range(1, 25):
+        # Fewer rows from tick to tick hold more decades; five ticks at most.
+        for every in range(rows - 1, max(-(-(rows - 1) // 5), 1) - 1, -1):
+            per_row = per_tick / every
+            tick = math.ceil((bottom + per_row / 2) / per_tick - _EPSILON) * per_tick
+            first = max(math.ceil((tick - bottom) / per_row - 0.5 - _EPSILON), 0)
+            axis = ValueAxis(tick - first * per_row, per_row, rows, every, log=True, first=first)
+            if axis.high >= top and axis.low <= bottom + _EPSILON and len(axis.ticks()) >= 2:
+                return axis
+    return None
 
 
 def decimals_of(step: float) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quickserveml_tui.charts.axes import ValueAxis, time_labels, value_axis, with_axis
+from quickserveml_tui.charts.axes import ValueAxis, log_axis, time_labels, value_axis, with_axis
 from quickserveml_tui.charts.cells import Charset, Drawing, Role, Row, Span, runs
 from quickserveml_tui.charts.series import Columns, Floats, LatencySeries
 from quickserveml_tui.core.text import cell_width
@@ -19,6 +19,8 @@ _BRAILLE = 0x2800
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint16)
 _GRID = {Charset.BRAILLE: "┈", Charset.BLOCK: "┈", Charset.ASCII: " "}
 DOTS_X, DOTS_Y = 2, 4
+LOG_RATIO = 20.0
+"""Where the usual column reaches so many times its own minimum, a linear axis shows the peaks and nothing else."""
 CLIP_RATIO = 3.0
 """A peak more than this many times the usual height is cut off, so that one outlier does not flatten the rest."""
 
@@ -31,9 +33,15 @@ def dots_to_cells(dots: NDArray[np.bool_]) -> NDArray[np.uint16]:
     return cells
 
 
+def _heights(values: Floats, axis: ValueAxis) -> Floats:
+    """Rows from the lower edge of the picture to each value."""
+    placed: Floats = np.log10(np.maximum(values, 1e-12)) if axis.log else values
+    return (placed - axis.low) / axis.per_row
+
+
 def _dot_rows(values: Floats, axis: ValueAxis) -> NDArray[np.intp]:
     """Dot row of each value, counted from the bottom, kept inside the picture."""
-    dots = np.floor((values - axis.low) / axis.per_row * DOTS_Y)
+    dots = np.floor(_heights(values, axis) * DOTS_Y)
     return np.clip(dots, 0, axis.rows * DOTS_Y - 1).astype(np.intp)
 
 
@@ -130,9 +138,7 @@ def trace_of(
         return _empty_chart(
             width, height, (start, end), charset, warmup_until_s=series.warmup_until_s, label_width=label_width
         )
-    clip = clip_level(columns_all, warm_all)
-    top = clip if clip is not None else float(np.nanmax(columns_all.high))
-    axis = value_axis(float(np.nanmin(columns_all.low)), top, rows)
+    axis = _scale(columns_all, warm_all, rows)
     labels = max(axis.label_width, 2) if label_width is None else max(label_width, axis.label_width)
     plot_width = width - labels - 1 - right
     if plot_width < 2:
@@ -144,14 +150,26 @@ def trace_of(
         body = _braille_rows(dots, axis, warm)
     else:
         body = _column_rows(columns, axis, warm, charset)
-    over = columns.high > axis.high
+    over = _heights(columns.high, axis) > axis.rows
     if over.any():
         body[0] = _mark_clipped(body[0], over, warm, charset)
     body = _with_pointers(body, axis, pointers, right)
     note = f"{'^' if charset is Charset.ASCII else '▲'} up to {significant(float(np.nanmax(columns.high)))}"
-    head = _head("ms", labels, width, note if over.any() else "")
+    head = _head("ms", labels, width, note if over.any() else "logarithmic" if axis.log else "")
     foot = time_labels(start, end, plot_width, warmup_until_s=series.warmup_until_s)
     return Drawing((head, *with_axis(body, axis, labels), (Span(" " * (labels + 1)), *foot)))
+
+
+def _scale(columns: Columns, warm: int, rows: int) -> ValueAxis:
+    """The value axis: logarithmic where every column spans decades, cut off above where single peaks stand out."""
+    low, high = float(np.nanmin(columns.low)), float(np.nanmax(columns.high))
+    measured_low, measured_high = columns.low[warm:], columns.high[warm:]
+    if np.isfinite(measured_high).sum() >= 8 and np.nanmedian(measured_high) > LOG_RATIO * np.nanmedian(measured_low):
+        decades = log_axis(low, high, rows)
+        if decades is not None:
+            return decades
+    clip = clip_level(columns, warm)
+    return value_axis(low, high if clip is None else clip, rows)
 
 
 def _usable(marks: Mapping[str, float] | None) -> dict[str, float]:
@@ -218,8 +236,8 @@ def _column_rows(columns: Columns, axis: ValueAxis, warm: int, charset: Charset)
     present = ~np.isnan(high)
     steps = 8 if charset is Charset.BLOCK else 2
     scale = axis.rows * steps
-    bottom = np.clip((np.where(present, low, 0) - axis.low) / axis.per_row * steps, 0, scale - 1).astype(int)
-    top = np.clip((np.where(present, high, 0) - axis.low) / axis.per_row * steps, 0, scale - 1).astype(int)
+    bottom = np.clip(_heights(np.where(present, low, 0), axis) * steps, 0, scale - 1).astype(int)
+    top = np.clip(_heights(np.where(present, high, 0), axis) * steps, 0, scale - 1).astype(int)
     ticks = axis.ticks()
     warm_cells = -(-warm // DOTS_X)
     rows: list[Row] = []
@@ -264,7 +282,7 @@ def _with_pointers(body: list[Row], axis: ValueAxis, pointers: Mapping[str, floa
         return body
     named: dict[int, str] = {}
     for name, value in pointers.items():
-        row = math.floor((value - axis.low) / axis.per_row)
+        row = math.floor(axis.height_of(value))
         if 0 <= row < axis.rows:
             named[axis.rows - 1 - row] = name
     return [(*row, Span(f" {named.get(at, '')}".ljust(width), Role.MUTED)) for at, row in enumerate(body)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickserveml_tui.charts.axes import number_labels, time_labels, value_axis
+from quickserveml_tui.charts.axes import log_axis, number_labels, time_labels, value_axis
 
 
 @settings(max_examples=300, deadline=None)
@@ -57,3 +57,17 @@ def test_time_labels_never_leave_their_width(width, end, warm):
 def test_number_labels_never_leave_their_width(low, extent, width):
     row = number_labels(low, low + extent, width, "ms")
     assert sum(len(span.text) for span in row) in (0, width)
+
+
+@given(low=st.floats(1e-9, 1e3), factor=st.floats(1.5, 1e9), rows=st.integers(3, 40))
+def test_a_logarithmic_axis_shows_the_whole_range_with_a_power_of_ten_at_each_tick(low, factor, rows):
+    axis = log_axis(low, low * factor, rows)
+    if axis is not None:
+        assert axis.height_of(low) >= -1e-6
+        assert axis.height_of(low * factor) <= rows + 1e-6
+        assert all(float(label.replace(",", "")) > 0 for label in axis.ticks().values())
+        assert 2 <= len(axis.ticks()) <= 6
+
+
+def test_zero_has_no_place_on_a_logarithmic_axis():
+    assert log_axis(0.0, 5.0, 10) is None

@@ -67,6 +67,15 @@ def test_one_outlier_does_not_flatten_the_rest_and_is_told():
     assert "500" not in text
 
 
+def test_a_scale_of_decades_keeps_microseconds_visible_below_milliseconds():
+    times = np.arange(20_000) / 2_000
+    values = np.where(np.arange(20_000) % 50 == 0, 4.0, 0.01)
+    drawing = latency_trace(times, values, 60, 13, marks={"p50": 0.01})
+    labels = [row[0].text.strip() for row in drawing.rows[1:-1] if row[0].text.strip()]
+    assert labels == ["1", "0.1"]
+    assert "logarithmic" in drawing.plain()
+
+
 def test_a_spike_of_a_single_sample_reaches_its_height():
     values = [10.0] * 5_000
     values[2_500] = 12.0
