@@ -14,10 +14,15 @@ TIMEOUT_S = 30
 
 
 def spawn(cli: Cli, *arguments: str, columns: int = 100, **extra: str) -> pexpect.spawn:
+    """A command line on a home in a pseudo-terminal."""
+    return spawn_words(["--home", str(cli.home), *arguments], columns=columns, **extra)
+
+
+def spawn_words(words: list[str], *, columns: int = 100, **extra: str) -> pexpect.spawn:
     """A command line in a pseudo-terminal."""
     return pexpect.spawn(
         sys.executable,
-        ["-m", "quickserveml_tui", "--home", str(cli.home), *arguments],
+        ["-m", "quickserveml_tui", *words],
         env={**environment(), "TERM": "xterm-256color", **extra},
         dimensions=(30, columns),
         encoding="utf-8",
@@ -75,11 +80,13 @@ def test_delete_asks_and_takes_no_for_an_answer(cli: Cli, model: Path) -> None:
     assert cli("show", "lin").code == 3
 
 
-@pytest.mark.parametrize("arguments", [("open", "linear"), ()], ids=["open", "bare"])
+@pytest.mark.parametrize("arguments", [("--home", "HOME", "open", "linear"), ("open",), ()], ids=" ".join)
 def test_the_workbench_opens_on_the_home_and_leaves_the_terminal_as_it_was(
     stocked: Cli, arguments: tuple[str, ...]
 ) -> None:
-    child = spawn(stocked, *arguments, columns=120, COLORTERM="truecolor")
+    home = str(stocked.home)
+    words = [home if word == "HOME" else word for word in arguments]
+    child = spawn_words(words, columns=120, COLORTERM="truecolor", QSML_HOME=home)
     child.expect("linear")
     child.sendcontrol("q")
     code, rest = finish(child)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,27 @@ def test_ctrl_c_with_json_prints_the_partial_document(cli: Cli, model: Path) -> 
     assert (process.returncode, err) == (130, "")
     document = json.loads(out)
     check(document, "error" if "error" in document else "benchmark")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_where_once_it_answers_and_ends_cleanly(stocked: Cli, stop: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quickserveml_tui", "serve", "linear", "linear@1", "--port", "0", "--json",
+         "--home", str(stocked.home)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        document = json.loads(process.stdout.readline())
+        check(document, "serve")
+        assert document["models"] == ["linear@2", "linear@1"]
+        with urllib.request.urlopen(f"{document['url']}/v2/health/ready", timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out, err) == (0, "", "")
 
 
 def test_an_unexpected_error_is_one_line_and_a_report_without_values(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
