@@ -17,13 +17,11 @@ from quickserveml_tui.core.errors import QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.dialects import Dialect
 from quickserveml_tui.services.serving_models import ServedModel
-from quickserveml_tui.services.serving_traits import INLINE_NS
+from quickserveml_tui.services.serving_traits import INLINE_NS, LARGE_ELEMENTS
 from quickserveml_tui.wire.requests import InferRequest
 
 logger = logging.getLogger(__name__)
 
-LARGE_ELEMENTS = 100_000
-"""Requests with so many input elements run alone: copying them together costs more than it saves."""
 _SLOW_RUNS = 3
 """Slow runs in a row after which a model leaves the event loop."""
 

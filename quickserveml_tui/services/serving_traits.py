@@ -21,10 +21,13 @@ INLINE_NS = 300_000
 INLINE_TURN_NS = 2_000_000
 """Longest batch the event loop is held up for."""
 MAX_BATCH = 64
+LARGE_ELEMENTS = 100_000
+"""Requests with more input elements run alone: copying them together costs more than it saves."""
 WORKER_BATCH = 8
 """Beyond it a batch of a slow model gains nothing, and its first request waits for the rest."""
 _FREE_SIZES = (1, 16, 128)
 _REPEATS = 5
+_MAX_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +46,27 @@ class Traits:
     """Why requests do or do not share a run."""
 
 
+def _row_shape(kind: TensorType, free: int) -> tuple[int, ...]:
+    """One row: a free first dim is 1, other free dims are `free`."""
+    if not kind.shape:
+        return ()
+    first, *rest = kind.shape
+    return (1 if first == -1 else first, *(free if dim == -1 else dim for dim in rest))
+
+
 def _row(kind: TensorType, free: int, rng: np.random.Generator, scale: float) -> Array:
-    shape = tuple(free if dim == -1 else dim for dim in (kind.shape or (1,))[1:])
-    size = (1, *shape)
+    size = _row_shape(kind, free)
     match kind.dtype.kind:
         case "f":
-            return (rng.standard_normal(size) * scale).astype(kind.dtype)
+            return np.asarray(rng.standard_normal(size) * scale).astype(kind.dtype)
         case "i" | "u":
-            return rng.integers(0, 2, size).astype(kind.dtype)
+            return np.asarray(rng.integers(0, 2, size)).astype(kind.dtype)
         case "b":
-            return rng.integers(0, 2, size).astype(bool)
+            return np.asarray(rng.integers(0, 2, size)).astype(bool)
         case "O":
             return np.full(size, "a", dtype=object)
         case _:
-            return rng.standard_normal(size).astype(kind.dtype)
+            return np.asarray(rng.standard_normal(size)).astype(kind.dtype)  # bfloat16
 
 
 def _feeds(inputs: Sequence[TensorType], free: int, seed: int, scale: float) -> dict[str, Array]:
@@ -115,6 +125,9 @@ def measure_traits(run: Run, inputs: Sequence[TensorType], outputs: Sequence[Ten
     """
     names = [kind.name for kind in outputs]
     for free in _FREE_SIZES:
+        elements = sum(math.prod(_row_shape(kind, free)) for kind in inputs)
+        if elements > _MAX_ELEMENTS:
+            break
         feeds = _feeds(inputs, free, 0, 1.0)
         try:
             run(feeds, names)
@@ -122,11 +135,12 @@ def measure_traits(run: Run, inputs: Sequence[TensorType], outputs: Sequence[Ten
             continue
         run_ns = _median_ns(run, feeds, names)
         try:
-            obstacle = _batch_obstacle(run, inputs, outputs, free)
+            large = elements > LARGE_ELEMENTS
+            obstacle = "its rows are too large" if large else _batch_obstacle(run, inputs, outputs, free)
         except QuickServeError:
             obstacle = "a batch of synthetic rows fails"
         return _traits(run, names, _feeds(inputs, free, 0, 1.0), run_ns, obstacle)
-    return Traits(False, False, 1, None, "it refuses synthetic inputs")
+    return Traits(False, False, 1, None, "it could not be tried on synthetic inputs")
 
 
 def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: int, obstacle: str) -> Traits:
@@ -135,7 +149,8 @@ def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: in
         return Traits(False, inline, 1, run_ns, obstacle)
     if not inline:
         return Traits(True, False, WORKER_BATCH, run_ns, "rows do not depend on each other")
-    full = {name: np.concatenate([array] * MAX_BATCH) for name, array in row.items()}
-    per_row = max(_median_ns(run, full, names) / MAX_BATCH, 1.0)
-    rows = min(MAX_BATCH, 2 ** int(math.log2(max(INLINE_TURN_NS / per_row, 1.0))))
+    most = min(MAX_BATCH, max(LARGE_ELEMENTS // max(sum(array.size for array in row.values()), 1), 1))
+    full = {name: np.concatenate([array] * most) for name, array in row.items()}
+    per_row = max(_median_ns(run, full, names) / most, 1.0)
+    rows = min(most, 2 ** int(math.log2(max(INLINE_TURN_NS / per_row, 1.0))))
     return Traits(True, True, rows, run_ns, "rows do not depend on each other")

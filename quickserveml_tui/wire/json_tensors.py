@@ -15,6 +15,7 @@ from quickserveml_tui.wire.datatypes import MAX_RANK, TensorType
 Array: TypeAlias = np.ndarray[Any, Any]
 
 _NUMBERS = frozenset({int, float})
+_JSON_VALUES = frozenset({list, int, float, bool, str})
 _SMALL = 256
 _FLOAT32_SAFE = 3.4e38
 
@@ -34,8 +35,10 @@ def _leaves(data: Any) -> Iterator[Any]:
         yield data
 
 
-def _only_numbers(data: list[Any]) -> bool:
+def _only_numbers(data: Any) -> bool:
     """Whether no truth value hides among the numbers: numpy would take it for 0 or 1."""
+    if type(data) is not list:
+        return type(data) in _NUMBERS
     if data and type(data[0]) is list:
         return all(_only_numbers(item) for item in data)
     return _NUMBERS.issuperset(map(type, data))
@@ -84,11 +87,11 @@ def small_floats(data: list[Any], kind: TensorType) -> Array | None:
 
 
 def array_from_json(data: Any, kind: TensorType) -> Array:
-    """Nested or flat lists as an array of the tensor's dtype, in the shape the lists have.
+    """Nested or flat lists, or a scalar, as an array of the tensor's dtype, in the shape the lists have.
 
     Raises `DataError` for ragged lists, values of another kind, and numbers beyond the dtype's range.
     """
-    if not isinstance(data, list):
+    if type(data) not in _JSON_VALUES:
         raise bad_input(kind.name, "must hold its values in a list", "data.dtype")
     if kind.datatype == "BF16":
         raise bad_input(kind.name, "has the type BF16, which only the binary form can carry", "data.dtype")

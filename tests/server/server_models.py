@@ -141,7 +141,38 @@ def picture():
     return model(nodes, [value("x", ("batch", 3, 64, 64))], [value("y", ("batch", 3, 1, 1))])
 
 
-BUILDERS = (tiny, slow, across, dynamic_int8, dtypes, bfloat16, strings, logarithm, zipmap, lookup, picture)
+def scalar():
+    """Takes and gives one number."""
+    return model([helper.make_node("Neg", ["x"], ["y"])], [value("x", ())], [value("y", ())])
+
+
+def fixed_batch():
+    """Takes eight rows, no more and no fewer."""
+    return model([helper.make_node("Neg", ["x"], ["y"])], [value("x", (8, 4))], [value("y", (8, 4))])
+
+
+def gigantic():
+    """Declares an input that no machine holds."""
+    shape = (1, 2**40)
+    return model([helper.make_node("Neg", ["x"], ["y"])], [value("x", shape)], [value("y", shape)])
+
+
+BUILDERS = (
+    tiny,
+    slow,
+    across,
+    dynamic_int8,
+    dtypes,
+    bfloat16,
+    strings,
+    logarithm,
+    zipmap,
+    lookup,
+    picture,
+    scalar,
+    fixed_batch,
+    gigantic,
+)
 
 
 def build_all(folder: Path) -> dict[str, Path]:

@@ -174,6 +174,26 @@ def test_only_models_whose_rows_are_independent_share_a_run(server):
     }
 
 
+def test_scalars_fixed_and_gigantic_shapes_are_served(server, model_paths, tmp_path):
+    def infer(name, shape, data):
+        body = {"inputs": [{"name": "x", "shape": shape, "datatype": "FP32", "data": data}]}
+        return httpx.post(f"{server.url}/v2/models/{name}/infer", json=body)
+
+    for data in (2.5, [2.5]):
+        assert infer("scalar", [], data).json()["outputs"][0] == {
+            "name": "y",
+            "datatype": "FP32",
+            "shape": [],
+            "data": [-2.5],
+        }
+    assert infer("fixed_batch", [8, 4], [1] * 32).json()["outputs"][0]["data"] == [-1.0] * 32
+    assert infer("fixed_batch", [1, 4], [1] * 4).status_code == 400
+    assert infer("gigantic", [1, 2**40], [1]).status_code == 400
+    with running([model_paths["scalar"]], tmp_path / "log") as alone:
+        example = httpx.get(f"{alone.url}/model/schema").json()["example"]
+        assert httpx.post(f"{alone.url}/predict", json=example).json()["outputs"] == {"y": -0.5}
+
+
 def test_outputs_without_a_tensor_form_go_out_by_the_short_form_only(server):
     metadata = httpx.get(f"{server.url}/v2/models/zipmap").json()
     assert [item["name"] for item in metadata["outputs"]] == ["label"]

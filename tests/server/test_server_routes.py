@@ -77,7 +77,7 @@ def test_the_example_of_the_schema_is_a_request_that_works(http):
 def test_the_root_and_health_say_where_to_go(http):
     root = http.get("/").json()
     assert all(http.get(root["links"][name]).status_code == 200 for name in ("docs", "openapi", "health", "metrics"))
-    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 11}
+    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 14}
 
 
 def test_unknown_paths_are_problems_outside_and_errors_inside_of_the_protocol(http):
