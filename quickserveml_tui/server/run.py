@@ -111,7 +111,10 @@ def _url(listener: socket.socket) -> str:
 
 def _try(url: str, model: ServedModel) -> str:
     """A command that infers with made-up values: a whole one, or one that fetches an example too long to print."""
-    example = orjson.dumps(model_schema(model)["example"]).decode()
+    document = model_schema(model)
+    if "example" not in document:
+        return f"curl {url}/v2/models/{model.name}"
+    example = orjson.dumps(document["example"]).decode()
     if len(example) > _EXAMPLE_CHARS:
         take = "import json,sys; print(json.dumps(json.load(sys.stdin)['example']))"
         return f'curl -s {url}/model/schema | python3 -c "{take}" | curl {url}/predict -d @-'

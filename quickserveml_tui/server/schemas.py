@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from quickserveml_tui.services.serving import ServingService
-from quickserveml_tui.services.serving_documents import model_schema
-from quickserveml_tui.services.serving_models import ServedModel
+from quickserveml_tui.services.serving_documents import example_elements, model_schema
 from quickserveml_tui.wire.datatypes import DATATYPE_BY_ONNX
 
 _EXAMPLE_ELEMENTS = 256
+"""Values up to which an example helps the reader: a picture's worth of numbers does not."""
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -77,7 +76,7 @@ def infer_body(serving: ServingService) -> dict[str, Any]:
     """Request body of the inference protocol, with an example for the default model."""
     model = serving.default()
     schema: dict[str, Any] = {"schema": _INFER_REQUEST}
-    if not _is_short(model):
+    if example_elements(model) > _EXAMPLE_ELEMENTS:
         return _body(schema)
     example = model_schema(model)["example"]["inputs"]
     inputs = [
@@ -92,11 +91,6 @@ def infer_body(serving: ServingService) -> dict[str, Any]:
     return _body(schema | {"example": {"inputs": inputs}})
 
 
-def _is_short(model: ServedModel) -> bool:
-    """Whether an example helps: a picture's worth of numbers does not."""
-    return sum(math.prod(abs(dim) for dim in kind.shape or ()) for kind in model.inputs) <= _EXAMPLE_ELEMENTS
-
-
 def _body(as_json: dict[str, Any]) -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     content = {"application/json": as_json, "application/octet-stream": binary}
@@ -109,6 +103,6 @@ def predict_body(serving: ServingService) -> dict[str, Any]:
     document = model_schema(model)
     schema = {key: value for key, value in document["request"].items() if key != "$schema"}
     content: dict[str, Any] = {"schema": schema}
-    if _is_short(model):
+    if example_elements(model) <= _EXAMPLE_ELEMENTS:
         content["example"] = document["example"]
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from quickserveml_tui.services.serving import ServingService
@@ -12,6 +13,7 @@ from quickserveml_tui.wire.datatypes import TensorType
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 """Extensions of the protocol that work here."""
 PLATFORM = "onnxruntime_onnx"
+MAX_EXAMPLE_ELEMENTS = 2**20
 
 _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
 _JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
@@ -129,12 +131,25 @@ def _example(kind: TensorType) -> Any:
     return value
 
 
+def example_elements(model: ServedModel) -> int:
+    """Values in an example request: free dims count as 1."""
+    return sum(math.prod(abs(dim) for dim in kind.shape or ()) for kind in model.inputs)
+
+
 def model_schema(model: ServedModel) -> dict[str, Any]:
-    """JSON Schema of `request` and `response` of the short form, with an `example` request."""
+    """JSON Schema of `request` and `response` of the short form.
+
+    With an `example` request, unless its values would be more than `MAX_EXAMPLE_ELEMENTS`.
+    """
     inputs = {kind.name: _array_schema(kind) for kind in model.inputs}
     outputs: dict[str, Any] = {name: {} for name in model.output_names}
     outputs |= {kind.name: _array_schema(kind) for kind in model.outputs}
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    example = (
+        {"inputs": {kind.name: _example(kind) for kind in model.inputs}}
+        if example_elements(model) <= MAX_EXAMPLE_ELEMENTS
+        else None
+    )
     return {
         "request": dialect
         | {
@@ -151,5 +166,4 @@ def model_schema(model: ServedModel) -> dict[str, Any]:
             },
             "required": ["outputs", "latency_ms"],
         },
-        "example": {"inputs": {kind.name: _example(kind) for kind in model.inputs}},
-    }
+    } | ({} if example is None else {"example": example})

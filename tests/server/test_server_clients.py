@@ -189,6 +189,9 @@ def test_scalars_fixed_and_gigantic_shapes_are_served(server, model_paths, tmp_p
     assert infer("fixed_batch", [8, 4], [1] * 32).json()["outputs"][0]["data"] == [-1.0] * 32
     assert infer("fixed_batch", [1, 4], [1] * 4).status_code == 400
     assert infer("gigantic", [1, 2**40], [1]).status_code == 400
+    with running([model_paths["gigantic"]], tmp_path / "log") as alone:
+        assert "example" not in httpx.get(f"{alone.url}/model/schema").json()
+        assert httpx.get(f"{alone.url}/openapi.json").status_code == 200
     with running([model_paths["scalar"]], tmp_path / "log") as alone:
         example = httpx.get(f"{alone.url}/model/schema").json()["example"]
         assert httpx.post(f"{alone.url}/predict", json=example).json()["outputs"] == {"y": -0.5}
