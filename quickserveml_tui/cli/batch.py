@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
@@ -52,6 +53,8 @@ def batch(
     result = run_batch(
         ref, data, BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
     )
+    if size == BatchSpec().batch_size != invocation.settings.batch.size:  # the command must repeat it there too
+        result = replace(result, command=f"{result.command} --batch-size {size}")
     if invocation.as_json:
         from quickserveml_tui.cli.documents import batch_document
 

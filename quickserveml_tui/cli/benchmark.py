@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
@@ -23,6 +24,7 @@ from quickserveml_tui.cli.options import (
 from quickserveml_tui.core.errors import ExitCode
 
 if TYPE_CHECKING:
+    from quickserveml_tui.config.settings import BenchmarkSettings
     from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
 
 
@@ -77,10 +79,23 @@ def benchmark(
         spinning=spinning,
         feed=feed_spec(dim, shape, value_range, batch, seed),
     ).validate()
-    run = measure(ref, spec, save=save)
+    run = _repeatable(measure(ref, spec, save=save), defaults)
     _print_run(run, format_name)
     if run.summary.cancelled:
         raise Exit(int(ExitCode.INTERRUPTED))
+
+
+def _repeatable(run: BenchmarkRun, configured: BenchmarkSettings) -> BenchmarkRun:
+    """The run with a command that also repeats it where the settings changed a default that it used."""
+    from quickserveml_tui.core.benchmarks import BenchmarkSpec
+
+    spec, own = run.spec, BenchmarkSpec()
+    extra = ""
+    if spec.intra_op_threads == own.intra_op_threads != configured.threads:
+        extra += f" --threads {spec.intra_op_threads}"
+    if spec.warmup_s == own.warmup_s != configured.warmup_s:
+        extra += f" --warmup {spec.warmup_s:g}s"
+    return replace(run, command=run.command + extra)
 
 
 def _seconds(text: str, default: float) -> float:

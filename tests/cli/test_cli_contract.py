@@ -261,3 +261,14 @@ def _one_line(result: Result) -> str:
 def test_stdout_holds_nothing_but_one_line_of_json(stocked: Cli) -> None:
     for arguments in (("list",), ("show", "linear"), ("predict", "linear"), ("benchmark", "linear", "--runs", "3")):
         check(json.loads(_one_line(stocked(*arguments, "--json"))), arguments[0])
+
+
+def test_the_printed_command_also_holds_where_settings_changed_the_defaults(
+    stocked: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QSML_BENCHMARK_THREADS", "2")
+    monkeypatch.setenv("QSML_BENCHMARK_WARMUP_S", "0.1")
+    document = stocked.json("benchmark", "benchmark", "linear", "--runs", "5", "--threads", "1", "--warmup", "1s")
+    assert "--threads 1" in document["command"]
+    assert "--warmup 1s" in document["command"]
+    assert stocked.json("benchmark", "benchmark", "linear", "--runs", "5")["spec"]["intra_op_threads"] == 2
