@@ -16,7 +16,7 @@ from textual.dom import DOMNode
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
 from quickserveml_tui.tui.flows.base import as_error, log
-from quickserveml_tui.tui.keys import KeyEntry, live_entries, reason_against, show_key
+from quickserveml_tui.tui.keys import KeyEntry, bind, live_entries, reason_against, show_key
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady
 from quickserveml_tui.tui.options import WorkbenchOptions
@@ -53,13 +53,30 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+p", "open_palette", "commands", id="app.open_palette", tooltip="Find any action by its name and run it"),
-        Binding("q", "ask_quit", "quit", id="app.quit_workbench", tooltip="Quit; asks only while jobs run"),
-        Binding("question_mark,f1", "open_help", "more", key_display="?", id="app.open_help", tooltip="Keys of what has the focus, then all keys"),
-        Binding("L", "switch_theme", "theme", show=False, id="app.switch_theme", tooltip="Change between the dark and the light theme"),
-        Binding("ctrl+c", "interrupt", "cancel or quit", show=False, priority=True, id="app.interrupt", tooltip="Cancel the running job; without one, quit"),
-        Binding("ctrl+q", "ask_quit", "quit", show=False, id="app.quit_workbench"),
-    ]  # fmt: skip
+        bind("ctrl+p", "open_palette", "commands", "app.open_palette", "Find any action by its name and run it"),
+        bind("q", "ask_quit", "quit", "app.quit_workbench", "Quit; asks only while jobs run"),
+        bind(
+            "question_mark,f1",
+            "open_help",
+            "more",
+            "app.open_help",
+            "Keys of what has the focus, then all keys",
+            display="?",
+        ),
+        bind(
+            "L", "switch_theme", "theme", "app.switch_theme", "Change between the dark and the light theme", show=False
+        ),
+        bind(
+            "ctrl+c",
+            "interrupt",
+            "cancel or quit",
+            "app.interrupt",
+            "Cancel the running job; without one, quit",
+            show=False,
+            priority=True,
+        ),
+        bind("ctrl+q", "ask_quit", "quit", "app.quit_workbench", "", show=False),
+    ]
 
     def __init__(self, factory: Callable[[], Workbench], options: WorkbenchOptions) -> None:
         super().__init__(ascii_only=True if options.ascii else None)
@@ -131,7 +148,9 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     ) -> bool:
         """Run an action; one that is disabled says why instead."""
         if isinstance(action, str) and default_namespace is not None:
-            node = {"screen": self.screen, "app": self}.get(action.partition("(")[0].rpartition(".")[0], default_namespace)
+            node = {"screen": self.screen, "app": self}.get(
+                action.partition("(")[0].rpartition(".")[0], default_namespace
+            )
             reason = reason_against(node, action)
             if reason:
                 self.bench.tell(reason, Role.INFO)
@@ -229,4 +248,3 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         log.exception("crash", exc_info=error)
         report = write_crash_report(error, self.home)
         super()._handle_exception(CrashError(error, report))
-

@@ -1,4 +1,4 @@
-"""Keys as users see them, derived from the bindings: footer, palette, help and `docs/keys.md` have no list of their own."""
+"""Keys as users see them, derived from the bindings: footer, palette, help and `docs/keys.md` keep no list."""
 
 from __future__ import annotations
 
@@ -18,6 +18,22 @@ KEY_NAMES = {
     "pageup": "pgup", "pagedown": "pgdn", "delete": "del", "less_than_sign": "<", "greater_than_sign": ">",
     "up": "↑", "down": "↓", "left": "←", "right": "→",
 }  # fmt: skip
+
+
+def bind(
+    key: str,
+    action: str,
+    title: str,
+    action_id: str,
+    about: str,
+    /,
+    *,
+    show: bool = True,
+    display: str | None = None,
+    priority: bool = False,
+) -> Binding:
+    """A binding with an id: `title` is the footer's verb, `about` the sentence of help and documents."""
+    return Binding(key, action, title, show=show, key_display=display, priority=priority, tooltip=about, id=action_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +139,7 @@ def keys_document(classes: Iterable[type[DOMNode]]) -> str:
         "# Keys",
         "",
         "Generated from the bindings by `python scripts/make_keys.py`; a test compares the two.",
-        "Remap any of them by its id in the configuration (`[keys]`, for example `\"benchmark.run_model\" = \"f5\"`).",
+        'Remap any of them by its id in the configuration (`[keys]`, for example `"benchmark.run_model" = "f5"`).',
     ]
     for area, entries in areas.items():
         lines += ["", f"## {area}", "", "| key | id | what it does |", "|---|---|---|"]

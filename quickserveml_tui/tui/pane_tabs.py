@@ -11,7 +11,25 @@ from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.widgets.ink import Inked, crop_row, row_width, say, two_edges
 
+GROUP_GAP = "   "
 NAMES = (("1", "Catalog"), ("2", "Inspector"), ("3", "Benchmark"), ("4", "Jobs"))
+
+
+def fitting_groups(spans: Sequence[Span], room: int) -> Row:
+    """The groups of spans, three blanks apart, that fit into `room` cells, the first ones first."""
+    groups: list[list[Span]] = [[]]
+    for span in spans:
+        if span.text == GROUP_GAP:
+            groups.append([])
+        else:
+            groups[-1].append(span)
+    kept: list[Span] = []
+    for group in groups:
+        longer = [*kept, Span(GROUP_GAP), *group] if kept else group
+        if row_width(longer) > room:
+            break
+        kept = longer
+    return tuple(kept)
 
 
 class PaneTabs(Inked):
@@ -57,7 +75,7 @@ class PaneTabs(Inked):
             left += part
             at += size
         room = max(width - at - 3, 0)
-        end = [*crop_row(self.right, room), Span("  ")] if self.right else []
+        end = [*fitting_groups(self.right, room), Span("  ")] if self.right else []
         return (crop_row(two_edges(left, end, width), width), rule)
 
     def _tab(self, index: int, key: str, name: str) -> list[Span]:

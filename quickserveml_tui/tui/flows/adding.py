@@ -56,7 +56,9 @@ class AddingFlow(FlowScreen):
             Field("tags", "tags", "", "none"),
         ]
         about = "The file is copied into the registry; an equal name makes the next version."
-        self.app.push_screen(FormDialog("Add a model", fields, about=about, verb="add", check=_check_add), self._add_form)
+        self.app.push_screen(
+            FormDialog("Add a model", fields, about=about, verb="add", check=_check_add), self._add_form
+        )
 
     def _add_form(self, values: dict[str, Any] | None) -> None:
         if values is not None:
@@ -67,7 +69,9 @@ class AddingFlow(FlowScreen):
         workbench = self.ready()
         if workbench is None:
             return
-        request = AddRequest(**{**{name: getattr(request, name) for name in request.__slots__}, "path": _expanded(request.path)})
+        request = AddRequest(
+            **{**{name: getattr(request, name) for name in request.__slots__}, "path": _expanded(request.path)}
+        )
 
         def work(job: UiJob) -> AddResult:
             reporter = Reporter(self.post_message, job)

@@ -125,7 +125,7 @@ class FlowScreen(Screen[None]):
         worker = get_current_worker()
         try:
             message = work()
-        except Exception as error:  # noqa: BLE001 - the edge between worker and screen: nothing may be lost or crash
+        except Exception as error:
             if not isinstance(error, QuickServeError):
                 log.exception("%s failed", doing)
             message = ActionFailed(as_error(error), doing)
@@ -166,7 +166,7 @@ class FlowScreen(Screen[None]):
         failure: QuickServeError | None = None
         try:
             result = job.work(job)
-        except Exception as error:  # noqa: BLE001 - the edge between worker and screen: nothing may be lost or crash
+        except Exception as error:
             if not isinstance(error, QuickServeError):
                 log.exception("job %s of %s failed", job.kind, job.subject)
             failure = as_error(error)

@@ -130,9 +130,13 @@ class CatalogFlow(FlowScreen):
         if workbench is None or not ref or pane.shown is None:
             return
         if pane.tab == "layers" and not pane.layer_view.loaded:
-            self.in_thread(lambda: _read_layers(workbench, ref, sequence), group="layers", doing=f"Reading layers of {ref}")
+            self.in_thread(
+                lambda: _read_layers(workbench, ref, sequence), group="layers", doing=f"Reading layers of {ref}"
+            )
         elif pane.tab == "io" and pane.schema is None:
-            self.in_thread(lambda: _read_schema(workbench, ref, sequence), group="schema", doing=f"Reading inputs of {ref}")
+            self.in_thread(
+                lambda: _read_schema(workbench, ref, sequence), group="schema", doing=f"Reading inputs of {ref}"
+            )
 
     @on(FactsLoaded)
     def fill_facts(self, event: FactsLoaded) -> None:
@@ -191,9 +195,7 @@ def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str) -> Cat
     page = workbench.catalog.list_models(query)
     everything = page if not query.text else workbench.catalog.list_models(CatalogQuery(limit=1))
     blobs = {
-        version.artifact.digest: version.artifact.size_bytes
-        for view in page.models
-        for version in view.model.versions
+        version.artifact.digest: version.artifact.size_bytes for view in page.models for version in view.model.versions
     }
     total = max(everything.total, len(everything.models))
     return CatalogLoaded(page, total, workbench.catalog.generation(), sum(blobs.values()), select)

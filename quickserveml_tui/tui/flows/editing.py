@@ -59,7 +59,9 @@ class EditingFlow(FlowScreen):
                 return
             alias = values["alias"]
             if alias.startswith("-"):
-                self._change(lambda: workbench.catalog.remove_alias(name, alias[1:]), f"{name} has no alias {alias[1:]} now")
+                self._change(
+                    lambda: workbench.catalog.remove_alias(name, alias[1:]), f"{name} has no alias {alias[1:]} now"
+                )
             else:
                 self._change(lambda: workbench.catalog.set_alias(ref, alias), f"{alias} points at {ref}")
 

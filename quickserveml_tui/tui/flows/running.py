@@ -20,8 +20,8 @@ from quickserveml_tui.tui.flows.base import FlowScreen, clock
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
 from quickserveml_tui.tui.reporting import Reporter
-from quickserveml_tui.tui.sheets.runs import latency_unit
 from quickserveml_tui.tui.screens.forms import Field, FormDialog
+from quickserveml_tui.tui.sheets.runs import latency_unit
 
 LEVELS = ("all", "extended", "basic", "disable")
 
@@ -96,7 +96,12 @@ class RunningFlow(FlowScreen):
         ]
         about = "One client in a closed loop, in a process of its own. The settings stay for the next run."
         form = FormDialog(
-            "Benchmark settings", fields, about=about, verb="run", check=lambda values: {"spec": spec_of(values)}, right=self.ref
+            "Benchmark settings",
+            fields,
+            about=about,
+            verb="run",
+            check=lambda values: {"spec": spec_of(values)},
+            right=self.ref,
         )
         self.app.push_screen(form, self._settings_form)
 

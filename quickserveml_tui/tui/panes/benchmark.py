@@ -7,14 +7,15 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec, Phase
 from quickserveml_tui.core.units import significant
-from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.live import LiveRun
+from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.sheets.runs import (
     latency_unit,
     live_percentiles,
@@ -61,9 +62,21 @@ class BenchmarkPane(WorkPane):
     """Live charts, then the result."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "toggle_table", "table", id="benchmark.toggle_table", tooltip="Show the same numbers as a table, with the saved runs"),
-        Binding("v", "toggle_histogram", "histogram", id="benchmark.toggle_histogram", tooltip="Change between the latency trace and its histogram"),
-    ]  # fmt: skip
+        bind(
+            "t",
+            "toggle_table",
+            "table",
+            "benchmark.toggle_table",
+            "Show the same numbers as a table, with the saved runs",
+        ),
+        bind(
+            "v",
+            "toggle_histogram",
+            "histogram",
+            "benchmark.toggle_histogram",
+            "Change between the latency trace and its histogram",
+        ),
+    ]
 
     def __init__(self) -> None:
         super().__init__(key="3", title="Benchmark", id="benchmark")
@@ -91,7 +104,9 @@ class BenchmarkPane(WorkPane):
         with Numbers(id="bench-table"):
             yield Sheet(id="bench-numbers")
         yield Sheet(id="bench-foot")
-        yield EmptyState("Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")], id="bench-empty")
+        yield EmptyState(
+            "Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")], id="bench-empty"
+        )
 
     def on_mount(self) -> None:
         """Nothing is measured yet."""
@@ -129,7 +144,8 @@ class BenchmarkPane(WorkPane):
         broad = self.has_class("-broad")
         self.subject = self.ref if self._titled and state != "empty" else ""
         for selector, shown in (
-            ("#bench-empty", state == "empty"), ("#bench-subject", state != "empty" and not self._titled), ("#bench-headline", charts),
+            ("#bench-empty", state == "empty"), ("#bench-headline", charts),
+            ("#bench-subject", state != "empty" and not self._titled),
             ("#bench-charts", charts), ("#bench-trace", has_trace and (both or not histogram)),
             ("#bench-histogram", histogram), ("#strips-beside", charts and broad and has_trace),
             ("#strips-below", charts and not broad and has_trace), ("#bench-foot", state != "empty"),
@@ -166,7 +182,10 @@ class BenchmarkPane(WorkPane):
         if hint:
             empty.show(hint)
         elif ref:
-            empty.show(f"No run of {ref} yet", [("b", f"runs one for {self.spec.duration_s:g} s"), ("B", "changes the settings")])
+            empty.show(
+                f"No run of {ref} yet",
+                [("b", f"runs one for {self.spec.duration_s:g} s"), ("B", "changes the settings")],
+            )
         else:
             empty.show("Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")])
         self._arrange()
@@ -212,9 +231,10 @@ class BenchmarkPane(WorkPane):
         live = self.live_run
         if live is None:
             return
+        total = self.spec.duration_s
         words = {
             Phase.LOADING: "loading", Phase.WARMUP: "warm-up",
-        }.get(live.phase, f"{min(live.measured_s, self.spec.duration_s):.0f} of {self.spec.duration_s:g} s")  # fmt: skip
+        }.get(live.phase, f"{min(live.measured_s, total):.0f} of {total:g} s")  # fmt: skip
         self.count_text = words
         p50 = live.percentile_ms(0.5)
         unit = latency_unit(p50)
@@ -299,7 +319,7 @@ class BenchmarkPane(WorkPane):
         if self.run is None:
             return titles, []
         summary, values = self.run.summary, self.run.summary.latency_ms
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name in ("min", "p50", "p90", "p95", "p99", "max", "mean", "stddev"):
             interval = summary.intervals.get(name)
             bounds = (f"{interval.low:.6g}", f"{interval.high:.6g}") if interval else ("", "")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
@@ -16,8 +16,9 @@ from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.models import TrialOutcome, VersionRecord
 from quickserveml_tui.core.units import format_bytes, significant
-from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.glyphs import glyphs_of
+from quickserveml_tui.tui.keys import bind
+from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.sheets.model import headline_facts
 from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, state_spans
@@ -26,7 +27,7 @@ from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
 from quickserveml_tui.tui.widgets.ink import say, two_edges
 from quickserveml_tui.tui.widgets.shelf import Shelf
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
-from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
+from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelected, SortChanged
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
 TABLE_ACTIONS = {"filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions"}
@@ -48,7 +49,9 @@ CHOICES = (
         "A path, or drop the file onto this window. .onnx, with or without external data.",
         action="screen.add_model",
     ),
-    Choice("s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"),
+    Choice(
+        "s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"
+    ),
 )
 
 
@@ -75,8 +78,8 @@ class FilterInput(Input):
     """The filter; esc leaves it, down goes to the table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "clear", id="catalog.clear_filter", tooltip="Empty the filter and go back to the table"),
-        Binding("down,enter", "to_table", "to the table", id="catalog.leave_filter", tooltip="Keep the filter, go to the table"),
+        bind("escape", "leave", "clear", "catalog.clear_filter", "Empty the filter and go back to the table"),
+        bind("down,enter", "to_table", "to the table", "catalog.leave_filter", "Keep the filter, go to the table"),
     ]
 
     class Left(Message):
@@ -96,9 +99,9 @@ class StartChoices(ChoiceList):
     """What to do with an empty registry; `s` scans here, where there is nothing to sort."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "screen.install_demo", "demo", id="start.open_demo", tooltip="Register the demo models"),
-        Binding("a", "screen.add_model", "add file", id="start.add_model", tooltip="Add a model file by its path"),
-        Binding("s", "screen.scan_folder", "scan folder", id="start.scan_folder", tooltip="Look for models in a folder"),
+        bind("d", "screen.install_demo", "demo", "start.open_demo", "Register the demo models"),
+        bind("a", "screen.add_model", "add file", "start.add_model", "Add a model file by its path"),
+        bind("s", "screen.scan_folder", "scan folder", "start.scan_folder", "Look for models in a folder"),
     ]
 
 
@@ -106,13 +109,26 @@ class CatalogPane(WorkPane):
     """Models of the registry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter_models", "filter", key_display="/", id="catalog.filter_models", tooltip="Show only models that match what you type"),
-        Binding("s", "sort_models", "sort", id="catalog.sort_models", tooltip="Sort by the next column"),
-        Binding("i", "reverse_sort", "reverse", show=False, id="catalog.reverse_sort", tooltip="Turn the order around"),
-        Binding("enter,space", "toggle_versions", "versions", id="catalog.toggle_versions", tooltip="Unfold or fold the versions of the model"),
-        Binding("right,l", "unfold_versions", "unfold", show=False, id="catalog.unfold_versions", tooltip="Unfold the versions"),
-        Binding("left,h", "fold_versions", "fold", show=False, id="catalog.fold_versions", tooltip="Fold the versions"),
-    ]  # fmt: skip
+        bind(
+            "slash",
+            "filter_models",
+            "filter",
+            "catalog.filter_models",
+            "Show only models that match what you type",
+            display="/",
+        ),
+        bind("s", "sort_models", "sort", "catalog.sort_models", "Sort by the next column"),
+        bind("i", "reverse_sort", "reverse", "catalog.reverse_sort", "Turn the order around", show=False),
+        bind(
+            "enter,space",
+            "toggle_versions",
+            "versions",
+            "catalog.toggle_versions",
+            "Unfold or fold the versions of the model",
+        ),
+        bind("right,l", "unfold_versions", "unfold", "catalog.unfold_versions", "Unfold the versions", show=False),
+        bind("left,h", "fold_versions", "fold", "catalog.fold_versions", "Fold the versions", show=False),
+    ]
 
     class Highlighted(Message):
         """Another version is under the cursor; None when there is none."""
@@ -138,7 +154,13 @@ class CatalogPane(WorkPane):
         yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
         yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
         yield EmptyState("Reading the registry", id="catalog-loading")
-        yield StartChoices(CHOICES, heading="Start with a model", subheading="Everything here works offline.", id="start", classes="-bleed")
+        yield StartChoices(
+            CHOICES,
+            heading="Start with a model",
+            subheading="Everything here works offline.",
+            id="start",
+            classes="-bleed",
+        )
         yield Sheet(id="registry-place")
         yield Shelf(id="catalog-shelf")
 
@@ -173,7 +195,9 @@ class CatalogPane(WorkPane):
         """Whether the registry holds no model at all."""
         return self.everything == 0
 
-    def show_models(self, views: tuple[ModelView, ...], everything: int, place: str, size_bytes: int, select: str = "") -> None:
+    def show_models(
+        self, views: tuple[ModelView, ...], everything: int, place: str, size_bytes: int, select: str = ""
+    ) -> None:
         """Show these models; keeps the cursor where it was, or moves it to `select`."""
         had_focus, was_filled = self.focus_inside, self.has_class("-filled")
         self.views, self.everything = views, everything
@@ -245,22 +269,22 @@ class CatalogPane(WorkPane):
             "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
         }
 
-    @on(VirtualTable.RowHighlighted)
-    def show_cursor(self, event: VirtualTable.RowHighlighted) -> None:
+    @on(RowHighlighted)
+    def show_cursor(self, event: RowHighlighted) -> None:
         """Fill the shelf and tell the screen."""
         event.stop()
         self._highlight(event.index)
 
-    @on(VirtualTable.SortChanged)
-    def sort_by_header(self, event: VirtualTable.SortChanged) -> None:
+    @on(SortChanged)
+    def sort_by_header(self, event: SortChanged) -> None:
         """A click on a header sorts."""
         event.stop()
         sort = f"-{event.key}" if event.descending else event.key
         if sort != self.sort:
             self.set_sort(sort)
 
-    @on(VirtualTable.RowSelected)
-    def unfold_selected(self, event: VirtualTable.RowSelected) -> None:
+    @on(RowSelected)
+    def unfold_selected(self, event: RowSelected) -> None:
         """Enter and double click unfold the versions."""
         event.stop()
         self.action_toggle_versions()

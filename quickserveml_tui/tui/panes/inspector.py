@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Input
@@ -15,6 +15,7 @@ from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.facts import LayerPage
 from quickserveml_tui.core.text import plural
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.layers import LayerView
 from quickserveml_tui.tui.sheets.model import Subject, io_rows, metadata_rows, overview_rows
@@ -30,12 +31,12 @@ class Page(VerticalScroll, can_focus=True):
     """A sheet that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "scroll_down", "scroll", key_display="jk", id="page.scroll_down", tooltip="Scroll down by a row"),
-        Binding("up,k", "scroll_up", "up", show=False, id="page.scroll_up", tooltip="Scroll up by a row"),
-        Binding("ctrl+d,pagedown", "page_down", "page down", show=False, id="page.scroll_page_down", tooltip="Scroll down by a page"),
-        Binding("ctrl+u,pageup", "page_up", "page up", show=False, id="page.scroll_page_up", tooltip="Scroll up by a page"),
-        Binding("g,home", "scroll_home", "top", show=False, id="page.go_to_top", tooltip="Go to the top"),
-        Binding("G,end", "scroll_end", "end", show=False, id="page.go_to_end", tooltip="Go to the end"),
+        bind("down,j", "scroll_down", "scroll", "page.scroll_down", "Scroll down by a row", display="jk"),
+        bind("up,k", "scroll_up", "up", "page.scroll_up", "Scroll up by a row", show=False),
+        bind("ctrl+d,pagedown", "page_down", "page down", "page.scroll_page_down", "Scroll down by a page", show=False),
+        bind("ctrl+u,pageup", "page_up", "page up", "page.scroll_page_up", "Scroll up by a page", show=False),
+        bind("g,home", "scroll_home", "top", "page.go_to_top", "Go to the top", show=False),
+        bind("G,end", "scroll_end", "end", "page.go_to_end", "Go to the end", show=False),
     ]
 
     def __init__(self, tab: str) -> None:
@@ -50,7 +51,24 @@ class Page(VerticalScroll, can_focus=True):
 class InspectorPane(WorkPane):
     """Facts of the selected version."""
 
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind(
+            "left_square_bracket",
+            "step_tab(-1)",
+            "tab before",
+            "inspector.previous_tab",
+            "Show the tab at the left",
+            show=False,
+        ),
+        bind(
+            "right_square_bracket",
+            "step_tab(1)",
+            "next tab",
+            "inspector.next_tab",
+            "Show the tab at the right",
+            display="[ ]",
+        ),
+    ]
 
     class TabShown(Message):
         """Another tab is shown."""
@@ -71,7 +89,9 @@ class InspectorPane(WorkPane):
         yield LayerView(id="page-layers", classes="inspector--page -bleed")
         yield Page("io")
         yield Page("metadata")
-        yield EmptyState("Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty")
+        yield EmptyState(
+            "Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty"
+        )
 
     def on_mount(self) -> None:
         """Nothing is selected yet."""
@@ -97,6 +117,21 @@ class InspectorPane(WorkPane):
         """Show a tab by id; unknown ids are ignored."""
         if tab in dict(TABS):
             self.tabs.active = tab
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now."""
+        return "Nothing is picked yet." if action == "step_tab" and self.shown is None else ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
+        """Greyed, never hidden."""
+        return None if self.reason_against(action) else True
+
+    def action_step_tab(self, by: int) -> None:
+        """Show another tab."""
+        if by > 0:
+            self.tabs.next_tab()
+        else:
+            self.tabs.previous_tab()
 
     def _arrange(self) -> None:
         filled = self.shown is not None
@@ -125,7 +160,10 @@ class InspectorPane(WorkPane):
             return
         layers = self.tab == "layers"
         self.subject = self.shown.ref
-        self.count, self.count_text = None, self.layer_view.count_words if layers else plural(self.shown.facts.nodes, "node")
+        self.count, self.count_text = (
+            None,
+            self.layer_view.count_words if layers else plural(self.shown.facts.nodes, "node"),
+        )
         self.sort_note = self.layer_view.sort_words if layers else ""
 
     @on(TabRow.Changed)
@@ -188,4 +226,6 @@ class InspectorPane(WorkPane):
         """Say why there is nothing to show."""
         self.layer_view.clear(error.message)
         if self.shown is None or self.shown.ref != ref:
-            self.query_one("#page-overview", Page).sheet.show(lambda width, _: paragraph(error.message, width, Role.ERROR))
+            self.query_one("#page-overview", Page).sheet.show(
+                lambda width, _: paragraph(error.message, width, Role.ERROR)
+            )

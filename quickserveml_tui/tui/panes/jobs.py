@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
@@ -15,8 +15,9 @@ from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.core.units import format_duration, significant
-from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.jobs import JobLane, UiJob
+from quickserveml_tui.tui.keys import bind
+from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.sheets.runs import batch_rows
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import EmptyState
@@ -30,7 +31,9 @@ MAX_SHOWN = 60
 class JobItem(Widget):
     """A job's row on a surface that can carry the cursor."""
 
-    DEFAULT_CSS = "JobItem { height: auto; padding: 0 2; } JobItem.-cursor { background: $select; text-style: $cursor-style; }"
+    DEFAULT_CSS = (
+        "JobItem { height: auto; padding: 0 2; } JobItem.-cursor { background: $select; text-style: $cursor-style; }"
+    )
 
     def __init__(self, job: UiJob) -> None:
         super().__init__()
@@ -79,7 +82,10 @@ class JobItem(Widget):
             spans = [say(f"{progress.done:,.0f}"), say(f" of {progress.total:,.0f} {progress.unit}", Role.MUTED)]
         if progress.rate_per_s:
             lead = "   " if spans else ""
-            spans += [say(f"{lead}{significant(progress.rate_per_s)}"), say(f" {progress.unit}/s".replace(" /", " /"), Role.MUTED)]
+            spans += [
+                say(f"{lead}{significant(progress.rate_per_s)}"),
+                say(f" {progress.unit}/s".replace(" /", " /"), Role.MUTED),
+            ]
         if progress.failed:
             spans += [Span("   "), say(f"{progress.failed:,}", Role.ERROR), Span(" set apart", Role.MUTED)]
         if not spans and progress.note:
@@ -95,8 +101,8 @@ class JobsPane(WorkPane):
     """Jobs of this session."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "next job", show=False, id="jobs.next_job", tooltip="Move to the next job"),
-        Binding("up,k", "move(-1)", "previous job", show=False, id="jobs.previous_job", tooltip="Move to the job before"),
+        bind("down,j", "move(1)", "next job", "jobs.next_job", "Move to the next job", show=False),
+        bind("up,k", "move(-1)", "previous job", "jobs.previous_job", "Move to the job before", show=False),
     ]
 
     def __init__(self, lane: JobLane) -> None:
@@ -108,7 +114,11 @@ class JobsPane(WorkPane):
     def compose_body(self) -> ComposeResult:
         """Jobs, facts of the one under the cursor; or what would be here."""
         yield JobList(id="job-list", classes="-bleed")
-        yield EmptyState("Data sets, scans and everything else that takes a while", [("r", "runs a data set through the model")], id="jobs-empty")
+        yield EmptyState(
+            "Data sets, scans and everything else that takes a while",
+            [("r", "runs a data set through the model")],
+            id="jobs-empty",
+        )
         yield Shelf(Sheet(id="job-sheet"), id="job-shelf")
 
     def on_mount(self) -> None:
@@ -124,6 +134,7 @@ class JobsPane(WorkPane):
         """The shelf needs room."""
         self.set_class(event.size.height < 9, "-low")
         self.set_class(event.size.height < 17, "-compact")
+        self.set_class(event.size.height >= 20, "-whole")
         self._show_cursor()
 
     def refresh_jobs(self) -> None:
@@ -177,10 +188,10 @@ class JobsPane(WorkPane):
         shelf.display = isinstance(result, BatchResult) and not self.has_class("-compact")
         self.set_class(shelf.display, "-shelved")
         if isinstance(result, BatchResult):
-            title = [say("batch", Role.STRONG, bold=True), Span("  "), say(result.ref)]
-            word = [Span("partial", Role.WARN)] if result.cancelled else []
-            shelf.show(title=title, right=word)
-            self.query_one("#job-sheet", Sheet).show(lambda width, glyphs: batch_rows(result, width, glyphs))
+            whole = self.has_class("-whole")
+            self.query_one("#job-sheet", Sheet).show(
+                lambda width, glyphs: batch_rows(result, width, glyphs, whole=whole)
+            )
 
     def on_descendant_focus(self) -> None:
         """The cursor shows while the focus is here."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
@@ -19,11 +19,12 @@ from quickserveml_tui.core.tensors import format_shape, short_dtype
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts
 from quickserveml_tui.tui.glyphs import glyphs_of
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.shelf import Fact, Shelf
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
-from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
+from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, SortChanged
 
 SORTS = ("index", "macs", "params", "bytes", "name", "op")
 SORT_NAMES = {"index": "#", "macs": "MACs", "params": "params", "bytes": "out", "name": "name", "op": "op"}
@@ -92,8 +93,8 @@ class LayerFilter(Input):
     """The filter of the layer table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave(True)", "clear", id="layers.clear_filter", tooltip="Empty the filter and go back to the table"),
-        Binding("down,enter", "leave(False)", "to the table", id="layers.leave_filter", tooltip="Keep the filter, go to the table"),
+        bind("escape", "leave(True)", "clear", "layers.clear_filter", "Empty the filter and go back to the table"),
+        bind("down,enter", "leave(False)", "to the table", "layers.leave_filter", "Keep the filter, go to the table"),
     ]
 
     class Left(Message):
@@ -110,10 +111,17 @@ class LayerView(Vertical):
     """Filter, table and shelf."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter_layers", "filter", key_display="/", id="layers.filter_layers", tooltip="Show only layers whose name or operator matches"),
-        Binding("s", "sort_layers", "sort", id="layers.sort_layers", tooltip="Sort by the next column"),
-        Binding("i", "reverse_sort", "reverse", id="layers.reverse_sort", tooltip="Turn the order around"),
-    ]  # fmt: skip
+        bind(
+            "slash",
+            "filter_layers",
+            "filter",
+            "layers.filter_layers",
+            "Show only layers whose name or operator matches",
+            display="/",
+        ),
+        bind("s", "sort_layers", "sort", "layers.sort_layers", "Sort by the next column"),
+        bind("i", "reverse_sort", "reverse", "layers.reverse_sort", "Turn the order around"),
+    ]
 
     class Changed(Message):
         """Count or sort changed."""
@@ -194,16 +202,16 @@ class LayerView(Vertical):
         self._show_node(0)
         self.post_message(self.Changed())
 
-    @on(VirtualTable.SortChanged)
-    def sort_by_header(self, event: VirtualTable.SortChanged) -> None:
+    @on(SortChanged)
+    def sort_by_header(self, event: SortChanged) -> None:
         """A click on a header sorts."""
         event.stop()
         sort = f"-{event.key}" if event.descending else event.key
         if sort != self.sort:
             self.set_sort(sort)
 
-    @on(VirtualTable.RowHighlighted)
-    def show_cursor(self, event: VirtualTable.RowHighlighted) -> None:
+    @on(RowHighlighted)
+    def show_cursor(self, event: RowHighlighted) -> None:
         """Facts of the node under the cursor."""
         event.stop()
         self._show_node(event.index)
@@ -225,7 +233,7 @@ class LayerView(Vertical):
             subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
             facts=[
                 Fact("MACs", macs, macs_unit), Fact("params", params, params_unit), Fact("out", out, out_unit),
-                Fact("reads", ", ".join(row.inputs[:1]) or MISSING), Fact("writes", ", ".join(row.outputs[:1]) or MISSING),
+                Fact("reads", next(iter(row.inputs), MISSING)), Fact("writes", next(iter(row.outputs), MISSING)),
                 Fact("domain", row.domain or "ai.onnx"),
             ],
         )  # fmt: skip

@@ -15,7 +15,5 @@ class PaneTable(VirtualTable, inherit_bindings=False):
     """A table that keeps the keys that move, and leaves `s`, `S`, enter and space to its pane."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in Binding.make_bindings(VirtualTable.BINDINGS)
-        if binding.key not in _LEFT_TO_THE_PANE
+        binding for binding in Binding.make_bindings(VirtualTable.BINDINGS) if binding.key not in _LEFT_TO_THE_PANE
     ]

@@ -14,6 +14,7 @@ from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.keys import KeyEntry
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
+from quickserveml_tui.tui.widgets.table_messages import RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
 
@@ -29,7 +30,7 @@ class SearchInput(Input):
 
 
 def fuzzy_rank(words: str, text: str) -> int | None:
-    """How well `text` answers: 0 holds the words as they stand, 1 all of them, 2 their letters in order; None not at all."""
+    """How well `text` answers: 0 holds the words as they stand, 1 each of them, 2 their letters in order; or None."""
     needle, hay = words.casefold().strip(), text.casefold()
     if not needle or needle in hay:
         return 0
@@ -114,7 +115,9 @@ class Palette(ActionList):
                 {
                     "_key": entry.id,
                     "_dim": bool(entry.reason),
-                    "command": Cell(entry.command, suffix=f"  {entry.reason}" if entry.reason else "", suffix_role=Role.MUTED),
+                    "command": Cell(
+                        entry.command, suffix=f"  {entry.reason}" if entry.reason else "", suffix_role=Role.MUTED
+                    ),
                     "keys": Cell(entry.shown_keys, role=Role.MUTED),
                 }
                 for *_, entry in ranked
@@ -127,8 +130,8 @@ class Palette(ActionList):
         event.stop()
         self._choose(self.query_one(VirtualTable).cursor_index)
 
-    @on(VirtualTable.RowSelected)
-    def run_clicked(self, event: VirtualTable.RowSelected) -> None:
+    @on(RowSelected)
+    def run_clicked(self, event: RowSelected) -> None:
         """A double click runs it too."""
         event.stop()
         self._choose(event.index)
@@ -163,15 +166,15 @@ class Help(ActionList):
         ordered = sorted(groups, key=lambda name: (not name.startswith("Here"), name))
         for group in ordered:
             rows.append({"_group": group})
-            for entry in groups[group]:
-                rows.append(
-                    {
-                        "_key": entry.id,
-                        "keys": Cell(entry.shown_keys, role=Role.STRONG, bold=True),
-                        "about": Cell(entry.about or entry.title),
-                        "id": Cell(entry.id, role=Role.MUTED),
-                    }
-                )
+            rows += [
+                {
+                    "_key": entry.id,
+                    "keys": Cell(entry.shown_keys, role=Role.STRONG, bold=True),
+                    "about": Cell(entry.about or entry.title),
+                    "id": Cell(entry.id, role=Role.MUTED),
+                }
+                for entry in groups[group]
+            ]
         self.put(rows)
 
     @on(Input.Submitted)

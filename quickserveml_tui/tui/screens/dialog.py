@@ -15,8 +15,9 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role, Row
-from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.sheets.rows import paragraph
+from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.ink import say, to_content, two_edges
 
 Result = TypeVar("Result")
@@ -48,7 +49,9 @@ class Button(Widget, can_focus=True):
     def render(self) -> Content:
         """Key bold, words plain."""
         strong = self.has_focus
-        return to_content([(say(self.key, Role.STRONG, bold=True), say(f" {self.words}", Role.STRONG if strong else Role.BODY))])
+        return to_content(
+            [(say(self.key, Role.STRONG, bold=True), say(f" {self.words}", Role.STRONG if strong else Role.BODY))]
+        )
 
     def get_content_width(self, container: object, viewport: object) -> int:  # noqa: ARG002 - Textual's own
         """Key, a blank, words."""
@@ -68,7 +71,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     TITLE_TEXT: ClassVar[str] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "close", id="dialog.close", tooltip="Close the dialog and change nothing")
+        bind("escape", "close", "close", "dialog.close", "Close the dialog and change nothing")
     ]
 
     def __init__(self, title: str = "", right: str = "") -> None:
@@ -138,8 +141,10 @@ class QuitDialog(Dialog[str]):
     """Asks what becomes of the jobs: `quit` or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "choose('quit')", "cancel and quit", id="quit.cancel_jobs", tooltip="Cancel all jobs, keep what they have, quit"),
-        Binding("s", "choose('')", "stay", id="quit.stay_here", tooltip="Go on working"),
+        bind(
+            "c", "choose('quit')", "cancel and quit", "quit.cancel_jobs", "Cancel all jobs, keep what they have, quit"
+        ),
+        bind("s", "choose('')", "stay", "quit.stay_here", "Go on working"),
         Binding("left,h", "app.focus_previous", "previous", show=False),
         Binding("right,l", "app.focus_next", "next", show=False),
     ]
@@ -174,7 +179,7 @@ class MessageDialog(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "close", "close", show=False),
-        Binding("y", "copy_text", "copy", id="dialog.copy_text", tooltip="Copy the message"),
+        bind("y", "copy_text", "copy", "dialog.copy_text", "Copy the message"),
     ]
 
     def __init__(self, title: str, message: str, hint: str = "", detail: str = "") -> None:

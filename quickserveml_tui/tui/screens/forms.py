@@ -18,10 +18,11 @@ from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.rows import paragraph
 from quickserveml_tui.tui.sheets.sheet import Sheet
-from quickserveml_tui.tui.widgets.ink import say, to_content
+from quickserveml_tui.tui.widgets.ink import Lines, say, to_content
 
 MAX_ENTRIES = 20_000
 
@@ -80,7 +81,7 @@ class FieldInput(Input):
     """A text field; tab completes a path before it moves on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "complete", "complete", id="form.complete_path", tooltip="Complete the path, or go to the next field"),
+        bind("tab", "complete", "complete", "form.complete_path", "Complete the path, or go to the next field"),
         Binding("down", "app.focus_next", "next field", show=False),
         Binding("up", "app.focus_previous", "previous field", show=False),
     ]
@@ -109,12 +110,12 @@ class ChoiceField(Widget, can_focus=True):
     """One of a few values: left and right change it."""
 
     DEFAULT_CSS = """
-    ChoiceField { height: 1; width: 1fr; padding: 0 1; }
+    ChoiceField { height: 1; width: 1fr; padding: 0 2; }
     ChoiceField:focus { background: $select; text-style: $cursor-style; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l,space", "step(1)", "next value", id="form.next_value", tooltip="Choose the next value"),
-        Binding("left,h", "step(-1)", "previous value", id="form.previous_value", tooltip="Choose the value before"),
+        bind("right,l,space", "step(1)", "next value", "form.next_value", "Choose the next value"),
+        bind("left,h", "step(-1)", "previous value", "form.previous_value", "Choose the value before"),
         Binding("enter", "submit", "done", show=False),
         Binding("down", "app.focus_next", "next field", show=False),
         Binding("up", "app.focus_previous", "previous field", show=False),
@@ -146,7 +147,7 @@ class ChoiceField(Widget, can_focus=True):
 
 
 class FormDialog(Dialog[dict[str, Any]]):
-    """Fields and what to do with them: `check` turns the texts into a result or raises an error that is shown inline."""
+    """Fields; `check` turns their texts into a result, or raises an error that is shown inline."""
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ class FormDialog(Dialog[dict[str, Any]]):
         with Vertical(classes="form--fields"):
             for field in self.form_fields:
                 with Horizontal(classes="form--row"):
-                    yield Sheet(lambda _width, _, label=field.label: [(say(label, Role.MUTED),)], classes="form--label")
+                    yield Lines([(say(field.label, Role.MUTED),)], classes="form--label")
                     yield ChoiceField(field) if field.choices else FieldInput(field)
         yield Sheet(id="form-error")
         yield Sheet(lambda _width, _: [self._keys()], classes="dialog--keys")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.catalog import ScanHit
@@ -14,10 +14,12 @@ from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
+from quickserveml_tui.tui.widgets.table_messages import MarksChanged, RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
 COLUMNS = (
@@ -31,10 +33,19 @@ class HitTable(VirtualTable):
     """The files that were found; enter adds, `*` marks all."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "mark", id="scan.mark_file", tooltip="Mark the file for adding"),
-        Binding("asterisk", "screen.mark_new", "mark all new", key_display="*", id="scan.mark_all", tooltip="Mark every file that is not registered yet"),
-        Binding("enter", "screen.add_marked", "add", id="scan.add_marked", tooltip="Add the marked files, or the one under the cursor"),
-    ]  # fmt: skip
+        bind("space", "mark", "mark", "scan.mark_file", "Mark the file for adding"),
+        bind(
+            "asterisk",
+            "screen.mark_new",
+            "mark all new",
+            "scan.mark_all",
+            "Mark every file that is not registered yet",
+            display="*",
+        ),
+        bind(
+            "enter", "screen.add_marked", "add", "scan.add_marked", "Add the marked files, or the one under the cursor"
+        ),
+    ]
 
 
 class ScanDialog(Dialog[list[str]]):
@@ -95,20 +106,20 @@ class ScanDialog(Dialog[list[str]]):
 
     def _short(self, path: str) -> str:
         prefix = self.folder.rstrip("/") + "/"
-        return path[len(prefix) :] if path.startswith(prefix) else path
+        return path.removeprefix(prefix)
 
     def _refresh_words(self) -> None:
         self.query_one("#scan-state", Sheet).show(lambda _width, _: [self._state()])
         self.query_one(".dialog--keys", Sheet).show(lambda _width, _: [self._keys()])
 
-    @on(VirtualTable.MarksChanged)
-    def count_marks(self, event: VirtualTable.MarksChanged) -> None:
+    @on(MarksChanged)
+    def count_marks(self, event: MarksChanged) -> None:
         """The keys say how many."""
         event.stop()
         self._refresh_words()
 
-    @on(VirtualTable.RowSelected)
-    def add_clicked(self, event: VirtualTable.RowSelected) -> None:
+    @on(RowSelected)
+    def add_clicked(self, event: RowSelected) -> None:
         """A double click adds."""
         event.stop()
         self.action_add_marked()

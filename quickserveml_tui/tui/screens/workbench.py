@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.widget import Widget
 
@@ -17,6 +17,7 @@ from quickserveml_tui.tui.flows.base import clock
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
+from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady, HostSampled
 from quickserveml_tui.tui.pane_tabs import PaneTabs
 from quickserveml_tui.tui.panes.base import WorkPane
@@ -39,35 +40,99 @@ NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
 class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
     """Catalog, inspector, benchmark, jobs."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (30, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
+        (0, "-narrow"),
+        (100, "-medium"),
+        (140, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - the same
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("b", "run_benchmark", "benchmark", id="benchmark.run_model", tooltip="Measure the version under the cursor"),
-        Binding("x", "cancel_job", "cancel", id="jobs.cancel_job", tooltip="Cancel the running job, or the one under the cursor; what it has is kept"),
-        Binding("r", "run_data", "run data", id="batch.run_data", tooltip="Run a data set through the version under the cursor"),
-        Binding("B", "edit_settings", "settings", id="benchmark.edit_settings", tooltip="Change duration, warm-up, threads, batch and optimisation"),
-        Binding("a", "add_model", "add", id="catalog.add_model", tooltip="Add a model file by its path"),
-        Binding("S", "scan_folder", "scan", id="catalog.scan_folder", tooltip="Look for model files below a folder"),
-        Binding("d", "install_demo", "demo", show=False, id="catalog.open_demo", tooltip="Register the demo models"),
-        Binding("left_square_bracket", "step_tab(-1)", "tab before", show=False, id="inspector.previous_tab", tooltip="Show the tab at the left"),
-        Binding("right_square_bracket", "step_tab(1)", "next tab", key_display="[ ]", id="inspector.next_tab", tooltip="Show the tab at the right"),
-        Binding("z", "maximise_pane", "maximise", id="view.maximise_pane", tooltip="Give the focused pane the whole screen, or give it back"),
-        Binding("y", "copy_reference", "copy", show=False, id="edit.copy_reference", tooltip="Copy the reference, or the command that reproduces the result"),
-        Binding("Y", "copy_view", "copy table", show=False, id="edit.copy_view", tooltip="Copy the table or the figures of the focused pane"),
-        Binding("T", "edit_tags", "tags", show=False, id="catalog.edit_tags", tooltip="Change the tags of the model"),
-        Binding("A", "set_alias", "alias", show=False, id="catalog.set_alias", tooltip="Point an alias at the version, or take one away"),
-        Binding("e", "edit_state", "state", show=False, id="catalog.edit_state", tooltip="Change state and notes of the version"),
-        Binding("D,delete", "delete_version", "delete", show=False, id="catalog.delete_version", tooltip="Delete the version under the cursor, after asking"),
-        Binding("ctrl+r", "reload", "reload", show=False, id="catalog.read_again", tooltip="Read the registry again"),
-        Binding("1", "focus_pane(1)", "catalog", show=False, id="view.go_to_catalog", tooltip="Go to the catalog"),
-        Binding("2", "focus_pane(2)", "inspector", show=False, id="view.go_to_inspector", tooltip="Go to the inspector"),
-        Binding("3", "focus_pane(3)", "benchmark", show=False, id="view.go_to_benchmark", tooltip="Go to the benchmark"),
-        Binding("4", "focus_pane(4)", "jobs", show=False, id="view.go_to_jobs", tooltip="Go to batch and jobs"),
-        Binding("tab", "step_pane(1)", "next pane", show=False, id="view.next_pane", tooltip="Go to the next pane"),
-        Binding("shift+tab", "step_pane(-1)", "pane before", show=False, id="view.previous_pane", tooltip="Go to the pane before"),
-        Binding("escape", "leave_view", "back", show=False, id="view.leave_maximised", tooltip="Give a maximised pane's room back"),
-    ]  # fmt: skip
+        bind("b", "run_benchmark", "benchmark", "benchmark.run_model", "Measure the version under the cursor"),
+        bind(
+            "x",
+            "cancel_job",
+            "cancel",
+            "jobs.cancel_job",
+            "Cancel the running job, or the one under the cursor; what it has is kept",
+        ),
+        bind("r", "run_data", "run data", "batch.run_data", "Run a data set through the version under the cursor"),
+        bind(
+            "B",
+            "edit_settings",
+            "settings",
+            "benchmark.edit_settings",
+            "Change duration, warm-up, threads, batch and optimisation",
+        ),
+        bind("a", "add_model", "add", "catalog.add_model", "Add a model file by its path"),
+        bind("S", "scan_folder", "scan", "catalog.scan_folder", "Look for model files below a folder"),
+        bind("d", "install_demo", "demo", "catalog.open_demo", "Register the demo models", show=False),
+        bind(
+            "left_square_bracket",
+            "step_tab(-1)",
+            "tab before",
+            "inspector.previous_tab",
+            "Show the tab at the left",
+            show=False,
+        ),
+        bind(
+            "right_square_bracket",
+            "step_tab(1)",
+            "next tab",
+            "inspector.next_tab",
+            "Show the tab at the right",
+            display="[ ]",
+        ),
+        bind(
+            "z",
+            "maximise_pane",
+            "maximise",
+            "view.maximise_pane",
+            "Give the focused pane the whole screen, or give it back",
+        ),
+        bind(
+            "y",
+            "copy_reference",
+            "copy",
+            "edit.copy_reference",
+            "Copy the reference, or the command that reproduces the result",
+            show=False,
+        ),
+        bind(
+            "Y",
+            "copy_view",
+            "copy table",
+            "edit.copy_view",
+            "Copy the table or the figures of the focused pane",
+            show=False,
+        ),
+        bind("T", "edit_tags", "tags", "catalog.edit_tags", "Change the tags of the model", show=False),
+        bind(
+            "A",
+            "set_alias",
+            "alias",
+            "catalog.set_alias",
+            "Point an alias at the version, or take one away",
+            show=False,
+        ),
+        bind("e", "edit_state", "state", "catalog.edit_state", "Change state and notes of the version", show=False),
+        bind(
+            "D,delete",
+            "delete_version",
+            "delete",
+            "catalog.delete_version",
+            "Delete the version under the cursor, after asking",
+            show=False,
+        ),
+        bind("ctrl+r", "reload", "reload", "catalog.read_again", "Read the registry again", show=False),
+        bind("1", "focus_pane(1)", "catalog", "view.go_to_catalog", "Go to the catalog", show=False),
+        bind("2", "focus_pane(2)", "inspector", "view.go_to_inspector", "Go to the inspector", show=False),
+        bind("3", "focus_pane(3)", "benchmark", "view.go_to_benchmark", "Go to the benchmark", show=False),
+        bind("4", "focus_pane(4)", "jobs", "view.go_to_jobs", "Go to batch and jobs", show=False),
+        bind("tab", "step_pane(1)", "next pane", "view.next_pane", "Go to the next pane", show=False),
+        bind("shift+tab", "step_pane(-1)", "pane before", "view.previous_pane", "Go to the pane before", show=False),
+        bind("escape", "leave_view", "back", "view.leave_maximised", "Give a maximised pane's room back", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,13 +269,9 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
 
     def action_step_tab(self, by: int) -> None:
         """Show another tab of the inspector."""
-        tabs = self.inspector_pane.tabs
         if self.current != 2:
             self.show_pane(2)
-        if by > 0:
-            tabs.next_tab()
-        else:
-            tabs.previous_tab()
+        self.inspector_pane.action_step_tab(by)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below the least size there is one sentence."""

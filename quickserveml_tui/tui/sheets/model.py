@@ -81,7 +81,10 @@ def overview_rows(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
         right = [say(plural(subject.facts.nodes, "node"), Role.MUTED)]
         rows += [BLANK, heading("What it is made of", width, right)]
         rows += bars(
-            ((op, count, f"{count:,}", f"{100 * count / max(subject.facts.nodes, 1):5.1f} %") for op, count in ops[:MAX_OPS]),
+            (
+                (op, count, f"{count:,}", f"{100 * count / max(subject.facts.nodes, 1):5.1f} %")
+                for op, count in ops[:MAX_OPS]
+            ),
             width,
             glyphs,
         )
@@ -122,7 +125,10 @@ def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
             index = column * per_column + at
             if index < len(facts):
                 fact = facts[index]
-                right = [say(fact.value, Role.STRONG), say(f" {fact.unit:<{unit_widths[column]}}" if unit_widths[column] else "", Role.MUTED)]
+                right = [
+                    say(fact.value, Role.STRONG),
+                    say(f" {fact.unit:<{unit_widths[column]}}" if unit_widths[column] else "", Role.MUTED),
+                ]
                 row += [Span("    ")] if column else []
                 row += two_edges([say(fact.label, Role.MUTED)], right, each)
         rows.append(tuple(row))
@@ -145,7 +151,10 @@ def _findings(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     warnings = subject.facts.warnings[:MAX_WARNINGS]
     if not warnings:
         return []
-    rows: list[Row] = [BLANK, heading("Findings", width, [say(plural(len(subject.facts.warnings), "finding"), Role.MUTED)])]
+    rows: list[Row] = [
+        BLANK,
+        heading("Findings", width, [say(plural(len(subject.facts.warnings), "finding"), Role.MUTED)]),
+    ]
     for warning in warnings:
         for index, row in enumerate(paragraph(warning, width - 2, Role.BODY)):
             rows.append((Span(f"{glyphs.warn} " if index == 0 else "  ", Role.WARN), *row))
@@ -180,7 +189,7 @@ def _compact(text: str) -> list[str]:
     run = 0
     for line in text.splitlines():
         bare = line.strip().rstrip(",")
-        if bare and (bare[0].isdigit() or bare[0] == "-") :
+        if bare and (bare[0].isdigit() or bare[0] == "-"):
             run += 1
             if run > 3:
                 skipped += 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, HistogramData, Interval
-from quickserveml_tui.core.statistics import needed_runs
 from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.statistics import needed_runs
 from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, significant
 from quickserveml_tui.tui.glyphs import Glyphs
@@ -65,7 +65,7 @@ def spec_words(spec: BenchmarkSpec) -> str:
 
 
 def _percentile(
-    name: str, value: float | None, interval: Interval | None, n: int, width: int, unit: LatencyUnit
+    name: str, value: float | None, interval: Interval | None, n: int, width: int, *, unit: LatencyUnit
 ) -> Row:
     label = say(f"{name:<4}", Role.MUTED)
     if value is None:
@@ -84,9 +84,11 @@ def _percentile(
 def live_percentiles(live: LiveRun, width: int) -> list[Row]:
     """p95, p99 and mean so far, each with its interval."""
     unit = latency_unit(live.percentile_ms(0.5))
-    rows = [_percentile(name, live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name]), live.n, width, unit)
-            for name in ("p95", "p99")]  # fmt: skip
-    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width, unit)]
+    rows: list[Row] = []
+    for name in ("p95", "p99"):
+        value, interval = live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name])
+        rows.append(_percentile(name, value, interval, live.n, width, unit=unit))
+    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width, unit=unit)]
 
 
 def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
@@ -94,9 +96,9 @@ def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
     values = summary.latency_ms
     unit = latency_unit(values.p50)
     return [
-        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width, unit),
-        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width, unit),
-        _percentile("mean", values.mean, summary.intervals.get("mean"), summary.n, width, unit),
+        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width, unit=unit),
+        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width, unit=unit),
+        _percentile("mean", values.mean, summary.intervals.get("mean"), summary.n, width, unit=unit),
     ]
 
 
@@ -189,9 +191,11 @@ def history_rows(run: BenchmarkRun | None, history: Sequence[BenchmarkRun], widt
     return rows
 
 
-def batch_rows(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
-    """What a data set showed: accuracy, rate, rows set apart, confusion."""
+def batch_rows(result: BatchResult, width: int, glyphs: Glyphs, *, whole: bool = True) -> list[Row]:
+    """What a data set showed: accuracy, rate, rows set apart; with `whole` also the confusion and the first failures."""
     rows: list[Row] = []
+    if result.cancelled:
+        rows.append((Span(f"{glyphs.warn} partial result", Role.WARN), say(f"  {result.ref}", Role.MUTED)))
     if result.accuracy is not None:
         right = [say(f"{result.correct:,} of {result.rows - result.failed:,} rows right", Role.MUTED)]
         figure = [say(f"{100 * result.accuracy:.1f}", Role.STRONG, bold=True), say(" % accuracy", Role.MUTED)]
@@ -199,6 +203,8 @@ def batch_rows(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
     rate = [say(significant(result.throughput_per_s), Role.STRONG), say(" rows/s", Role.MUTED)]
     apart = [say(f"{result.failed:,}", Role.WARN if result.failed else Role.BODY), say(" set apart", Role.MUTED)]
     rows.append(two_edges([say(f"{result.rows:,}", Role.STRONG), say(" rows  ", Role.MUTED), *rate], apart, width))
+    if not whole:
+        return rows
     if result.confusion and len(result.confusion) <= 12:
         rows += [BLANK, *_confusion(result, width, glyphs)]
     for failure in result.failures[:5]:
@@ -208,12 +214,14 @@ def batch_rows(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
 
 def _confusion(result: BatchResult, width: int, glyphs: Glyphs) -> list[Row]:
     """True class by row, predicted class by column; the diagonal is bold, mistakes are tinted."""
-    label = max(max((len(name) for name in result.classes), default=1), 4)
+    label = max(max((len(name) for name in result.classes), default=1), 10)
     cell = max(max((len(f"{value}") for row in result.confusion for value in row), default=1) + 1, 4)
     if label + 2 + cell * len(result.confusion) > width:
         return []
-    head = say(" " * (label + 2) + "".join(f"{name[: cell - 1]:>{cell}}" for name in result.classes), Role.MUTED)
-    rows: list[Row] = [heading("Predicted, by true class", width), (head,)]
+    head = say(
+        f"{'true class':<{label + 2}}" + "".join(f"{name[: cell - 1]:>{cell}}" for name in result.classes), Role.MUTED
+    )
+    rows: list[Row] = [(head, Span("  predicted", Role.MUTED))]
     for index, counts in enumerate(result.confusion):
         row = [say(f"{result.classes[index]:<{label}}  ", Role.MUTED)]
         for column, value in enumerate(counts):
