@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.server.answers import Answer, plain_error, to_bytes
 from quickserveml_tui.server.batcher import Job, internal_error
-from quickserveml_tui.server.cold import ColdProtocol
+from quickserveml_tui.server.cold import cold_side
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.heads import Head, Route
 
@@ -58,7 +58,7 @@ class HotProtocol(asyncio.BufferedProtocol):
     """One connection; uvicorn makes it through its `http=` option.
 
     Requests are framed here, so every limit and check holds for both paths. A request that is not hot waits until the
-    answers before it are sent, then its bytes go to `ColdProtocol`, and the connection comes back after the response.
+    answers before it are sent, then its bytes go to the cold side, and the connection comes back after the response.
     Only a chunked body, whose end only a parser can find, takes the connection along for good.
     """
 
@@ -71,11 +71,17 @@ class HotProtocol(asyncio.BufferedProtocol):
         *,
         engine: Engine,
     ) -> None:
-        self._config = config
         self._state = server_state
-        self._app_state = app_state
-        self._loop = _loop or asyncio.get_running_loop()
         self._engine = engine
+        self._cold = cold_side(
+            config,
+            server_state,
+            app_state,
+            _loop or asyncio.get_running_loop(),
+            max_body_bytes=engine.options.max_body_bytes,
+            on_done=self._cold_done,
+            on_too_large=self._cold_too_large,
+        )
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._jobs: deque[HotJob] = deque()
         self._rest = b""
@@ -86,11 +92,6 @@ class HotProtocol(asyncio.BufferedProtocol):
         """The head whose body is being read into `_body`."""
         self._body: memoryview | None = None
         self._filled = 0
-        self._cold: ColdProtocol | None = None
-        self._cold_active = False
-        self._cold_left = 0
-        """Body bytes that the cold request still has to get."""
-        self._handed_over = False
         self._closing = False
         """Whether a last answer was sent: what still comes is dropped."""
         self._last_taken = False
@@ -118,24 +119,21 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._jobs.clear()
         self._rest = b""
         self._body = None
-        if self._cold is not None:
-            self._cold.connection_lost(exc)
+        self._cold.connection_lost(exc)
 
     def eof_received(self) -> bool:
         """The client sends no more: finish what is under way, then close."""
-        if self._closing or not (self._jobs or self._cold_active):
-            return False
-        if self._cold_active and (self._cold_left or (self._handed_over and self._waits_for_body())):
+        if self._closing or self._cold.waits_for_body or not (self._jobs or self._cold.active):
             return False
         self._last_taken = self._eof = True
-        if self._cold_active and self._cold is not None:
+        if self._cold.active:
             self._cold.close_after_response()
         return True
 
     def pause_writing(self) -> None:
         """The client reads slowly: read no more of it."""
         self._write_paused = True
-        if self._cold_active and self._cold is not None:
+        if self._cold.active:
             self._cold.pause_writing()
         else:
             self._transport.pause_reading()
@@ -143,9 +141,8 @@ class HotProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The client caught up."""
         self._write_paused = False
-        if self._cold is not None:
-            self._cold.resume_writing()
-        if not self._cold_active:
+        self._cold.resume_writing()
+        if not self._cold.active:
             self._resume()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -177,9 +174,9 @@ class HotProtocol(asyncio.BufferedProtocol):
     def _feed(self, data: bytes) -> None:
         position, size = 0, len(data)
         while position < size and not self._closing and not self._last_taken:
-            if self._cold_active:
-                position = self._feed_cold(data, position)
-                if self._cold_active and not self._cold_left and not self._handed_over:
+            if self._cold.active:
+                position = self._cold.feed(data, position)
+                if self._cold.active and not self._cold.takes_bytes:
                     return self._wait(data[position:])
                 continue
             if len(self._jobs) >= MAX_PIPELINED or self._write_paused:
@@ -193,7 +190,7 @@ class HotProtocol(asyncio.BufferedProtocol):
                     return self._wait(data[position:])
                 if head.error is not None:
                     return self._send_last(head.error)
-                self._begin_cold(head)
+                self._cold.begin(self._transport, head, last=not head.keep_alive or self._engine.serving.draining)
                 position = end
                 continue
             position = self._take_body(head, head.route, data, end)
@@ -217,8 +214,8 @@ class HotProtocol(asyncio.BufferedProtocol):
         if not rest:
             return
         self._blocked = True
-        if self._cold_active and self._cold is not None:
-            self._cold.flow.pause_reading()
+        if self._cold.active:
+            self._cold.pause_reading()
         else:
             self._transport.pause_reading()
 
@@ -280,7 +277,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if self._last_taken and not jobs:
             self._close_softly()
-        elif self._blocked and len(jobs) < MAX_PIPELINED // 2 and not self._cold_active:
+        elif self._blocked and len(jobs) < MAX_PIPELINED // 2 and not self._cold.active:
             self._resume()
 
     def _has_more(self) -> bool:
@@ -308,65 +305,23 @@ class HotProtocol(asyncio.BufferedProtocol):
         else:
             self._transport.close()
 
-    # ---- uvicorn's part
-
-    def _begin_cold(self, head: Head) -> None:
-        if self._cold is None:
-            self._cold = ColdProtocol(
-                self._config,
-                self._state,
-                self._app_state,
-                self._loop,
-                on_idle=self._cold_idle,
-                on_too_large=self._cold_too_large,
-                max_body_bytes=self._engine.options.max_body_bytes,
-            )
-            self._cold.connection_made(self._transport)
-        self._cold_active = True
-        self._handed_over = head.chunked
-        self._cold_left = head.content_length
-        self._cold.last_request = head.chunked or not head.keep_alive or self._engine.serving.draining
-        self._cold.data_received(head.raw)
-
-    def _feed_cold(self, data: bytes, position: int) -> int:
-        end = len(data) if self._handed_over else min(len(data), position + self._cold_left)
-        if not self._handed_over:
-            self._cold_left -= end - position
-        if end > position and self._cold is not None and not self._transport.is_closing():
-            self._cold.data_received(data[position:end])
-        self._leave_cold()
-        return end
-
-    def _cold_idle(self) -> None:
-        # Called inside of uvicorn's send(): the connection comes back once that has returned.
-        self._loop.call_soon(self._leave_cold)
-
-    def _leave_cold(self) -> None:
-        """Take the connection back if the response is complete and the body is through."""
-        cold = self._cold
-        if not self._cold_active or cold is None or self._cold_left or self._handed_over:
-            return
-        if cold.cycle is None or not cold.cycle.response_complete:
-            return
-        self._cold_active = False
+    def _cold_done(self) -> None:
+        """The connection is ours again."""
         self._partial_ticks = self._idle_ticks = 0
-        if cold.last_request:
+        if self._cold.last_request:
             self._last_taken = True
             self._close_softly()
         elif self._rest or self._blocked:
             self._resume()
 
     def _cold_too_large(self) -> None:
-        limit = self._engine.options.max_body_bytes
         if self._closing:
             return
-        if self._cold is not None and self._cold.response_started:
+        if self._cold.response_started:
             self._transport.close()
             return
+        limit = self._engine.options.max_body_bytes
         self._refuse(413, "http.too_large", f"The body exceeds {limit} bytes.", "Send smaller batches.", protocol=False)
-
-    def _waits_for_body(self) -> bool:
-        return self._cold_active and self._cold is not None and self._cold.waits_for_body
 
     # ---- time and end
 
@@ -384,29 +339,22 @@ class HotProtocol(asyncio.BufferedProtocol):
             self._partial_ticks += 1
             if self._partial_ticks > self._patience():
                 self._time_out()
-        elif not self._jobs and not self._cold_active and self._idle_ticks > options.keep_alive_s:
+        elif not self._jobs and not self._cold.active and self._idle_ticks > options.keep_alive_s:
             self._transport.close()
 
     def _is_partial(self) -> bool:
         """Whether a request has begun and is not complete."""
-        if self._blocked:
-            return False
-        return (
-            self._body is not None
-            or bool(self._rest)
-            or self._cold_left > 0
-            or (self._handed_over and self._waits_for_body())
-        )
+        return not self._blocked and (self._has_more() or self._cold.waits_for_body)
 
     def _patience(self) -> int:
         options = self._engine.options
         if self._rest:
             return options.head_timeout_s
-        size = len(self._body) if self._body is not None else self._cold_left
+        size = len(self._body) if self._body is not None else self._cold.body_left
         return options.body_timeout_s + size // MIN_BYTES_PER_TICK
 
     def _time_out(self) -> None:
-        if self._jobs or (self._cold_active and self._cold is not None and self._cold.response_started):
+        if self._jobs or self._cold.response_started:
             self._transport.close()
             return
         protocol = self._head.protocol if self._head is not None else False
@@ -417,7 +365,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         """The server stops: close now when idle, else after the answer under way."""
         if self._jobs or self._is_partial() or self._blocked:
             return
-        if self._cold_active and self._cold is not None:
+        if self._cold.active:
             self._cold.close_after_response()
         else:
             self._transport.close()

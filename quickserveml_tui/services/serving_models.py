@@ -50,6 +50,10 @@ class ServedModel:
                 hint="Export the model with plain tensors as inputs.",
                 code="model.not_servable",
             )
+        if not self.session.outputs:
+            raise ModelUnrunnableError(
+                "The model has no outputs.", hint="Export it with at least one output.", code="model.no_outputs"
+            )
         found = (tensor_type(spec) for spec in self.session.outputs)
         self.outputs: tuple[TensorType, ...] = tuple(kind for kind in found if kind is not None)
         """Outputs that the protocol can carry; sequences and maps go out by the short form only."""
