@@ -33,6 +33,9 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(strict_server, path)
 
 
 def test_the_sender_of_a_large_body_sees_the_refusal(strict_server):
+    with strict_server.connect() as connection:
+        connection.send(request(PATH, bytes(30_000_000)))  # a reset would break this off
+        assert connection.reply().status == 413
     reply = httpx.post(f"{strict_server.url}{PATH}", content=bytes(30_000_000))
     assert reply.status_code == 413
     assert reply.headers["content-type"] == "application/json"
