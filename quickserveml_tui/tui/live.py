@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, Interval, Phase
+from quickserveml_tui.core.statistics import needed_runs
 
 BINS_PER_DECADE = 1_000
 """Bins 0.23 % wide: finer than the three digits that are shown. The saved result is computed from all samples."""
@@ -91,11 +92,12 @@ class LiveRun:
     def interval_ms(self, share: float) -> Interval | None:
         """95 % order-statistic interval of a percentile; None while there are too few samples."""
         n = self._counted
+        if n == 0 or n < needed_runs(100 * share):
+            return None
+        # The normal approximation may reach past the largest sample where the exact bound is that sample.
         spread = Z95 * math.sqrt(n * share * (1 - share))
         low, high = math.floor(n * share - spread), math.ceil(n * share + spread) + 1
-        if low < 1 or high > n:
-            return None
-        return Interval(self._at(low), self._at(high))
+        return Interval(self._at(max(low, 1)), self._at(min(high, n)))
 
     def _at(self, rank: int) -> float:
         if self._cumulative is None:

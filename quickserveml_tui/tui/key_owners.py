@@ -1,0 +1,44 @@
+"""Every class of the terminal interface that binds keys, for the documents and for the check that ids are unique."""
+
+from __future__ import annotations
+
+from textual.dom import DOMNode
+
+from quickserveml_tui.tui.app import WorkbenchApp
+from quickserveml_tui.tui.keys import keys_document
+from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
+from quickserveml_tui.tui.panes.catalog import CatalogPane, FilterInput, StartChoices
+from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
+from quickserveml_tui.tui.panes.jobs import JobsPane
+from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView
+from quickserveml_tui.tui.panes.tables import PaneTable
+from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog, QuitDialog
+from quickserveml_tui.tui.screens.forms import ChoiceField, FieldInput
+from quickserveml_tui.tui.screens.scan import HitTable
+from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
+
+OWNERS: tuple[type[DOMNode], ...] = (
+    WorkbenchApp,
+    WorkbenchScreen,
+    CatalogPane,
+    FilterInput,
+    StartChoices,
+    InspectorPane,
+    Page,
+    LayerView,
+    LayerFilter,
+    BenchmarkPane,
+    JobsPane,
+    PaneTable,
+    Dialog,
+    QuitDialog,
+    MessageDialog,
+    FieldInput,
+    ChoiceField,
+    HitTable,
+)
+
+
+def keys_page() -> str:
+    """The text of `docs/keys.md`."""
+    return keys_document(OWNERS)
