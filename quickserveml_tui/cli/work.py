@@ -50,9 +50,13 @@ class _Work(Generic[T]):
 def run_cancellable(work: Callable[[CancelToken], T]) -> T:
     """What `work` returns. The first Ctrl-C cancels its token, a second one raises `KeyboardInterrupt` at once."""
     job = _Work(work)
-    threading.Thread(target=job.run, name="work", daemon=True).start()
+    thread = threading.Thread(target=job.run, name="work", daemon=True)
+    is_started = False
     while True:
         try:
+            if not is_started:
+                is_started = True  # first, so that a Ctrl-C while the thread starts cancels it like any other
+                thread.start()
             job.done.wait()
             return job.outcome()
         except KeyboardInterrupt:

@@ -112,7 +112,7 @@ def test_ctrl_c_with_json_prints_the_partial_document(cli: Cli, model: Path) -> 
         assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (130, ""), out
     document = json.loads(out)
     check(document, "error" if "error" in document else "benchmark")
 
