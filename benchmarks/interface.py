@@ -38,7 +38,9 @@ class Terminal:
     """The workbench in a tmux of its own, without the user's settings."""
 
     def __init__(self, folder: Path, home: Path) -> None:
-        self._base = ["tmux", "-S", str(folder / "tmux.sock"), "-f", "/dev/null"]
+        settings = folder / "tmux.conf"
+        settings.write_text("set -g remain-on-exit on\n")  # so that a crash can be read
+        self._base = ["tmux", "-S", str(folder / "tmux.sock"), "-f", str(settings)]
         command = f"{sys.executable} -m quickserveml_tui open --home {home}"
         environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
         subprocess.run(
@@ -81,7 +83,10 @@ def press_keys(terminal: Terminal, stop: threading.Event) -> None:
     """A key every 100 ms until stopped."""
     due = time.monotonic()
     for key in itertools.cycle(KEYS):
-        terminal.press(key)
+        try:
+            terminal.press(key)
+        except BrokenPipeError:
+            return  # tmux is gone: no run will be saved, and that is reported
         due += KEY_S
         if stop.wait(max(due - time.monotonic(), 0)):
             return
@@ -99,6 +104,8 @@ def measure_in_workbench(folder: Path, bench: LocalWorkbench, seconds: float) ->
         keys.start()
         try:
             return wait_for_run(bench, known, seconds)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}:\n{terminal.screen()}") from error
         finally:
             stop.set()
             keys.join()

@@ -18,7 +18,13 @@ MIN_WATCHED_S = 0.5
 @dataclass(slots=True)
 class _Reading:
     at_s: float
+    cpu_s: float
+    """CPU time of this process."""
     counters: HostCounters | None
+
+
+def _read() -> _Reading:
+    return _Reading(time.monotonic(), time.process_time(), read_host_counters())
 
 
 class HostWatch:
@@ -34,9 +40,9 @@ class HostWatch:
     def on_frame(self, frame: BenchmarkFrame) -> None:
         """Take a frame from the runner."""
         if frame.phase is Phase.MEASURING and self._first is None:
-            self._first = _Reading(time.monotonic(), read_host_counters())
+            self._first = _read()
         elif frame.phase is Phase.DONE and self._first is not None:
-            self._last = _Reading(time.monotonic(), read_host_counters())
+            self._last = _read()
         if self._sink is not None:
             self._sink(frame)
 
@@ -50,6 +56,8 @@ class HostWatch:
             before, after = self._first.counters, self._last.counters
             if before is not None and after is not None and wall_s >= MIN_WATCHED_S:
                 own = (raw.cpu_s + raw.paused_s) / elapsed_s
+                if raw.pinned_cpus:  # this process keeps off the measured cores, so what it does disturbs nothing
+                    own += (self._last.cpu_s - self._first.cpu_s) / wall_s
                 other = max((after.busy_s - before.busy_s) / wall_s - own, 0.0)
                 steal = (after.steal_s - before.steal_s) / max(after.total_s - before.total_s, 1e-9)
         return HostNoise(self._cores, self._threads, load_before, other, steal, rate)

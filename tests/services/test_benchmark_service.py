@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from quickserveml_tui.core.benchmarks import BenchmarkSpec, Phase
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec, Phase
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.core.errors import (
     CancelledError,
@@ -25,6 +25,8 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.ports import RawBenchmark
 from quickserveml_tui.core.statistics import HostNoise
+from quickserveml_tui.runtime.meter import HostCounters
+from quickserveml_tui.services import benchmark_summary
 from quickserveml_tui.services.benchmark_summary import summarise_run
 from quickserveml_tui.services.home import open_workbench
 
@@ -207,6 +209,26 @@ def test_throughput_and_cpu_leave_out_the_time_that_frames_took():
     assert summary.cpu_percent == pytest.approx(50)
     assert summary.peak_rss_mb == 10.0
     assert summary.warmup == 3
+
+
+def watch_a_busy_second(pinned, monkeypatch):
+    """A watched run of one second on two cores, in which this process used 0.9 s and everything together 2.0 s."""
+    clocks = iter([(10.0, 5.0, 100.0), (11.0, 5.9, 102.0)])
+
+    def read():
+        at_s, cpu_s, busy_s = next(clocks)
+        return benchmark_summary._Reading(at_s, cpu_s, HostCounters(busy_s, 0.0, 2 * at_s))
+
+    monkeypatch.setattr(benchmark_summary, "_read", read)
+    watch = benchmark_summary.HostWatch(None, cores=2, threads=1)
+    for phase in (Phase.WARMUP, Phase.MEASURING, Phase.MEASURING, Phase.DONE):
+        watch.on_frame(BenchmarkFrame(phase, 0.0, (), (), 0))
+    return watch.noise(raw([10.0] * 100, cpu_s=1.0, pinned_cpus=pinned), load_before=0.0)
+
+
+def test_what_this_process_does_beside_a_pinned_run_is_no_noise(monkeypatch):
+    assert watch_a_busy_second((1,), monkeypatch).other_cpus == pytest.approx(0.1)
+    assert watch_a_busy_second((), monkeypatch).other_cpus == pytest.approx(1.0)
 
 
 def test_one_sample_makes_a_summary():
