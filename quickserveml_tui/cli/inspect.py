@@ -10,7 +10,7 @@ from typer import Option
 
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import FormatOption, HomeOption, JsonOption, RefArgument
-from quickserveml_tui.core.errors import DataError, QuickServeError, UsageError
+from quickserveml_tui.core.errors import DataError, UsageError
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
@@ -48,21 +48,8 @@ def inspect(
             return
         resolved = workbench.catalog.resolve(ref)
         facts = workbench.inspect.facts(ref)
-        report = resolved.version.trial if resolved.version else _try(workbench, ref) if trial else None
+        report = workbench.inspect.trial(ref) if trial or resolved.version else None
     _print_facts(resolved, facts, report)
-
-
-def _try(workbench: Workbench, ref: str) -> TrialReport:
-    """Whether a file that is not registered runs, by one inference on synthetic inputs."""
-    from quickserveml_tui.core.models import TrialOutcome, TrialReport
-
-    try:
-        prediction = workbench.predict.predict(ref)
-    except QuickServeError as error:
-        return TrialReport(
-            TrialOutcome.UNRUNNABLE, reason=error.message, detail=error.detail, signal=getattr(error, "signal", "")
-        )
-    return TrialReport(TrialOutcome.READY, run_ms=prediction.latency_ms)
 
 
 def _print_facts(resolved: Resolved, facts: ModelFacts, trial: TrialReport | None) -> None:

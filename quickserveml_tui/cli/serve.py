@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import HomeOption, JsonOption
-from quickserveml_tui.core.text import safe_lines
+from quickserveml_tui.core.errors import ModelUnrunnableError
+from quickserveml_tui.core.models import TrialOutcome
+from quickserveml_tui.core.text import safe_lines, safe_text
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Resolved
+    from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.server.options import ServeOptions
 
 _MIB = 1024 * 1024
@@ -72,8 +76,22 @@ def serve(
         max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
     ).validate()
     with invocation.workbench() as workbench:
-        resolved = [workbench.catalog.resolve(ref, runnable=True) for ref in models]
+        resolved = [_admit(workbench, ref) for ref in models]
     _run(resolved, options)
+
+
+def _admit(workbench: Workbench, ref: str) -> Resolved:
+    """A model that may be opened in the server's own process: it ran in a runner before, or does so now."""
+    resolved = workbench.catalog.resolve(ref, runnable=True)
+    if resolved.version is None:
+        report = workbench.inspect.trial(ref)
+        if report.outcome is not TrialOutcome.READY:
+            raise ModelUnrunnableError(
+                f"{safe_text(Path(resolved.path).name, 80)} cannot be served: {report.reason}",
+                hint="`quickserveml inspect` shows what it is.",
+                detail=report.detail,
+            )
+    return resolved
 
 
 def _run(models: list[Resolved], options: ServeOptions) -> None:

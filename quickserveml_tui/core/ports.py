@@ -275,7 +275,11 @@ class CatalogPort(Protocol):
         ...
 
     def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
-        """What a reference or path stands for; with `runnable`, raises `ModelUnrunnableError` for one that is not."""
+        """What a reference or path stands for.
+
+        With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed. A path is not tried:
+        ask `InspectPort.trial` before it is opened outside a runner.
+        """
         ...
 
     def add(
@@ -325,6 +329,10 @@ class InspectPort(Protocol):
 
     def layers(self, ref: str, offset: int = 0, limit: int = 10_000) -> LayerPage:
         """A part of the layer table."""
+        ...
+
+    def trial(self, ref: str, *, cancel: CancelToken | None = None) -> TrialReport:
+        """Whether the model runs: a registered version's report, or a trial of a file, made now in a runner."""
         ...
 
 

@@ -75,7 +75,10 @@ class CatalogService:
         return ModelView(model, self._newest_benchmarks().get(model.id, {}))
 
     def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
-        """What a reference or path stands for; with `runnable`, raises `ModelUnrunnableError` for one that is not."""
+        """What a reference or path stands for.
+
+        With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; a path is not tried.
+        """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
             path = locate(str(parsed.path))

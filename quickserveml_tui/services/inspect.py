@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 
 from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.ports import CatalogPort, RunnerPool
 
 MAX_CACHED_ROWS = 100_000
@@ -81,6 +84,17 @@ class InspectService:
                 page = runner.read_layers(Path(resolved.path), offset, limit)
             self._pages.put(key, page)
         return page
+
+    def trial(self, ref: str, *, cancel: CancelToken | None = None) -> TrialReport:
+        """Whether the model runs: a registered version's report, or a trial of a file, made now in a runner.
+
+        Raises `NotFoundError`, and `ModelError` for a file that is no model or gone.
+        """
+        resolved = self._catalog.resolve(ref)
+        if resolved.version is not None:
+            return resolved.version.trial
+        with self._runners.borrow() as runner:
+            return runner.trial(Path(resolved.path), FeedSpec(), cancel=cancel)
 
 
 def _identity(resolved: Resolved) -> str:
