@@ -9,7 +9,8 @@ from quickserveml_tui import __version__
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.replies import json_reply
-from quickserveml_tui.services.serving_documents import model_info, model_schema, repository_index
+from quickserveml_tui.services.schema import model_schema
+from quickserveml_tui.services.serving_documents import model_info, repository_index
 
 
 def router(engine: Engine) -> APIRouter:
@@ -53,6 +54,6 @@ def router(engine: Engine) -> APIRouter:
     @routes.get("/model/schema")
     async def schema() -> Response:
         """JSON Schema of the default model's request and response, with an example."""
-        return json_reply(model_schema(serving.default()))
+        return json_reply(model_schema(serving.default().session))
 
     return routes

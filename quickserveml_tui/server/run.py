@@ -28,8 +28,8 @@ from quickserveml_tui.server.app import create_app
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.protocol import HotProtocol
+from quickserveml_tui.services.schema import example_requests
 from quickserveml_tui.services.serving import ServingService
-from quickserveml_tui.services.serving_documents import model_schema
 from quickserveml_tui.services.serving_models import ServedModel
 
 Announce = Callable[[str], None]
@@ -111,12 +111,12 @@ def _url(listener: socket.socket) -> str:
 
 def _try(url: str, model: ServedModel) -> str:
     """A command that infers with made-up values: a whole one, or one that fetches an example too long to print."""
-    document = model_schema(model)
-    if "example" not in document:
+    examples = example_requests(model.session)
+    if not examples:
         return f"curl {url}/v2/models/{model.name}"
-    example = orjson.dumps(document["example"]).decode()
+    example = orjson.dumps(examples["predict"]).decode()
     if len(example) > _EXAMPLE_CHARS:
-        take = "import json,sys; print(json.dumps(json.load(sys.stdin)['example']))"
+        take = "import json,sys; print(json.dumps(json.load(sys.stdin)['examples']['predict']))"
         return f'curl -s {url}/model/schema | python3 -c "{take}" | curl {url}/predict -d @-'
     return f"curl {url}/predict -d {shlex.quote(example)}"
 

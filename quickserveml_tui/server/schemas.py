@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from quickserveml_tui.services.schema import example_elements, example_requests, model_schema
 from quickserveml_tui.services.serving import ServingService
-from quickserveml_tui.services.serving_documents import example_elements, model_schema
 from quickserveml_tui.wire.datatypes import DATATYPE_BY_ONNX
 
 _EXAMPLE_ELEMENTS = 256
@@ -76,19 +76,10 @@ def infer_body(serving: ServingService) -> dict[str, Any]:
     """Request body of the inference protocol, with an example for the default model."""
     model = serving.default()
     schema: dict[str, Any] = {"schema": _INFER_REQUEST}
-    if example_elements(model) > _EXAMPLE_ELEMENTS:
+    if example_elements(model.session) > _EXAMPLE_ELEMENTS:
         return _body(schema)
-    example = model_schema(model)["example"]["inputs"]
-    inputs = [
-        {
-            "name": kind.name,
-            "shape": [1 if dim == -1 else dim for dim in kind.shape or (1,)],
-            "datatype": kind.datatype,
-            "data": example[kind.name],
-        }
-        for kind in model.inputs
-    ]
-    return _body(schema | {"example": {"inputs": inputs}})
+    example = example_requests(model.session).get("open_inference")
+    return _body(schema | {"example": example} if example else schema)
 
 
 def _body(as_json: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +91,9 @@ def _body(as_json: dict[str, Any]) -> dict[str, Any]:
 def predict_body(serving: ServingService) -> dict[str, Any]:
     """Request body of the short form for the default model."""
     model = serving.default()
-    document = model_schema(model)
-    schema = {key: value for key, value in document["request"].items() if key != "$schema"}
+    document = model_schema(model.session)
+    schema = document["request"]["$defs"]["predict"]
     content: dict[str, Any] = {"schema": schema}
-    if example_elements(model) <= _EXAMPLE_ELEMENTS:
-        content["example"] = document["example"]
+    if "predict" in document["examples"] and example_elements(model.session) <= _EXAMPLE_ELEMENTS:
+        content["example"] = document["examples"]["predict"]
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
-from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.tensors import Dim, TensorSpec, format_shape
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_count
@@ -16,6 +15,20 @@ MAX_EXAMPLE_ELEMENTS = 200_000
 """A picture of 3×224×224 fits; what is larger belongs into a binary request."""
 
 _BITS = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "UINT8": 8, "UINT16": 16, "UINT32": 32, "UINT64": 64}
+
+
+class Signature(Protocol):
+    """What takes and gives tensors: the facts of a model, or a session."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What it takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives."""
+        ...
 
 
 def _datatype(spec: TensorSpec) -> str | None:
@@ -93,18 +106,18 @@ def _all_of(specs: tuple[TensorSpec, ...], *, wants_data: bool) -> dict[str, Any
     return schema | ({"allOf": contained, "minItems": len(specs), "maxItems": len(specs)} if contained else {})
 
 
-def _protocol_request(facts: ModelFacts) -> dict[str, Any]:
+def _protocol_request(signature: Signature) -> dict[str, Any]:
     return {
         "title": "Open Inference Protocol v2: POST /v2/models/MODEL/infer",
         "type": "object",
         "properties": {
             "id": {"type": "string"},
-            "inputs": _all_of(facts.inputs, wants_data=True),
+            "inputs": _all_of(signature.inputs, wants_data=True),
             "outputs": {
                 "type": "array",
                 "items": {
                     "type": "object",
-                    "properties": {"name": {"enum": [spec.name for spec in facts.outputs]}},
+                    "properties": {"name": {"enum": [spec.name for spec in signature.outputs]}},
                     "required": ["name"],
                 },
             },
@@ -114,8 +127,8 @@ def _protocol_request(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _protocol_response(facts: ModelFacts) -> dict[str, Any]:
-    tensors = [_protocol_tensor(spec, wants_data=True) for spec in facts.outputs if _datatype(spec)]
+def _protocol_response(signature: Signature) -> dict[str, Any]:
+    tensors = [_protocol_tensor(spec, wants_data=True) for spec in signature.outputs if _datatype(spec)]
     return {
         "title": "Open Inference Protocol v2",
         "type": "object",
@@ -149,52 +162,65 @@ def _example_value(datatype: str) -> Any:
     return {"BOOL": False, "BYTES": ""}.get(datatype, 0 if datatype in _BITS else 0.0)
 
 
-def _obstacle(facts: ModelFacts) -> str:
+def _obstacle(signature: Signature) -> str:
     """Why there is no example; empty when there can be one."""
-    for spec in facts.inputs:
+    for spec in signature.inputs:
         if _datatype(spec) is None:
             return f"JSON cannot carry input “{safe_text(spec.name, 80)}” of type {safe_text(spec.dtype, 120)}."
-    elements = sum(math.prod(_example_shape(spec)) for spec in facts.inputs)
+    elements = example_elements(signature)
     if elements > MAX_EXAMPLE_ELEMENTS:
         return f"One request holds {format_count(elements)} values: send it in the binary form, or as NPZ."
     return ""
 
 
-def example_request(facts: ModelFacts) -> dict[str, Any] | None:
-    """A request in the Open Inference Protocol's JSON form that the model accepts, every free dim being 1.
+def example_elements(signature: Signature) -> int:
+    """Values in an example request, every free dim being 1."""
+    return sum(math.prod(_example_shape(spec)) for spec in signature.inputs)
 
-    None where there is none: inputs that JSON cannot carry, or more than `MAX_EXAMPLE_ELEMENTS` values.
+
+def example_requests(signature: Signature) -> dict[str, dict[str, Any]]:
+    """Requests that the model accepts, every free dim being 1: `open_inference` and `predict` are the same values.
+
+    Empty where there are none: inputs that JSON cannot carry, or more than `MAX_EXAMPLE_ELEMENTS` values.
     """
-    if _obstacle(facts):
-        return None
-    tensors = []
-    for spec in facts.inputs:
+    if _obstacle(signature):
+        return {}
+    tensors, nested = [], {}
+    for spec in signature.inputs:
         datatype, shape = _datatype(spec) or "", _example_shape(spec)
-        data = [_example_value(datatype)] * math.prod(shape)
-        tensors.append({"name": spec.name, "datatype": datatype, "shape": list(shape), "data": data})
-    return {"inputs": tensors}
+        value = _example_value(datatype)
+        tensors.append(
+            {"name": spec.name, "datatype": datatype, "shape": list(shape), "data": [value] * math.prod(shape)}
+        )
+        for size in reversed(shape):
+            value = [value] * size
+        nested[spec.name] = value
+    return {"open_inference": {"inputs": tensors}, "predict": {"inputs": nested}}
 
 
-def model_schema(facts: ModelFacts) -> dict[str, Any]:
+def model_schema(signature: Signature) -> dict[str, Any]:
     """The document with `request`, `response` and `example`; with `note`, why there is no example, where there is none.
 
+    `example` is in the Open Inference Protocol's form; `examples` has both forms by name.
     Both schemas take either the Open Inference Protocol's JSON form (`#/$defs/open_inference`) or the short form of
     `/predict` (`#/$defs/predict`). Outputs that are no tensors (sequences, maps) come only in the short form.
     """
+    examples = example_requests(signature)
     requests = {
-        "open_inference": _protocol_request(facts),
-        "predict": _short("Short form: POST /predict", "inputs", facts.inputs),
+        "open_inference": _protocol_request(signature),
+        "predict": _short("Short form: POST /predict", "inputs", signature.inputs),
     }
-    if not all(_datatype(spec) for spec in facts.inputs):
+    if not all(_datatype(spec) for spec in signature.inputs):
         del requests["open_inference"]
     responses = {
-        "open_inference": _protocol_response(facts),
-        "predict": _short("Short form", "outputs", facts.outputs),
+        "open_inference": _protocol_response(signature),
+        "predict": _short("Short form", "outputs", signature.outputs),
     }
     document = {
         "request": _either(requests),
         "response": _either(responses),
-        "example": example_request(facts),
+        "example": examples.get("open_inference"),
+        "examples": examples,
     }
-    obstacle = _obstacle(facts)
+    obstacle = _obstacle(signature)
     return document | {"note": obstacle} if obstacle else document

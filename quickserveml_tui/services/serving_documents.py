@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from quickserveml_tui.services.serving import ServingService
@@ -112,58 +111,3 @@ def model_info(serving: ServingService, model: ServedModel) -> dict[str, Any]:
             "run_us": None if traits.run_ns is None else traits.run_ns / 1e3,
         },
     }
-
-
-def _array_schema(kind: TensorType) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": _JSON_TYPES.get(kind.dtype.kind, "number")}
-    for dim in reversed(kind.shape or ()):
-        schema = {"type": "array", "items": schema}
-        if dim != -1:
-            schema |= {"minItems": dim, "maxItems": dim}
-    return schema | {"description": f"{kind.datatype} {kind.describe_shape()}"}
-
-
-def _example(kind: TensorType) -> Any:
-    leaf: Any = {"f": 0.5, "b": True, "O": "text"}.get(kind.dtype.kind, 0)
-    value = leaf
-    for dim in reversed(kind.shape or ()):
-        value = [value] * (1 if dim == -1 else dim)
-    return value
-
-
-def example_elements(model: ServedModel) -> int:
-    """Values in an example request: free dims count as 1."""
-    return sum(math.prod(abs(dim) for dim in kind.shape or ()) for kind in model.inputs)
-
-
-def model_schema(model: ServedModel) -> dict[str, Any]:
-    """JSON Schema of `request` and `response` of the short form.
-
-    With an `example` request, unless its values would be more than `MAX_EXAMPLE_ELEMENTS`.
-    """
-    inputs = {kind.name: _array_schema(kind) for kind in model.inputs}
-    outputs: dict[str, Any] = {name: {} for name in model.output_names}
-    outputs |= {kind.name: _array_schema(kind) for kind in model.outputs}
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    example = (
-        {"inputs": {kind.name: _example(kind) for kind in model.inputs}}
-        if example_elements(model) <= MAX_EXAMPLE_ELEMENTS
-        else None
-    )
-    return {
-        "request": dialect
-        | {
-            "type": "object",
-            "properties": {"inputs": {"type": "object", "properties": inputs, "required": list(inputs)}},
-            "required": ["inputs"],
-        },
-        "response": dialect
-        | {
-            "type": "object",
-            "properties": {
-                "outputs": {"type": "object", "properties": outputs, "required": list(outputs)},
-                "latency_ms": {"type": "number"},
-            },
-            "required": ["outputs", "latency_ms"],
-        },
-    } | ({} if example is None else {"example": example})

@@ -190,11 +190,11 @@ def test_scalars_fixed_and_gigantic_shapes_are_served(server, model_paths, tmp_p
     assert infer("fixed_batch", [1, 4], [1] * 4).status_code == 400
     assert infer("gigantic", [1, 2**40], [1]).status_code == 400
     with running([model_paths["gigantic"]], tmp_path / "log") as alone:
-        assert "example" not in httpx.get(f"{alone.url}/model/schema").json()
+        assert httpx.get(f"{alone.url}/model/schema").json()["example"] is None
         assert httpx.get(f"{alone.url}/openapi.json").status_code == 200
     with running([model_paths["scalar"]], tmp_path / "log") as alone:
-        example = httpx.get(f"{alone.url}/model/schema").json()["example"]
-        assert httpx.post(f"{alone.url}/predict", json=example).json()["outputs"] == {"y": -0.5}
+        example = httpx.get(f"{alone.url}/model/schema").json()["examples"]["predict"]
+        assert httpx.post(f"{alone.url}/predict", json=example).json()["outputs"] == {"y": 0.0}
 
 
 def test_outputs_without_a_tensor_form_go_out_by_the_short_form_only(server):

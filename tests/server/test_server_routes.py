@@ -61,17 +61,18 @@ def test_info_and_schema_describe_the_default_model(http):
     assert (info["name"], info["version"]) == ("tiny", "1")
     assert info["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 4], "kind": "tensor"}]
     schema = http.get("/model/schema").json()
-    assert schema["request"]["properties"]["inputs"]["required"] == ["x"]
+    assert schema["request"]["$defs"]["predict"]["properties"]["inputs"]["required"] == ["x"]
 
 
 def test_the_example_of_the_schema_is_a_request_that_works(http):
     import jsonschema
 
     schema = http.get("/model/schema").json()
-    jsonschema.validate(schema["example"], schema["request"])
-    reply = http.post("/predict", json=schema["example"])
-    assert reply.status_code == 200
-    jsonschema.validate(reply.json(), schema["response"])
+    for form, path in (("predict", "/predict"), ("open_inference", "/v2/models/tiny/infer")):
+        jsonschema.validate(schema["examples"][form], schema["request"])
+        reply = http.post(path, json=schema["examples"][form])
+        assert reply.status_code == 200
+        jsonschema.validate(reply.json(), schema["response"])
 
 
 def test_the_root_and_health_say_where_to_go(http):
