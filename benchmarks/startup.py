@@ -61,9 +61,12 @@ class Minimal(App):
 
 
 def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("QSML_", "NO_COLOR"))}
+    """An environment in which an installed program would run: compiled modules are kept, as pip does for all of them."""
+    unwanted = ("QSML_", "NO_COLOR", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {
         **kept,
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder))),
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_CONFIG_HOME": str(folder / "config"),
