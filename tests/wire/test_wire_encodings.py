@@ -11,6 +11,9 @@ from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.wire.encodings import TooLargeError, decompress
 
 
+PACKED = gzip.compress(b"x")
+
+
 def bare_deflate(data):
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(data) + packer.flush()
@@ -33,10 +36,9 @@ def test_a_bomb_is_stopped_at_the_limit():
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "x" * 10_000, "\x1b[31m"])
-PACKED = gzip.compress(b"x")
-
-
-@pytest.mark.parametrize("data", [b"", b"\x00", PACKED[:-1], PACKED + b"y"], ids=["empty", "short", "cut off", "longer"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", PACKED[:-1], PACKED + b"y"], ids=["empty", "short", "cut off", "longer"]
+)
 def test_broken_data_and_unknown_encodings_are_data_errors(encoding, data):
     with pytest.raises(DataError) as caught:
         decompress(data, encoding, 100)
