@@ -116,6 +116,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self.marked: set[object] = set()
         self._order = RowOrder(sort_key=sort_key, descending=sort_descending, external_sort=external_sort)
         self._fitted: list[Fitted] = []
+        self._fitted_width = 0
         self._strips: LRUCache[tuple[object, ...], Strip] = LRUCache(1024)
         self._generation = 0
         self._chord_at = 0.0
@@ -161,8 +162,12 @@ class VirtualTable(ScrollView, can_focus=True):
     def _invalidate(self) -> None:
         self._generation += 1
         self._strips.clear()
-        self._fitted = fit_columns(self.columns, max(self._body_width() - 2 * PADDING, 1))
+        self._fit(self._body_width())
         self.refresh()
+
+    def _fit(self, width: int) -> None:
+        self._fitted_width = width
+        self._fitted = fit_columns(self.columns, max(width - 2 * PADDING, 1))
 
     def _body_width(self) -> int:
         return self.scrollable_content_region.width or self.size.width
@@ -361,6 +366,10 @@ class VirtualTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of what is visible: titles, air, or a line of the body."""
         width = self._body_width()
+        if width != self._fitted_width:
+            # A scroll bar that comes or goes, or a table shown for the first time, changes the width without a resize.
+            self._fit(width)
+            self._strips.clear()
         if y < self.header_height:
             row = (Span(" " * PADDING), *header_row(self._fitted)) if y == 0 and self._order.height else ()
             return self._strip(row, width)
