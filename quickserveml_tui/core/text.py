@@ -64,7 +64,7 @@ def _char_width(char: str) -> int:
     code = ord(char)
     if 0x20 <= code < 0x7F or 0xA0 <= code < 0x300 or 0x2010 <= code < 0x2028 or 0x2500 <= code < 0x25FD:
         return 1
-    if 0x2800 <= code < 0x2900:
+    if 0x2030 <= code < 0x2060 or 0x2190 <= code < 0x2200 or 0x2800 <= code < 0x2900:
         return 1
     from wcwidth import wcwidth
 

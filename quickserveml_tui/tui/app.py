@@ -12,6 +12,7 @@ from textual.actions import SkipAction
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.screen import Screen
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
@@ -94,9 +95,10 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         if options.keymap:
             self.set_keymap(dict(options.keymap))
 
-    def on_mount(self) -> None:
-        """One screen; the services come after its first frame."""
-        self.push_screen(self.bench)
+    def get_default_screen(self) -> Screen[None]:
+        """The workbench is the first screen: one below it would be styled and laid out for nobody."""
+        self.bench.fit(self.size)
+        return self.bench
 
     # ---- services
 

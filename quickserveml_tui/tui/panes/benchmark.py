@@ -84,14 +84,20 @@ class BenchmarkPane(WorkPane):
         self.run: BenchmarkRun | None = None
         self.history: tuple[BenchmarkRun, ...] = ()
         self.ref = ""
-        self.spec = BenchmarkSpec()
+        self.set_reactive(BenchmarkPane.count_text, "no runs")
         self.traced = ""
         """Id of the run whose trace is still there."""
         self.wants_histogram = False
         self.wants_table = False
 
     def compose_body(self) -> ComposeResult:
-        """Subject, headline, charts, strips, trust; or the table; or what would be here."""
+        """What would be here."""
+        yield EmptyState(
+            "Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")], id="bench-empty"
+        )
+
+    def compose_rest(self) -> ComposeResult:
+        """Subject, headline, charts, strips, trust; or the table."""
         yield Sheet(id="bench-subject")
         with Horizontal(id="bench-headline"):
             yield Hero(id="bench-hero")
@@ -104,21 +110,16 @@ class BenchmarkPane(WorkPane):
         with Numbers(id="bench-table"):
             yield Sheet(id="bench-numbers")
         yield Sheet(id="bench-foot")
-        yield EmptyState(
-            "Live latency, throughput, CPU and memory", [("b", "runs one, once a model is picked")], id="bench-empty"
-        )
 
-    def on_mount(self) -> None:
+    def on_furnished(self) -> None:
         """Nothing is measured yet."""
-        super().on_mount()
-        self.count_text = "no runs"
+        self.spec = BenchmarkSpec()
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
         """What stands beside what depends on the room."""
-        self.set_class(event.size.width >= BROAD, "-broad")
-        self.set_class(event.size.width >= ROOMY, "-roomy")
-        self.set_class(event.size.height < 20, "-low")
+        size = event.size
+        self.update_classes({"-broad": size.width >= BROAD, "-roomy": size.width >= ROOMY, "-low": size.height < 20})
         self._arrange()
 
     # ---- what is shown
@@ -134,6 +135,8 @@ class BenchmarkPane(WorkPane):
         return "live" if self.live_run is not None else "result" if self.run is not None else "empty"
 
     def _arrange(self) -> None:
+        if not self.furnished:
+            return
         state = self.state
         had_focus = self.focus_inside
         table = self.wants_table and state == "result"

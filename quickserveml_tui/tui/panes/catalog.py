@@ -141,7 +141,7 @@ class CatalogPane(WorkPane):
         """Filter or sort changed."""
 
     def __init__(self) -> None:
-        super().__init__(key="1", title="Catalog", noun="model", id="catalog")
+        super().__init__(key="1", title="Catalog", noun="model", id="catalog", classes="-loading -current")
         self.views: tuple[ModelView, ...] = ()
         self.unfolded: set[str] = set()
         self.sort = "name"
@@ -150,10 +150,13 @@ class CatalogPane(WorkPane):
         self.everything = 0
 
     def compose_body(self) -> ComposeResult:
+        """What the registry will be shown in."""
+        yield EmptyState("Reading the registry", id="catalog-loading")
+
+    def compose_rest(self) -> ComposeResult:
         """Filter, table, shelf; or the choices of an empty registry."""
         yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
         yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
-        yield EmptyState("Reading the registry", id="catalog-loading")
         yield StartChoices(
             CHOICES,
             heading="Start with a model",
@@ -164,10 +167,9 @@ class CatalogPane(WorkPane):
         yield Sheet(id="registry-place")
         yield Shelf(id="catalog-shelf")
 
-    def on_mount(self) -> None:
-        """Nothing is known yet."""
-        super().on_mount()
-        self._show_state("loading")
+    def on_furnished(self) -> None:
+        """The shelf reaches the foot."""
+        self.add_class("-shelved")
 
     def focus_body(self) -> None:
         """Move the focus to the table, or to the choices of a first start."""

@@ -79,23 +79,26 @@ class InspectorPane(WorkPane):
 
     def __init__(self) -> None:
         super().__init__(key="2", title="Inspector", noun="node", id="inspector")
+        self.set_reactive(InspectorPane.count_text, "no model")
         self.shown: Subject | None = None
         self.schema: dict[str, Any] | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Tabs and their pages; or what would be here."""
+        """What would be here."""
+        yield EmptyState(
+            "Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty"
+        )
+
+    def compose_rest(self) -> ComposeResult:
+        """Tabs and their pages."""
         yield TabRow(TABS, id="inspector-tabs")
         yield Page("overview")
         yield LayerView(id="page-layers", classes="inspector--page -bleed")
         yield Page("io")
         yield Page("metadata")
-        yield EmptyState(
-            "Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty"
-        )
 
-    def on_mount(self) -> None:
+    def on_furnished(self) -> None:
         """Nothing is selected yet."""
-        super().on_mount()
         self._arrange()
 
     @property

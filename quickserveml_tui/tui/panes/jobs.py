@@ -107,23 +107,26 @@ class JobsPane(WorkPane):
 
     def __init__(self, lane: JobLane) -> None:
         super().__init__(key="4", title="Batch and jobs", id="jobs")
+        self.set_reactive(JobsPane.count_text, "no jobs")
         self.lane = lane
         self.cursor: UiJob | None = None
         self._items: dict[str, JobItem] = {}
 
     def compose_body(self) -> ComposeResult:
-        """Jobs, facts of the one under the cursor; or what would be here."""
-        yield JobList(id="job-list", classes="-bleed")
+        """What would be here."""
         yield EmptyState(
             "Data sets, scans and everything else that takes a while",
             [("r", "runs a data set through the model")],
             id="jobs-empty",
         )
+
+    def compose_rest(self) -> ComposeResult:
+        """Jobs, and facts of the one under the cursor."""
+        yield JobList(id="job-list", classes="-bleed")
         yield Shelf(Sheet(id="job-sheet"), id="job-shelf")
 
-    def on_mount(self) -> None:
+    def on_furnished(self) -> None:
         """Nothing runs yet."""
-        super().on_mount()
         self.refresh_jobs()
 
     def focus_body(self) -> None:
@@ -132,9 +135,8 @@ class JobsPane(WorkPane):
 
     def on_resize(self, event: events.Resize) -> None:
         """The shelf needs room."""
-        self.set_class(event.size.height < 9, "-low")
-        self.set_class(event.size.height < 17, "-compact")
-        self.set_class(event.size.height >= 20, "-whole")
+        height = event.size.height
+        self.update_classes({"-low": height < 9, "-compact": height < 17, "-whole": height >= 20})
         self._show_cursor()
 
     def refresh_jobs(self) -> None:
@@ -180,6 +182,8 @@ class JobsPane(WorkPane):
         self.count_text = "   ".join(words) or "no jobs"
 
     def _show_cursor(self) -> None:
+        if not self.furnished:
+            return
         for item in self._items.values():
             item.set_class(item.job is self.cursor and self.focus_inside, "-cursor")
         job = self.cursor

@@ -8,6 +8,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.geometry import Size
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role
@@ -137,6 +138,13 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
     def __init__(self) -> None:
         super().__init__()
         self.current = 1
+        self.add_class("-no-models")
+
+    def fit(self, size: Size) -> None:
+        """Take the classes of a size before anything is styled, so that the first frame is styled once."""
+        horizontal = self._get_breakpoint_classes(size.width, self.HORIZONTAL_BREAKPOINTS)
+        vertical = self._get_breakpoint_classes(size.height, self.VERTICAL_BREAKPOINTS)
+        self.add_class(*horizontal, *vertical)
 
     def compose(self) -> ComposeResult:
         """Header, panes, status, footer."""
@@ -152,16 +160,21 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
         yield Sheet(lambda width, _: [centred([say(self._size_words(), Role.BODY)], width)], id="too-small")
 
     def on_mount(self) -> None:
-        """What the last session remembered, then the services."""
-        memory = self.memory
-        self.add_class("-no-models")
+        """The first frame; all else comes after it."""
         self.query_one(StatusLine).breadcrumb = ("Workbench", "opening")
+        self.show_pane(1)
+        self.call_after_refresh(self._furnish)
+
+    async def _furnish(self) -> None:
+        """The rest of the panes, what the last session remembered, then the services."""
+        for pane in self.panes:
+            await pane.furnish()
+        memory = self.memory
         if memory.catalog_sort.lstrip("-"):
             self.catalog_pane.sort = memory.catalog_sort
         self.inspector_pane.show_tab(memory.tab)
         self.restore_spec()
-        self.show_pane(1)
-        self.call_after_refresh(self.owner.load_backend)
+        self.owner.load_backend()
 
     # ---- services
 
