@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.tensors import Dim
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import plain_number
 
 
@@ -46,13 +47,17 @@ class FeedSpec:
 def _pair(text: str, form: str) -> tuple[str, str]:
     name, separator, value = text.rpartition("=")  # input names may hold '='
     if not separator or not name or not value:
-        raise UsageError(f"“{text[:60]}” is not an override.", hint=f"Write it like {form}.", code="usage.override")
+        raise UsageError(
+            f"“{safe_text(text, 60)}” is not an override.", hint=f"Write it like {form}.", code="usage.override"
+        )
     return name, value
 
 
 def _size(text: str, form: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 2**40:
-        raise UsageError(f"“{text[:60]}” is not a size.", hint=f"Write it like {form}.", code="usage.override")
+    if not (text.isascii() and text.isdigit()) or len(text) > 13 or int(text) > 2**40:
+        raise UsageError(
+            f"“{safe_text(text, 60)}” is not a size.", hint=f"Write it like {form}.", code="usage.override"
+        )
     return int(text)
 
 
@@ -79,7 +84,9 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
     except ValueError:
         bounds = (1.0, 0.0)
     if not bounds[0] <= bounds[1] or abs(bounds[0]) == float("inf") or abs(bounds[1]) == float("inf"):
-        raise UsageError(f"“{text[:60]}” is not a range.", hint="Write it like image=0:255.", code="usage.override")
+        raise UsageError(
+            f"“{safe_text(text, 60)}” is not a range.", hint="Write it like image=0:255.", code="usage.override"
+        )
     return name, bounds
 
 

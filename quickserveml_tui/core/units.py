@@ -6,6 +6,7 @@ import math
 import re
 
 from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.text import safe_text
 
 MISSING = "–"
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -94,6 +95,8 @@ def parse_duration(text: str) -> float:
     seconds = float(match[1]) * _DURATION_UNITS[match[2]] if match else -1.0
     if not 0 < seconds <= MAX_DURATION_S:
         raise UsageError(
-            f"“{text[:40]}” is not a duration.", hint="Write it like 500ms, 30s, 2m or 1h.", code="usage.duration"
+            f"“{safe_text(text, 40)}” is not a duration.",
+            hint="Write it like 500ms, 30s, 2m or 1h.",
+            code="usage.duration",
         )
     return seconds

@@ -79,3 +79,16 @@ def test_a_dim_takes_its_own_size_then_the_override_then_the_batch_then_one():
     assert resolve_dim("other", 1, spec) == 1
     assert resolve_dim(None, 0, spec) == 8
     assert resolve_dim(None, 2, spec) == 1
+
+
+@pytest.mark.parametrize("parse", [parse_dim, parse_shape, parse_range])
+@pytest.mark.parametrize("text", ["\x1b[31m", "x=\x1b[31m"])
+def test_a_bad_override_is_quoted_without_its_escape_sequences(parse, text):
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert caught.value.message.isprintable()
+
+
+def test_a_size_of_thousands_of_digits_is_a_usage_error():
+    with pytest.raises(UsageError):
+        parse_dim("batch=" + "9" * 5000)

@@ -81,3 +81,9 @@ def test_a_duration_written_plainly_parses_back_to_itself(seconds):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_plain_number_parses_back_to_itself(value):
     assert float(units.plain_number(value)) == value
+
+
+def test_what_is_no_duration_is_quoted_without_its_escape_sequences():
+    with pytest.raises(UsageError) as caught:
+        units.parse_duration("\x1b]52;c;aGk=\x07")
+    assert caught.value.message.isprintable()
