@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import lzma
 import math
 import stat
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +25,10 @@ from quickserveml_tui.runtime.feeds import MAX_FEED_BYTES
 MAX_JSON_BYTES = 256 << 20
 MAX_JSON_DEPTH = 64
 """As deep as a numpy array can be."""
+
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, OSError, EOFError, KeyError,
+)  # fmt: skip
 
 
 def load_inputs(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
@@ -149,8 +155,15 @@ def _from_protocol(tensors: list[dict[str, Any]]) -> dict[str, Any]:
                     f"Input “{safe_text(tensor['name'], 60)}” has {len(value)} values, which its shape does not hold.",
                     code="data.shape",
                 )
-            # Nested lists cannot say the shape of a tensor without elements: an array can.
-            value = np.array(value, dtype=object).reshape(shape).tolist() if value else np.empty(shape, object)
+            try:
+                # Nested lists cannot say the shape of a tensor without elements: an array can.
+                value = np.array(value, dtype=object).reshape(shape).tolist() if value else np.empty(shape, object)
+            except (ValueError, OverflowError) as error:
+                raise DataError(
+                    f"Input “{safe_text(tensor['name'], 60)}” has a shape that no array can have.",
+                    hint=f"Give at most {MAX_JSON_DEPTH} dimensions of a size that fits into memory.",
+                    code="data.shape",
+                ) from error
         values[tensor["name"]] = value
     return values
 
@@ -172,7 +185,7 @@ def _read_npz(file: IO[bytes]) -> dict[str, np.ndarray[Any, Any]]:
             if declared > MAX_FEED_BYTES:
                 raise _too_large(declared, MAX_FEED_BYTES)
             return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except _BROKEN as error:
         raise DataError(
             f"The NPZ file is damaged: {safe_text(error, 120)}.", hint="Write it again.", code="data.unreadable"
         ) from error
@@ -197,7 +210,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         with archive.open(member) as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
             return array
-    except ValueError as error:
+    except (ValueError, SyntaxError) as error:
         raise DataError(
             f"“{name}” is not a numpy array: {safe_text(error, 120)}.",
             hint="Write the file with numpy.savez.",

@@ -100,7 +100,7 @@ class TableDataset:
         self.total = _count_rows(file)
         self._header, delimiter = self._read_header()
         self._reader = csv.reader(BoundedLines(file), delimiter=delimiter)
-        next(self._reader)
+        self._skip_header()
         self.target = pick_target(self._header, target, inputs, TARGET_COLUMNS)
         self._target_column = self._header.index(self.target) if self.target else -1
         self._features = self._map(inputs)
@@ -108,18 +108,28 @@ class TableDataset:
         self.is_whole = not all(feature.layout.has_rows for feature in self._features)
         self.width = sum(feature.layout.width for feature in self._features)
 
+    def _bad_header(self, error: Exception) -> DataError:
+        return DataError(
+            f"The header of “{self._label}” cannot be read.",
+            hint="Save it as UTF-8 text with column names in the first line.",
+            code="data.unreadable",
+            detail=_reading_problem(error),
+        )
+
+    def _skip_header(self) -> None:
+        """Read past the header: a quote that is never closed makes the reader go on far beyond its line."""
+        try:
+            next(self._reader)
+        except (_BadLineError, csv.Error) as error:
+            raise self._bad_header(error) from error
+
     def _read_header(self) -> tuple[list[str], str]:
         """Column names and delimiter; the file is at its start again."""
         try:
             first = next(BoundedLines(self._file), "")
             rows = {mark: next(csv.reader([first], delimiter=mark), []) for mark in ",\t;"}
         except (_BadLineError, csv.Error) as error:
-            raise DataError(
-                f"The header of “{self._label}” cannot be read.",
-                hint="Save it as UTF-8 text with column names in the first line.",
-                code="data.unreadable",
-                detail=str(error),
-            ) from error
+            raise self._bad_header(error) from error
         self._file.seek(0)
         delimiter = max(rows, key=lambda mark: len(rows[mark]))
         header = [cell.strip() for cell in rows[delimiter]]

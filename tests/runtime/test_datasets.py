@@ -170,6 +170,12 @@ def test_a_table_that_cannot_be_used_is_refused_with_the_reason(table, text, cod
     assert words in error.message
 
 
+@pytest.mark.parametrize("rest", ["1,2\n" * 50_000, b"\xff,2\n"], ids=["a long table", "what is not UTF-8"])
+def test_a_header_whose_quote_is_never_closed_is_refused(table, rest):
+    rest = rest if isinstance(rest, bytes) else rest.encode()
+    assert refused(table(b'a,"b\n' + rest)).code == "data.unreadable"
+
+
 def test_a_missing_column_is_named(table):
     inputs = [X, TensorSpec("city", "string", ("n", 1))]
     error = refused(table("x,town\n1,Oslo\n"), inputs)

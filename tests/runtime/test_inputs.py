@@ -145,3 +145,26 @@ def test_a_tensor_without_elements_keeps_the_shape_that_its_request_states(dtype
     spec = TensorSpec("x", dtype, ("N", 4))
     document = b'{"inputs": [{"name": "x", "datatype": "ANY", "shape": [0, 4], "data": []}]}'
     assert fit_inputs(parse_json(document, [spec]), [spec])["x"].shape == (0, 4)
+
+
+@pytest.mark.parametrize("shape", [[1] * 70, [0, 10**30]], ids=["70 dims", "a size beyond all memory"])
+def test_a_stated_shape_that_no_array_can_have_is_a_data_error(shape):
+    data = [] if 0 in shape else [1]
+    with pytest.raises(DataError) as caught:
+        parse_json(json.dumps({"inputs": [{"name": "x", "shape": shape, "data": data}]}).encode(), (X,))
+    assert caught.value.code == "data.shape"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_with_damaged_compressed_data_is_a_data_error(tmp_path, method):
+    array = io.BytesIO()
+    np.save(array, np.random.default_rng(0).random((100, 2), np.float32))
+    path = tmp_path / "in.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.npy", array.getvalue())
+    content = bytearray(path.read_bytes())
+    content[60:160] = b"\xff" * 100
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        load_inputs(path, (X,))
+    assert caught.value.code == "data.unreadable"
