@@ -1,0 +1,196 @@
+"""Make the pictures in `screenshots/` from real runs: `python scripts/make_screenshots.py [SCENE …] [--size 160x45]`.
+
+Every picture shows the real workbench over a home of its own with the demo models, driven by keys. SVG is what Textual
+exports; PNG is made from it with the dev extra's resvg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+os.environ.pop("NO_COLOR", None)
+os.environ.update(COLORTERM="truecolor", TERM="xterm-256color")
+
+from svg_to_png import installed_family, render  # noqa: E402
+
+from quickserveml_tui.services.home import open_workbench  # noqa: E402
+from quickserveml_tui.tui.app import WorkbenchApp  # noqa: E402
+from quickserveml_tui.tui.options import WorkbenchOptions  # noqa: E402
+
+SIZES = ((80, 24), (120, 40), (160, 45))
+THEMES = ("dark", "light")
+MODEL = "squeezenet"
+DEADLINE_S = 90.0
+
+
+class Stage:
+    """The workbench while a picture is made."""
+
+    def __init__(self, app: WorkbenchApp, pilot: Pilot[int], home: Path) -> None:
+        self.app, self.pilot, self.home = app, pilot, home
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            if time.monotonic() > end:
+                raise SystemExit(f"waited in vain for {what}")
+            await asyncio.sleep(0.05)
+        await self.pilot.pause()
+
+    async def settled(self) -> None:
+        await self.until(
+            lambda: not any(worker.is_running for worker in self.app.workers if not worker.group.startswith("job-")),
+            "the panes to load",
+        )
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.settled()
+
+    async def go_to(self, name: str) -> None:
+        """Put the cursor on a model by filtering, then show all again."""
+        await self.press("1", "slash", *name, "enter")
+        await self.press("slash", *(["backspace"] * len(name)), "enter")
+
+
+async def empty(stage: Stage) -> None:
+    await stage.settled()
+
+
+async def overview(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("enter", "2")
+
+
+async def layers(stage: Stage) -> None:
+    await stage.go_to(MODEL)
+    await stage.press("2", "right_square_bracket", *["j"] * 6)
+
+
+async def inputs(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("2", *["right_square_bracket"] * 2)
+
+
+async def live(stage: Stage) -> None:
+    await stage.go_to(MODEL)
+    await stage.press("b", "3")
+    await asyncio.sleep(6.5)
+
+
+async def result(stage: Stage) -> None:
+    await stage.go_to(MODEL)
+    await stage.press("b", "3")
+    await stage.until(lambda: not stage.app.bench.lane.busy, "the run to end")
+    await stage.settled()
+    await asyncio.sleep(0.5)
+
+
+async def batch(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("r")
+    await stage.pilot.press("enter")
+    await stage.until(lambda: not stage.app.bench.lane.busy, "the batch to end")
+    await stage.press("4")
+
+
+async def settings(stage: Stage) -> None:
+    await stage.go_to(MODEL)
+    await stage.press("B")
+
+
+async def helping(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("question_mark")
+
+
+async def palette(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("ctrl+p")
+
+
+async def deleting(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("D")
+
+
+SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
+    "empty": empty,
+    "overview": overview,
+    "layers": layers,
+    "inputs": inputs,
+    "live": live,
+    "result": result,
+    "batch": batch,
+    "settings": settings,
+    "help": helping,
+    "palette": palette,
+    "delete": deleting,
+}
+
+
+async def picture(scene: str, size: tuple[int, int], theme: str, home: Path) -> str:
+    """The SVG of one scene."""
+    options = WorkbenchOptions(theme=theme, fresh=True, home=str(home))
+    app = WorkbenchApp(lambda: open_workbench(home), options)
+    async with app.run_test(size=size) as pilot:
+        stage = Stage(app, pilot, home)
+        await stage.until(lambda: app.bench.workbench is not None, "the services")
+        await stage.settled()
+        await SCENES[scene](stage)
+        await pilot.pause()
+        svg = app.export_screenshot(title="quickserveml")
+        app.bench.lane.cancel_all("")
+    return svg
+
+
+def main() -> None:
+    """Make the pictures that the command line names, or all."""
+    parser = argparse.ArgumentParser(description="Make the pictures in screenshots/ from real runs.")
+    parser.add_argument("scenes", nargs="*", help=f"{', '.join(SCENES)}; all by default")
+    parser.add_argument("--size", action="append", help="such as 160x45; all three by default")
+    parser.add_argument("--theme", action="append", choices=THEMES, help="both by default")
+    parser.add_argument("--out", type=Path, default=ROOT / "screenshots")
+    chosen = parser.parse_args()
+    unknown = set(chosen.scenes) - set(SCENES)
+    if unknown:
+        parser.error(f"no scene {', '.join(sorted(unknown))}")
+    sizes = [tuple(map(int, size.split("x"))) for size in chosen.size] if chosen.size else SIZES
+    family = installed_family()
+    chosen.out.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="quickserveml-"))
+    try:
+        demo = folder / "catalog"
+        workbench = open_workbench(demo)
+        workbench.demo.install()
+        workbench.close()
+        for scene in chosen.scenes or SCENES:
+            for theme in chosen.theme or THEMES:
+                for size in sizes:
+                    home = folder / "home"
+                    shutil.rmtree(home, ignore_errors=True)
+                    if scene != "empty":
+                        shutil.copytree(demo, home, copy_function=shutil.copy)
+                    svg = asyncio.run(picture(scene, size, theme, home))
+                    stem = chosen.out / f"workbench-{scene}-{size[0]}x{size[1]}-{theme}"
+                    stem.with_suffix(".svg").write_text(svg, encoding="utf-8")
+                    stem.with_suffix(".png").write_bytes(render(svg, family, 1.0))
+                    print(stem.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
