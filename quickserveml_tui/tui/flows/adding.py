@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING, Any
 from textual import events, on
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.catalog import AddRequest, AddResult, CatalogQuery, ScanHit
 from quickserveml_tui.core.errors import QuickServeError, UsageError
-from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.refs import check_name
 from quickserveml_tui.core.text import plural
-from quickserveml_tui.tui.drops import dropped_paths
 from quickserveml_tui.tui.flows.base import FlowScreen
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import PathsDropped, ScanFound
-from quickserveml_tui.tui.reporting import Reporter
-from quickserveml_tui.tui.screens.forms import Field, FormDialog
-from quickserveml_tui.tui.screens.scan import ScanDialog
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.catalog import AddRequest, AddResult, ScanHit
+    from quickserveml_tui.core.jobs import CancelToken
     from quickserveml_tui.core.ports import Workbench
 
 MAX_HITS = 5_000
@@ -30,6 +25,8 @@ HITS_PER_MESSAGE = 20
 
 
 def _check_add(values: dict[str, str]) -> dict[str, Any]:
+    from quickserveml_tui.core.refs import check_name
+
     if not values["path"]:
         raise UsageError("No path is given.", hint="Type one, or drop the file onto this window.")
     if values["name"]:
@@ -48,6 +45,8 @@ class AddingFlow(FlowScreen):
 
     def action_add_model(self, path: str = "") -> None:
         """Ask for a path and add the file."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         if self.ready() is None:
             return
         fields = [
@@ -61,11 +60,16 @@ class AddingFlow(FlowScreen):
         )
 
     def _add_form(self, values: dict[str, Any] | None) -> None:
+        from quickserveml_tui.core.catalog import AddRequest
+
         if values is not None:
             self.add_file(AddRequest(values["path"], name=values["name"], tags=values["tags"]))
 
     def add_file(self, request: AddRequest) -> None:
         """Add one file as a job."""
+        from quickserveml_tui.core.catalog import AddRequest
+        from quickserveml_tui.tui.reporting import Reporter
+
         workbench = self.ready()
         if workbench is None:
             return
@@ -81,6 +85,8 @@ class AddingFlow(FlowScreen):
 
     def add_files(self, paths: Sequence[str]) -> None:
         """Add some files, one job each."""
+        from quickserveml_tui.core.catalog import AddRequest
+
         for path in paths:
             self.add_file(AddRequest(path))
 
@@ -88,6 +94,9 @@ class AddingFlow(FlowScreen):
 
     def action_install_demo(self) -> None:
         """Register the demo models that are not there yet."""
+        from quickserveml_tui.core.catalog import CatalogQuery
+        from quickserveml_tui.tui.reporting import Reporter
+
         workbench = self.ready()
         if workbench is None:
             return
@@ -105,6 +114,8 @@ class AddingFlow(FlowScreen):
 
     def action_scan_folder(self, folder: str = "") -> None:
         """Ask for a folder and look for models below it."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         if self.ready() is None:
             return
         fields = [Field("folder", "folder", folder or str(Path.cwd()), path="folder")]
@@ -113,6 +124,9 @@ class AddingFlow(FlowScreen):
         self.app.push_screen(form, self._scan_form)
 
     def _scan_form(self, values: dict[str, Any] | None) -> None:
+        from quickserveml_tui.core.jobs import CancelToken
+        from quickserveml_tui.tui.screens.scan import ScanDialog
+
         workbench = self.workbench
         if values is None or workbench is None:
             return
@@ -137,6 +151,8 @@ class AddingFlow(FlowScreen):
     @on(ScanFound)
     def show_hits(self, event: ScanFound) -> None:
         """Fill the dialog, if it is still open for this folder."""
+        from quickserveml_tui.tui.screens.scan import ScanDialog
+
         event.stop()
         dialog = self.app.screen
         if isinstance(dialog, ScanDialog) and dialog.folder == event.folder:
@@ -151,6 +167,8 @@ class AddingFlow(FlowScreen):
 
     def on_paste(self, event: events.Paste) -> None:
         """A dropped file arrives as a paste of its path."""
+        from quickserveml_tui.tui.drops import dropped_paths
+
         event.stop()
         text = event.text
 
@@ -163,6 +181,10 @@ class AddingFlow(FlowScreen):
     @on(PathsDropped)
     def offer_paths(self, event: PathsDropped) -> None:
         """One file opens the form, a folder the scan, several files a list to choose from."""
+        from quickserveml_tui.core.catalog import ScanHit
+        from quickserveml_tui.core.jobs import CancelToken
+        from quickserveml_tui.tui.screens.scan import ScanDialog
+
         event.stop()
         if self.ready() is None or self.app.screen is not self:
             return

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from textual import on
 
-from quickserveml_tui.core.catalog import CatalogQuery
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
 from quickserveml_tui.tui.messages import (
@@ -19,12 +18,12 @@ from quickserveml_tui.tui.messages import (
 )
 from quickserveml_tui.tui.panes.catalog import CatalogPane, CatalogRow
 from quickserveml_tui.tui.panes.inspector import InspectorPane
-from quickserveml_tui.tui.sheets.model import Subject
 from quickserveml_tui.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
+    from quickserveml_tui.core.catalog import CatalogQuery
     from quickserveml_tui.core.ports import Workbench
 
 DEBOUNCE_S = 0.12
@@ -46,6 +45,8 @@ class CatalogFlow(FlowScreen):
 
     def reload_catalog(self, select: str = "") -> None:
         """Read the catalog with the filter and sort of the pane; the cursor goes to `select`, or stays."""
+        from quickserveml_tui.core.catalog import CatalogQuery
+
         workbench = self.workbench
         if workbench is None:
             return
@@ -85,6 +86,8 @@ class CatalogFlow(FlowScreen):
 
     def select(self, row: CatalogRow | None) -> None:
         """Make a version the one that the other panes are about."""
+        from quickserveml_tui.tui.sheets.model import Subject
+
         same = row is not None and self.selected is not None and row.ref == self.selected.ref
         self.selected = row
         status = self.query_one(StatusLine)
@@ -141,6 +144,8 @@ class CatalogFlow(FlowScreen):
     @on(FactsLoaded)
     def fill_facts(self, event: FactsLoaded) -> None:
         """Late answers about another selection are dropped."""
+        from quickserveml_tui.tui.sheets.model import Subject
+
         event.stop()
         row = self.selected
         if event.sequence != self.sequence or event.facts is None:
@@ -192,6 +197,8 @@ class CatalogFlow(FlowScreen):
 
 
 def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str) -> CatalogLoaded:
+    from quickserveml_tui.core.catalog import CatalogQuery
+
     page = workbench.catalog.list_models(query)
     everything = page if not query.text else workbench.catalog.list_models(CatalogQuery(limit=1))
     blobs = {

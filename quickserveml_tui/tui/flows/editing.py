@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import UsageError
-from quickserveml_tui.core.models import MetadataPatch, ModelRecord, VersionState
-from quickserveml_tui.core.refs import PROTECTED_ALIASES, check_alias, check_tag
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.base import FlowScreen
 from quickserveml_tui.tui.messages import ActionDone
-from quickserveml_tui.tui.screens.dialog import ConfirmDialog
-from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.models import ModelRecord
 
 
 def _check_tags(values: dict[str, str]) -> dict[str, Any]:
+    from quickserveml_tui.core.refs import check_tag
+
     return {"tags": tuple(check_tag(tag) for tag in values["tags"].replace(",", " ").split())}
 
 
 def _check_alias(values: dict[str, str]) -> dict[str, Any]:
+    from quickserveml_tui.core.refs import check_alias
+
     if not values["alias"]:
         raise UsageError("No alias is given.", hint="Type a name such as prod; a leading - takes it away.")
     check_alias(values["alias"].removeprefix("-"))
@@ -30,6 +33,8 @@ class EditingFlow(FlowScreen):
 
     def action_edit_tags(self) -> None:
         """Change the tags of the model."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
             return
@@ -49,6 +54,8 @@ class EditingFlow(FlowScreen):
 
     def action_set_alias(self) -> None:
         """Point an alias at the version, or take one away."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
             return
@@ -72,6 +79,9 @@ class EditingFlow(FlowScreen):
 
     def action_edit_state(self) -> None:
         """Change state and notes of the version."""
+        from quickserveml_tui.core.models import MetadataPatch, VersionState
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
             return
@@ -90,6 +100,9 @@ class EditingFlow(FlowScreen):
 
     def action_delete_version(self) -> None:
         """Delete the version under the cursor, after asking."""
+        from quickserveml_tui.core.refs import PROTECTED_ALIASES
+        from quickserveml_tui.tui.screens.dialog import ConfirmDialog
+
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
             return

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
-from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.errors import QuickServeError, UsageError
-from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import JobState, Progress
-from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import parse_duration
 from quickserveml_tui.tui.flows.base import FlowScreen, clock
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
-from quickserveml_tui.tui.reporting import Reporter
-from quickserveml_tui.tui.screens.forms import Field, FormDialog
-from quickserveml_tui.tui.sheets.runs import latency_unit
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
+    from quickserveml_tui.core.predictions import BatchResult
 
 LEVELS = ("all", "extended", "basic", "disable")
 
@@ -34,6 +31,9 @@ def _whole(text: str, what: str, low: int) -> int:
 
 def spec_of(values: dict[str, str]) -> BenchmarkSpec:
     """The settings of the form. Raises `UsageError` with the field that is wrong."""
+    from quickserveml_tui.core.benchmarks import BenchmarkSpec
+    from quickserveml_tui.core.feeds import FeedSpec
+
     warmup = values["warmup"].strip()
     return BenchmarkSpec(
         duration_s=parse_duration(values["duration"]),
@@ -47,12 +47,14 @@ def spec_of(values: dict[str, str]) -> BenchmarkSpec:
 class RunningFlow(FlowScreen):
     """Jobs that measure or compute."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.spec = BenchmarkSpec()
+    spec: BenchmarkSpec
+    """Settings of the next benchmark; there once the first frame is painted."""
 
     def restore_spec(self) -> None:
         """The settings of the last session, if they still hold."""
+        from quickserveml_tui.core.benchmarks import BenchmarkSpec
+        from quickserveml_tui.core.feeds import FeedSpec
+
         memory = self.memory
         try:
             self.spec = BenchmarkSpec(
@@ -70,6 +72,8 @@ class RunningFlow(FlowScreen):
 
     def action_run_benchmark(self) -> None:
         """Measure the version under the cursor with the settings as they are."""
+        from quickserveml_tui.tui.reporting import Reporter
+
         workbench, row, spec = self.ready(), self.selected, self.spec
         if workbench is None or row is None:
             return
@@ -86,6 +90,8 @@ class RunningFlow(FlowScreen):
 
     def action_edit_settings(self) -> None:
         """Change duration, warm-up, threads, batch and optimisation, then run."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         spec = self.spec
         fields = [
             Field("duration", "duration", f"{spec.duration_s:g}s", "10s, 500ms, 2m"),
@@ -152,6 +158,8 @@ class RunningFlow(FlowScreen):
 
     def action_run_data(self) -> None:
         """Ask for a data set and run it through the version under the cursor."""
+        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+
         workbench, row = self.ready(), self.selected
         if workbench is None or row is None:
             return
@@ -169,6 +177,9 @@ class RunningFlow(FlowScreen):
         self.app.push_screen(form, lambda values: self._batch_form(row.ref, values))
 
     def _batch_form(self, ref: str, values: dict[str, Any] | None) -> None:
+        from quickserveml_tui.core.predictions import BatchSpec
+        from quickserveml_tui.tui.reporting import Reporter
+
         workbench = self.workbench
         if values is None or workbench is None:
             return
@@ -192,6 +203,8 @@ class RunningFlow(FlowScreen):
     @on(JobEnded)
     def end_job(self, event: JobEnded) -> None:
         """Record the end, show the result, start the next one."""
+        from quickserveml_tui.core.benchmarks import BenchmarkRun
+
         event.stop()
         job, error = event.job, event.error
         self.lane.finish(job, event.result, error, clock())
@@ -216,12 +229,17 @@ class RunningFlow(FlowScreen):
         raise NotImplementedError
 
     def _outcome(self, job: UiJob, error: QuickServeError | None) -> str:
+        from quickserveml_tui.core.benchmarks import BenchmarkRun
+        from quickserveml_tui.core.catalog import AddResult
+        from quickserveml_tui.core.predictions import BatchResult
+        from quickserveml_tui.tui.sheets.runs import latency_unit
+
         result = job.result
         if isinstance(result, BenchmarkRun):
             summary = result.summary
             unit = latency_unit(summary.latency_ms.p50)
             words = f"p50 {unit.text(summary.latency_ms.p50)} {unit.name} over {plural(summary.n, 'run')}"
-            return f"cancelled, partial result kept: {words}" if summary.cancelled else words
+            return f"cancelled; kept {words}" if summary.cancelled else words
         if isinstance(result, BatchResult):
             words = plural(result.rows, "row")
             if result.accuracy is not None:
@@ -245,6 +263,8 @@ class RunningFlow(FlowScreen):
 
 def _select_after(job: UiJob) -> str:
     """Where the cursor goes after a job: to what it added."""
+    from quickserveml_tui.core.catalog import AddResult
+
     if isinstance(job.result, AddResult):
         return f"{job.result.model.name}@{job.result.version.version}"
     return str(job.detail or "") if job.kind == "demo" else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,26 +11,19 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec, Phase
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.keys import bind
-from quickserveml_tui.tui.live import LiveRun
 from quickserveml_tui.tui.panes.base import WorkPane
-from quickserveml_tui.tui.sheets.runs import (
-    latency_unit,
-    live_percentiles,
-    plot_data,
-    result_rows,
-    spec_words,
-    summary_percentiles,
-    trust_row,
-)
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.hero import Hero
 from quickserveml_tui.tui.widgets.histogram import HistogramView
 from quickserveml_tui.tui.widgets.ink import crop_row, row_width, say, two_edges
 from quickserveml_tui.tui.widgets.traces import StripChart, TraceChart
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec
+    from quickserveml_tui.tui.live import LiveRun
 
 BROAD = 66
 """Columns from which the strips stand beside the percentiles."""
@@ -80,6 +73,7 @@ class BenchmarkPane(WorkPane):
 
     def __init__(self) -> None:
         super().__init__(key="3", title="Benchmark", id="benchmark")
+        self.spec: BenchmarkSpec
         self.live_run: LiveRun | None = None
         self.run: BenchmarkRun | None = None
         self.history: tuple[BenchmarkRun, ...] = ()
@@ -113,7 +107,6 @@ class BenchmarkPane(WorkPane):
 
     def on_furnished(self) -> None:
         """Nothing is measured yet."""
-        self.spec = BenchmarkSpec()
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -161,11 +154,11 @@ class BenchmarkPane(WorkPane):
     def focus_body(self) -> None:
         """Move the focus to what is shown."""
         if self.state == "empty":
-            self.query_one("#bench-empty").focus()
+            self.screen.set_focus(self.query_one("#bench-empty"))
         elif self.wants_table and self.state == "result":
-            self.query_one("#bench-table").focus()
+            self.screen.set_focus(self.query_one("#bench-table"))
         else:
-            self.query_one("#bench-charts").focus()
+            self.screen.set_focus(self.query_one("#bench-charts"))
 
     def show_selection(self, ref: str, history: Sequence[BenchmarkRun], hint: str = "") -> None:
         """Show the newest run of a version, unless something runs; `hint` says why none can be made."""
@@ -199,6 +192,8 @@ class BenchmarkPane(WorkPane):
 
     def begin(self, ref: str, spec: BenchmarkSpec) -> None:
         """A benchmark starts."""
+        from quickserveml_tui.tui.live import LiveRun
+
         self.ref, self.spec, self.run = ref, spec, None
         self.live_run = LiveRun()
         self.wants_table = self.wants_histogram = False
@@ -231,6 +226,9 @@ class BenchmarkPane(WorkPane):
         self._show_live()
 
     def _show_live(self) -> None:
+        from quickserveml_tui.core.benchmarks import Phase
+        from quickserveml_tui.tui.sheets.runs import latency_unit, live_percentiles
+
         live = self.live_run
         if live is None:
             return
@@ -268,6 +266,8 @@ class BenchmarkPane(WorkPane):
         return [*rows, crop_row((say(command, Role.MUTED),), width, middle=True)]
 
     def _show_subject(self, ref: str, spec: BenchmarkSpec) -> None:
+        from quickserveml_tui.tui.sheets.runs import spec_words
+
         self.query_one("#bench-subject", Sheet).show(
             lambda width, _: [two_edges([say(ref, Role.BODY)], [say(spec_words(spec), Role.MUTED)], width)]
         )
@@ -288,6 +288,8 @@ class BenchmarkPane(WorkPane):
 
     def show_result(self, run: BenchmarkRun) -> None:
         """Show a finished run."""
+        from quickserveml_tui.tui.sheets.runs import latency_unit, plot_data, summary_percentiles, trust_row
+
         self.run, self.ref = run, run.ref
         summary = run.summary
         self.count_text = "partial result" if summary.cancelled else f"result of {run.created_at[11:16]}"
@@ -305,6 +307,8 @@ class BenchmarkPane(WorkPane):
         self._arrange()
 
     def _fill_table(self) -> None:
+        from quickserveml_tui.tui.sheets.runs import result_rows
+
         run, history = self.run, self.history
         if run is not None:
             self.query_one("#bench-numbers", Sheet).show(lambda width, glyphs: result_rows(run, history, width, glyphs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,29 +13,23 @@ from textual.message import Message
 from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Span
-from quickserveml_tui.core.catalog import ModelView
-from quickserveml_tui.core.models import TrialOutcome, VersionRecord
 from quickserveml_tui.core.units import format_bytes, significant
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
-from quickserveml_tui.tui.panes.tables import PaneTable
-from quickserveml_tui.tui.sheets.model import headline_facts
-from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, state_spans
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
 from quickserveml_tui.tui.widgets.ink import say, two_edges
-from quickserveml_tui.tui.widgets.shelf import Shelf
-from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelected, SortChanged
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.core.models import VersionRecord
+    from quickserveml_tui.tui.panes.tables import PaneTable
+    from quickserveml_tui.tui.widgets.table_cells import Column
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
 TABLE_ACTIONS = {"filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions"}
-COLUMNS = (
-    Column("name", "model", kind="name", flex=1, min_width=10),
-    Column("alias", "alias", width=7, drop=1, sortable=False),
-    Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
-)
 CHOICES = (
     Choice(
         "d",
@@ -53,6 +47,16 @@ CHOICES = (
         "s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"
     ),
 )
+
+
+def _columns() -> tuple[Column, ...]:
+    from quickserveml_tui.tui.widgets.table_cells import Column
+
+    return (
+        Column("name", "model", kind="name", flex=1, min_width=10),
+        Column("alias", "alias", width=7, drop=1, sortable=False),
+        Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +159,11 @@ class CatalogPane(WorkPane):
 
     def compose_rest(self) -> ComposeResult:
         """Filter, table, shelf; or the choices of an empty registry."""
+        from quickserveml_tui.tui.panes.tables import PaneTable
+        from quickserveml_tui.tui.widgets.shelf import Shelf
+
         yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
-        yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
+        yield PaneTable(_columns(), empty="No model matches.", external_sort=True, id="models")
         yield StartChoices(
             CHOICES,
             heading="Start with a model",
@@ -176,7 +183,7 @@ class CatalogPane(WorkPane):
         for name in ("loading", "empty", "filled"):
             if self.has_class(f"-{name}"):
                 target = {"loading": "#catalog-loading", "empty": "#start", "filled": "#models"}[name]
-                self.query_one(target).focus()
+                self.screen.set_focus(self.query_one(target))
 
     def _show_state(self, state: str) -> None:
         for name in ("loading", "empty", "filled"):
@@ -185,6 +192,8 @@ class CatalogPane(WorkPane):
     @property
     def table(self) -> PaneTable:
         """The table of models."""
+        from quickserveml_tui.tui.panes.tables import PaneTable
+
         return self.query_one("#models", PaneTable)
 
     @property
@@ -254,6 +263,9 @@ class CatalogPane(WorkPane):
                     yield CatalogRow(view, version, nested=True)
 
     def _table_row(self, row: CatalogRow) -> dict[str, Any]:
+        from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES
+        from quickserveml_tui.tui.widgets.table_cells import Cell
+
         number = row.version.version
         aliases = row.view.model.aliases_of(number)
         alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
@@ -300,6 +312,11 @@ class CatalogPane(WorkPane):
         self.post_message(self.Highlighted(row))
 
     def _fill_shelf(self) -> None:
+        from quickserveml_tui.core.models import TrialOutcome
+        from quickserveml_tui.tui.sheets.model import headline_facts
+        from quickserveml_tui.tui.sheets.rows import state_spans
+        from quickserveml_tui.tui.widgets.shelf import Shelf
+
         shelf = self.query_one("#catalog-shelf", Shelf)
         row = self.current
         if row is None:
@@ -336,7 +353,7 @@ class CatalogPane(WorkPane):
 
     def action_filter_models(self) -> None:
         """Go to the filter."""
-        self.query_one("#filter", Input).focus()
+        self.screen.set_focus(self.query_one("#filter", Input))
 
     @on(Input.Changed, "#filter")
     def tell_filter(self, event: Input.Changed) -> None:
@@ -348,7 +365,7 @@ class CatalogPane(WorkPane):
     def leave_filter(self, event: FilterInput.Left) -> None:
         """Back to the table."""
         event.stop()
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     def action_sort_models(self) -> None:
         """Sort by the next column."""

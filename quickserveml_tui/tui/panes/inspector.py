@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,16 +13,17 @@ from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.core.facts import LayerPage
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
-from quickserveml_tui.tui.panes.layers import LayerView
-from quickserveml_tui.tui.sheets.model import Subject, io_rows, metadata_rows, overview_rows
-from quickserveml_tui.tui.sheets.rows import paragraph
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.tab_row import TabRow
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.facts import LayerPage
+    from quickserveml_tui.tui.panes.layers import LayerView
+    from quickserveml_tui.tui.sheets.model import Subject
 
 TABS = (("overview", "Overview"), ("layers", "Layers"), ("io", "I/O"), ("metadata", "Metadata"))
 
@@ -91,6 +92,8 @@ class InspectorPane(WorkPane):
 
     def compose_rest(self) -> ComposeResult:
         """Tabs and their pages."""
+        from quickserveml_tui.tui.panes.layers import LayerView
+
         yield TabRow(TABS, id="inspector-tabs")
         yield Page("overview")
         yield LayerView(id="page-layers", classes="inspector--page -bleed")
@@ -114,6 +117,8 @@ class InspectorPane(WorkPane):
     @property
     def layer_view(self) -> LayerView:
         """The layer table with its filter and shelf."""
+        from quickserveml_tui.tui.panes.layers import LayerView
+
         return self.query_one(LayerView)
 
     def show_tab(self, tab: str) -> None:
@@ -151,11 +156,11 @@ class InspectorPane(WorkPane):
     def focus_body(self) -> None:
         """Move the focus to the page that is shown."""
         if self.shown is None:
-            self.query_one("#inspector-empty").focus()
+            self.screen.set_focus(self.query_one("#inspector-empty"))
         elif self.tab == "layers":
-            self.layer_view.table.focus()
+            self.screen.set_focus(self.layer_view.table)
         else:
-            self.query_one(f"#page-{self.tab}").focus()
+            self.screen.set_focus(self.query_one(f"#page-{self.tab}"))
 
     def _title(self) -> None:
         if self.shown is None:
@@ -176,8 +181,7 @@ class InspectorPane(WorkPane):
         self._arrange()
         self.post_message(self.TabShown(event.tab))
 
-    @on(LayerView.Changed)
-    def show_layer_words(self, event: LayerView.Changed) -> None:
+    def on_layer_view_changed(self, event: LayerView.Changed) -> None:
         """Count and sort stand in the title."""
         event.stop()
         self._title()
@@ -208,6 +212,8 @@ class InspectorPane(WorkPane):
             self._title()
 
     def _fill(self) -> None:
+        from quickserveml_tui.tui.sheets.model import io_rows, metadata_rows, overview_rows
+
         subject, schema = self.shown, self.schema
         if subject is None:
             return
@@ -227,6 +233,8 @@ class InspectorPane(WorkPane):
 
     def show_error(self, ref: str, error: QuickServeError) -> None:
         """Say why there is nothing to show."""
+        from quickserveml_tui.tui.sheets.rows import paragraph
+
         self.layer_view.clear(error.message)
         if self.shown is None or self.shown.ref != ref:
             self.query_one("#page-overview", Page).sheet.show(

@@ -13,17 +13,13 @@ from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.jobs import JobState
-from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.core.units import format_duration, significant
 from quickserveml_tui.tui.jobs import JobLane, UiJob
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
-from quickserveml_tui.tui.sheets.runs import batch_rows
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.ink import say
-from quickserveml_tui.tui.widgets.progress_row import ProgressRow
-from quickserveml_tui.tui.widgets.shelf import Shelf
 
 MAX_SHOWN = 60
 
@@ -36,6 +32,8 @@ class JobItem(Widget):
     )
 
     def __init__(self, job: UiJob) -> None:
+        from quickserveml_tui.tui.widgets.progress_row import ProgressRow
+
         super().__init__()
         self.job = job
         self.row = ProgressRow(job.kind, job.subject)
@@ -122,6 +120,8 @@ class JobsPane(WorkPane):
 
     def compose_rest(self) -> ComposeResult:
         """Jobs, and facts of the one under the cursor."""
+        from quickserveml_tui.tui.widgets.shelf import Shelf
+
         yield JobList(id="job-list", classes="-bleed")
         yield Shelf(Sheet(id="job-sheet"), id="job-shelf")
 
@@ -131,7 +131,7 @@ class JobsPane(WorkPane):
 
     def focus_body(self) -> None:
         """Move the focus to what is shown."""
-        self.query_one("#job-list" if self._items else "#jobs-empty").focus()
+        self.screen.set_focus(self.query_one("#job-list" if self._items else "#jobs-empty"))
 
     def on_resize(self, event: events.Resize) -> None:
         """The shelf needs room."""
@@ -184,6 +184,10 @@ class JobsPane(WorkPane):
     def _show_cursor(self) -> None:
         if not self.furnished:
             return
+        from quickserveml_tui.core.predictions import BatchResult
+        from quickserveml_tui.tui.sheets.runs import batch_rows
+        from quickserveml_tui.tui.widgets.shelf import Shelf
+
         for item in self._items.values():
             item.set_class(item.job is self.cursor and self.focus_inside, "-cursor")
         job = self.cursor

@@ -244,7 +244,7 @@ class LayerView(Vertical):
         """Show the filter and go to it."""
         field = self.query_one(LayerFilter)
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)
 
     @on(Input.Changed)
     def filter_rows(self, event: Input.Changed) -> None:
@@ -257,7 +257,7 @@ class LayerView(Vertical):
         """Back to the table; an empty filter goes away."""
         event.stop()
         field = self.query_one(LayerFilter)
-        self.table.focus()
+        self.screen.set_focus(self.table)
         field.display = bool(field.value)
 
     def action_sort_layers(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -26,12 +26,14 @@ from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.panes.jobs import JobsPane
-from quickserveml_tui.tui.screens.dialog import MessageDialog, QuitDialog
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import centred
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.key_footer import KeyFooter
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
+
+if TYPE_CHECKING:
+    pass
 
 LEAST = (60, 16)
 NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_alias", "edit_state", "delete_version"}
@@ -193,6 +195,8 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
     @on(BackendFailed)
     def explain(self, event: BackendFailed) -> None:
         """Nothing works without the services: say why, and let the user copy it."""
+        from quickserveml_tui.tui.screens.dialog import MessageDialog
+
         event.stop()
         error = event.error
         self.query_one(StatusLine).breadcrumb = ("Workbench", "cannot open the registry")
@@ -355,6 +359,8 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
 
     def ask_to_quit(self) -> None:
         """Quit at once, unless jobs run."""
+        from quickserveml_tui.tui.screens.dialog import QuitDialog
+
         live = [job for job in self.lane.jobs if job.live]
         if not live:
             self.owner.leave()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.message import Message
 from textual.worker import get_current_worker
 
 from quickserveml_tui.charts.cells import Drawing, Role, Row, Span
-from quickserveml_tui.core.benchmarks import HistogramData
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.widgets.ink import Inked
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.benchmarks import HistogramData
 
 
 class HistogramView(Inked):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
 from textual.reactive import reactive
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.hosts import HostStatus
 from quickserveml_tui.core.text import cell_width
 from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
 from quickserveml_tui.tui.widgets.ink import Inked, crop_row, row_width, say, two_edges
 from quickserveml_tui.tui.widgets.pane import join_spans
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.hosts import HostStatus
 
 
 class HeaderBar(Inked):

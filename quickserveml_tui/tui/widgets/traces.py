@@ -11,7 +11,6 @@ from textual.timer import Timer
 
 from quickserveml_tui.charts.cells import Role, Row, Span, pad_row
 from quickserveml_tui.charts.strips import resample, strip
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, Phase
 from quickserveml_tui.core.text import cell_width, safe_text
 from quickserveml_tui.core.units import MISSING, significant
 from quickserveml_tui.tui.glyphs import glyphs_of
@@ -19,6 +18,7 @@ from quickserveml_tui.tui.widgets.ink import Inked, crop_row
 
 if TYPE_CHECKING:
     from quickserveml_tui.charts.series import LatencySeries
+    from quickserveml_tui.core.benchmarks import BenchmarkFrame
 
 MAX_POINTS = 4096
 LABEL_WIDTH = 11
@@ -98,6 +98,8 @@ class TraceChart(LiveChart):
 
     def update_frame(self, frame: BenchmarkFrame) -> None:
         """Add what was measured since the frame before."""
+        from quickserveml_tui.core.benchmarks import Phase
+
         series = self.series
         if frame.phase is Phase.WARMUP:
             series.warmup_until_s = max(series.warmup_until_s or 0.0, frame.elapsed_s)
