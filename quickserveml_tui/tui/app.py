@@ -13,6 +13,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
@@ -44,6 +45,16 @@ class CrashError(Exception):
 
     def __rich__(self) -> Text:
         return Text(self.line)
+
+
+class CellScrollBar(ScrollBarRender):
+    """A scroll bar of whole cells: no part-filled signs, which an ASCII terminal has not and which show seams."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "]
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
+
+
+ScrollBar.renderer = CellScrollBar
 
 
 class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):

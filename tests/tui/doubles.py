@@ -33,7 +33,7 @@ from quickserveml_tui.core.models import (
     VersionRecord,
     VersionState,
 )
-from quickserveml_tui.core.predictions import BatchResult, BatchSpec
+from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.core.refs import name_from_path
 from quickserveml_tui.core.tensors import TensorSpec
 
@@ -267,7 +267,12 @@ class Benchmark:
         cancelled = bool(cancel and cancel.cancelled)
         summary = make_summary(self.world.p50, 120 if cancelled else 500, cancelled=cancelled)
         run = make_run(
-            model, int(number), summary=summary, id=f"bench-{len(self.world.runs)}", spec=spec, command=spec.command(ref)
+            model,
+            int(number),
+            summary=summary,
+            id=f"bench-{len(self.world.runs)}",
+            spec=spec,
+            command=spec.command(ref),
         )
         if save:
             self.world.runs.append(run)
@@ -279,7 +284,9 @@ class Benchmark:
 
     def history(self, ref=None, limit: int = 100) -> tuple[BenchmarkRun, ...]:
         name = (ref or "").partition("@")[0]
-        found = [run for run in reversed(self.world.runs) if ref is None or run.ref == ref or run.ref.startswith(f"{name}@")]
+        found = [
+            run for run in reversed(self.world.runs) if ref is None or run.ref == ref or run.ref.startswith(f"{name}@")
+        ]
         return tuple(found[:limit])
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from doubles import World
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from quickserveml_tui.tui.app import WorkbenchApp
 from quickserveml_tui.tui.options import WorkbenchOptions
@@ -32,8 +33,11 @@ class Stage:
         return self
 
     async def write(self, text: str) -> Stage:
-        names = {"/": "slash", ".": "full_stop", "-": "minus", "_": "underscore", "@": "at", " ": "space", ":": "colon"}
-        await self.pilot.press(*(names.get(letter, letter) for letter in text))
+        """Put text into the focused field, as a fast typist would."""
+        field = self.app.screen.focused
+        assert isinstance(field, Input), f"the focus is on {field}"
+        field.insert_text_at_cursor(text)
+        await self.pilot.pause()
         return self
 
     async def until(self, condition, what: str = "") -> Stage:
@@ -54,6 +58,16 @@ class Stage:
             lambda: not any(worker.is_running for worker in self.app.workers if not worker.group.startswith("job-")),
             "workers",
         )
+        return self
+
+    async def still(self) -> Stage:
+        """Wait until the screen has stopped changing."""
+        await self.settled()
+        same, before = 0, ""
+        while same < 5:
+            await self.pilot.pause(0.02)
+            text = self.text()
+            same, before = (same + 1, before) if text == before else (0, text)
         return self
 
     def text(self) -> str:

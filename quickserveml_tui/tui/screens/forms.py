@@ -94,6 +94,15 @@ class FieldInput(Input):
         )  # fmt: skip
         self.field = field
 
+    def on_resize(self) -> None:
+        """The end of a path says more than its beginning."""
+        self.call_after_refresh(self._show_end)
+
+    def _show_end(self) -> None:
+        # The view follows the cursor only when it moves.
+        self.cursor_position = 0
+        self.cursor_position = len(self.value)
+
     async def action_complete(self) -> None:
         """Take the completion; without one go to the next field."""
         found = None
@@ -165,6 +174,8 @@ class FormDialog(Dialog[dict[str, Any]]):
         self.verb = verb
         self.check = check
 
+    AUTO_FOCUS = "FieldInput, ChoiceField"
+
     def compose_body(self) -> ComposeResult:
         """Fields, error, keys."""
         if self.about:
@@ -193,9 +204,8 @@ class FormDialog(Dialog[dict[str, Any]]):
         return tuple(row)
 
     def on_mount(self) -> None:
-        """The first field has the focus; no error yet."""
+        """No error yet."""
         self.query_one("#form-error").display = False
-        self.query(".form--row > Input, .form--row > ChoiceField").first().focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in any field submits."""

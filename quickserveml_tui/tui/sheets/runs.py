@@ -192,7 +192,7 @@ def history_rows(run: BenchmarkRun | None, history: Sequence[BenchmarkRun], widt
 
 
 def batch_rows(result: BatchResult, width: int, glyphs: Glyphs, *, whole: bool = True) -> list[Row]:
-    """What a data set showed: accuracy, rate, rows set apart; with `whole` also the confusion and the first failures."""
+    """What a data set showed: accuracy, rate, rows set apart; `whole` adds confusion and failures."""
     rows: list[Row] = []
     if result.cancelled:
         rows.append((Span(f"{glyphs.warn} partial result", Role.WARN), say(f"  {result.ref}", Role.MUTED)))
