@@ -49,6 +49,7 @@ class BenchmarkSpec:
         for wrong, hint in problems:
             if wrong:
                 raise UsageError("The benchmark settings are out of range.", hint=hint, code="usage.benchmark")
+        self.feed.validate()
         return self
 
     def command(self, ref: str) -> str:
@@ -100,6 +101,8 @@ class BenchmarkFrame:
     """Of one core, over the time since the frame before."""
     rss_bytes: int | None = None
     rss_anon_bytes: int | None = None
+    batch: int = 1
+    """Items in one inference."""
 
 
 @dataclass(frozen=True, slots=True)

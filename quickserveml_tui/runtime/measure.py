@@ -44,6 +44,7 @@ def run_closed_loop(session: Session, spec: BenchmarkSpec, emit: Emit, should_st
     feeds = synthesize(session.inputs, spec.feed)
     with ProcessSampler(os.getpid()) as sampler, session.interruptible() as options:
         loop = _Loop(spec, emit, should_stop, sampler, session.path)
+        loop.batch = batch_of(session.inputs, feeds, spec.feed)
         try:
             with _typed_errors(session.path):
                 bound = bind(session, feeds, options)
@@ -51,7 +52,7 @@ def run_closed_loop(session: Session, spec: BenchmarkSpec, emit: Emit, should_st
                 loop.run(bound)
         except CancelledError:
             loop.cancelled = True
-        return loop.result(batch_of(session.inputs, feeds, spec.feed))
+        return loop.result()
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def batch_of(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, np.ndarray[Any,
         named = isinstance(lead, str) and (lead.lower() in ("n", "b") or "batch" in lead.lower())
         asked = spec.batch is not None and not isinstance(lead, int)
         if named or asked or (isinstance(lead, int) and len(tensor.shape) >= 4):
-            return max(size, 1)
+            return size
     return 1
 
 
@@ -114,6 +115,7 @@ class _Loop:
         self._cpu_s = 0.0
         self._paused_ns = 0
         self._preemptions: int | None = None
+        self.batch = 1
         self.cancelled = False
 
     def run(self, bound: Bound) -> None:
@@ -194,10 +196,11 @@ class _Loop:
                 cpu_percent=cpu_percent,
                 rss_bytes=rss,
                 rss_anon_bytes=None if memory is None else max(memory.anon_bytes - own, 0),
+                batch=self.batch,
             )
         )
 
-    def result(self, batch: int) -> RawBenchmark:
+    def result(self) -> RawBenchmark:
         """The samples so far; sends the last frame."""
         warmup_starts, warmup_ends = self._warmup.slice()
         starts, ends = self._measured.slice()
@@ -205,7 +208,7 @@ class _Loop:
         self._emit(
             BenchmarkFrame(
                 Phase.DONE, (time.perf_counter_ns() - self._origin_ns) / 1e9, (), (), self._measured.count,
-                rss_bytes=peak,
+                rss_bytes=peak, batch=self.batch,
             )
         )  # fmt: skip
         return RawBenchmark(
@@ -215,7 +218,7 @@ class _Loop:
             latencies_ms=_milliseconds(ends - starts),
             cpu_s=self._cpu_s,
             peak_rss_bytes=peak,
-            batch=batch,
+            batch=self.batch,
             pinned_cpus=_pinned_cpus(),
             cancelled=self.cancelled,
             paused_s=self._paused_ns / 1e9,

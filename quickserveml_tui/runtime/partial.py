@@ -18,6 +18,7 @@ class PartialBenchmark:
         self._cpu_before: float | None = None
         self._cpu_s = 0.0
         self._peak: int | None = None
+        self._batch = 1
 
     def add(self, frame: BenchmarkFrame) -> None:
         """Take a frame's samples; CPU time counts from the first frame of the measuring phase."""
@@ -25,6 +26,7 @@ class PartialBenchmark:
             self._peak = max(self._peak or 0, frame.rss_bytes)
         if frame.phase not in self._samples:
             return
+        self._batch = frame.batch
         starts, latencies = self._samples[frame.phase]
         starts.extend(frame.starts_s)
         latencies.extend(frame.latencies_ms)
@@ -34,7 +36,7 @@ class PartialBenchmark:
             self._cpu_s = now - self._cpu_before
 
     def result(self, pinned_cpus: tuple[int, ...]) -> RawBenchmark:
-        """The samples so far, marked as cancelled. Batch is 1: the child took its size along."""
+        """The samples so far, marked as cancelled."""
         warmup, measured = self._samples[Phase.WARMUP], self._samples[Phase.MEASURING]
         return RawBenchmark(
             warmup_starts_s=warmup[0],
@@ -43,7 +45,7 @@ class PartialBenchmark:
             latencies_ms=measured[1],
             cpu_s=self._cpu_s,
             peak_rss_bytes=self._peak,
-            batch=1,
+            batch=self._batch,
             pinned_cpus=pinned_cpus,
             cancelled=True,
         )

@@ -100,13 +100,6 @@ def function_bomb(folder: Path, levels: int = 40) -> Path:
     return save(path, nodes, [value("x")], [value("y")], domains=("f",), functions=functions)
 
 
-def slow_product(folder: Path, size: int = 2560) -> Path:
-    """One MatMul of about a third of a second: no flag stops it half-way."""
-    weights = constant("w", np.ones((size, size), np.float32))
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    return save(folder / "slow.onnx", nodes, [value("x", shape=[size, size])], [value("y", shape=None)], [weights])
-
-
 def unsized_convolution(folder: Path) -> Path:
     """A 5x5 convolution on [N, 1, ?, ?]: fails on images of one pixel."""
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]

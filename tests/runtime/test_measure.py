@@ -82,6 +82,7 @@ def test_cpu_time_and_memory_are_measured(session):
         (["n", 4], FeedSpec(), 1),
         (["n", 4], FeedSpec(batch=8), 8),
         (["batch", 4], FeedSpec(dims={"batch": 3}), 3),
+        (["batch", 4], FeedSpec(dims={"batch": 0}), 0),
         (["seq", 4], FeedSpec(dims={"seq": 9}), 1),
         ([2, 3, 4, 4], FeedSpec(), 2),
         ([128, 4], FeedSpec(), 1),
