@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.tensors import Dim
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import plain_number
+
+MAX_SIZE = 2**40
+MAX_BATCH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,23 @@ class FeedSpec:
     batch: int | None = None
     """Size of the leading dim of every input whose leading dim is not fixed."""
     seed: int = 0
+
+    def validate(self) -> FeedSpec:
+        """Itself, if sizes, bounds and seed are numbers that can be used. Raises `UsageError` otherwise."""
+        sizes = [*self.dims.values(), *(size for shape in self.shapes.values() for size in shape)]
+        problems = [
+            (not all(0 <= size <= MAX_SIZE for size in sizes), "Sizes: 0 to 2^40."),
+            (
+                not all(math.isfinite(high - low) and low <= high for low, high in self.ranges.values()),
+                "A range goes from its lower to its higher bound, and both are finite.",
+            ),
+            (self.batch is not None and not 1 <= self.batch <= MAX_BATCH, f"Batch: 1 to {MAX_BATCH:,}."),
+            (not 0 <= self.seed < 2**32, "Seed: 0 to 4,294,967,295."),
+        ]
+        for wrong, hint in problems:
+            if wrong:
+                raise UsageError("The settings of the inputs are out of range.", hint=hint, code="usage.override")
+        return self
 
     def to_args(self) -> list[str]:
         """The command-line options that reproduce it."""
@@ -54,7 +75,7 @@ def _pair(text: str, form: str) -> tuple[str, str]:
 
 
 def _size(text: str, form: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 13 or int(text) > 2**40:
+    if not (text.isascii() and text.isdigit()) or len(text) > 13 or int(text) > MAX_SIZE:
         raise UsageError(
             f"“{safe_text(text, 60)}” is not a size.", hint=f"Write it like {form}.", code="usage.override"
         )

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from quickserveml_tui.core.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
+
+MAX_BATCH = 1_000_000
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,18 @@ class BatchSpec:
     output_path: str = ""
     """JSONL file for the predictions; empty writes none."""
     intra_op_threads: int = 1
+
+    def validate(self) -> BatchSpec:
+        """Itself, if its numbers are in range. Raises `UsageError` (`usage.batch`) otherwise."""
+        if not 1 <= self.batch_size <= MAX_BATCH:
+            raise UsageError(
+                "The batch size is out of range.", hint=f"Give a size from 1 to {MAX_BATCH:,}.", code="usage.batch"
+            )
+        if not 1 <= self.intra_op_threads <= MAX_THREADS:
+            raise UsageError(
+                "The number of threads is out of range.", hint=f"Give 1 to {MAX_THREADS:,} threads.", code="usage.batch"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from quickserveml_tui.runtime.tally import Tally
 if TYPE_CHECKING:
     from quickserveml_tui.runtime.session import Session
 
-MAX_BATCH = 1_000_000
 MAX_VALUES = 4 << 20
 """Values in one inference: wide rows run in smaller batches than asked for."""
 PROGRESS_S = 0.1
@@ -45,10 +44,7 @@ def run_batch(
     Raises `DataError` when the data cannot be read, does not fit the model or has not one good row, `UsageError` for
     settings out of range, `StoreError` when the output cannot be written, `RunnerError` when the runtime fails.
     """
-    if not 1 <= spec.batch_size <= MAX_BATCH:
-        raise UsageError(
-            "The batch size is out of range.", hint=f"Give a size from 1 to {MAX_BATCH:,}.", code="usage.batch"
-        )
+    spec.validate()
     dataset = open_dataset(data, known_inputs(session.inputs, session.path), spec.target_column)
     try:
         with _Output(spec.output_path, data) as output:

@@ -91,6 +91,13 @@ def _open(path: Path, settings: SessionSettings) -> onnxruntime.InferenceSession
             code="provider.unavailable",
         )
     require_model_file(path)
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"The path to “{safe_text(path.name, 120)}” is not valid Unicode, and onnxruntime cannot open it.",
+            hint="Rename the file, or add it to the catalog, which keeps a copy under another name.",
+        ) from error
     try:  # the binding raises RuntimeError, ValueError and a dozen types of its own
         return onnxruntime.InferenceSession(str(path), _options(settings), providers=[settings.provider])
     except Exception as error:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress, new_id
 from quickserveml_tui.core.ports import CatalogPort, RunnerPool, StateStore
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.services.paths import user_path
 
 DEFAULT_SPEC = BatchSpec()
 
@@ -38,14 +39,13 @@ class BatchService:
         On cancel the partial result is kept and returned. Raises `DataError` when the data cannot be read or does not
         fit the model, `UsageError` for settings out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
         """
-        if "\0" in data or "\0" in spec.output_path:
-            raise UsageError("A path must not hold NUL characters.", hint="Check the path.", code="usage.path")
-        source = Path(data).expanduser().absolute()
+        spec.validate()
+        source = user_path(data)
         if not source.exists():
             raise DataError(
                 f"There is no file “{safe_text(source.name, 80)}”.", hint="Check the path.", code="data.missing"
             )
-        output = str(Path(spec.output_path).expanduser().absolute()) if spec.output_path else ""
+        output = str(user_path(spec.output_path)) if spec.output_path else ""
         resolved = self._catalog.resolve(ref, runnable=True)
         token = cancel or CancelToken()
         with self._runners.fresh() as runner:

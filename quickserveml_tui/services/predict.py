@@ -11,6 +11,7 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.ports import CatalogPort, RunnerPool
 from quickserveml_tui.core.predictions import Prediction
+from quickserveml_tui.services.paths import user_path
 
 DEFAULT_FEED = FeedSpec()
 
@@ -32,10 +33,12 @@ class PredictService:
     ) -> Prediction:
         """Outputs for an NPZ or JSON file, for values by input name, or for synthetic inputs made by `feed`.
 
-        Raises `DataError` when the inputs do not fit, `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
+        Raises `DataError` when the inputs do not fit, `UsageError` for a feed or path that cannot be,
+        `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
         """
+        feed.validate()
+        source = user_path(inputs) if isinstance(inputs, Path) else inputs
         resolved = self._catalog.resolve(ref, runnable=True)
-        source = inputs.expanduser().absolute() if isinstance(inputs, Path) else inputs
         with self._runners.borrow() as runner:
             prediction = runner.predict(Path(resolved.path), inputs=source, feed=feed, cancel=cancel)
         return replace(prediction, ref=resolved.ref)

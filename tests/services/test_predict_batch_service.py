@@ -1,15 +1,24 @@
 """Predictions and batches through the services: real models, real runner processes, real stores."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import CancelledError, DataError, ModelUnrunnableError, NotFoundError, UsageError
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    DataError,
+    ModelError,
+    ModelUnrunnableError,
+    NotFoundError,
+    UsageError,
+)
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.predictions import BatchSpec
@@ -26,7 +35,8 @@ def write(path, op="MatMul"):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
         initializer=[weight],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path.write_bytes(model.SerializeToString())
     return path
 
 
@@ -84,6 +94,36 @@ def test_a_model_that_does_not_run_is_refused_everywhere(bench, tmp_path):
         bench.predict.predict("nothing")
 
 
+@pytest.mark.parametrize(
+    "feed",
+    [FeedSpec(seed=-1), FeedSpec(seed=2**80), FeedSpec(dims={"n": -1}), FeedSpec(shapes={"x": (-1, 3)}),
+     FeedSpec(batch=0), FeedSpec(ranges={"x": (-1e308, 1e308)}), FeedSpec(ranges={"x": (0.0, float("nan"))})],
+)  # fmt: skip
+def test_a_feed_out_of_range_is_a_usage_error(bench, feed):
+    with pytest.raises(UsageError):
+        bench.predict.predict("pick", feed=feed)
+    with pytest.raises(UsageError):
+        bench.benchmark.run("pick", BenchmarkSpec(duration_s=0.1, feed=feed))
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/in.npz", "x" * 5000, "nul\0.npz", "\udcff.npz"])
+def test_a_path_that_no_file_can_have_is_a_usage_error_everywhere(bench, data, name):
+    with pytest.raises(UsageError) as caught:
+        bench.predict.predict("pick", inputs=Path(name))
+    assert caught.value.code == "usage.path"
+    assert caught.value.message.isprintable()
+    with pytest.raises(UsageError):
+        bench.batch.run("pick", name)
+    with pytest.raises(UsageError):
+        bench.batch.run("pick", str(data), BatchSpec(output_path=name))
+
+
+def test_a_model_file_whose_name_is_not_unicode_is_named_as_the_reason(bench, tmp_path):
+    with pytest.raises(ModelError) as caught:
+        bench.predict.predict(str(write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.onnx")))))
+    assert "not valid Unicode" in caught.value.message
+
+
 # ---- batches
 
 DATA = "a,b,c,label\n" + "".join(f"{int(n % 3 == 0)},{int(n % 3 == 1)},{int(n % 3 == 2)},{n % 3}\n" for n in range(300))
@@ -107,6 +147,13 @@ def test_a_batch_is_run_and_kept(bench, data, tmp_path):
     assert len(output.read_text().splitlines()) == 300
     assert seen[-1].done == seen[-1].total == 300
     assert bench.batch.history(1) == (result,)
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 10**6])
+def test_a_batch_takes_no_thread_count_that_would_end_the_runner(bench, data, threads):
+    with pytest.raises(UsageError) as caught:
+        bench.batch.run("pick", str(data), BatchSpec(intra_op_threads=threads))
+    assert caught.value.code == "usage.batch"
 
 
 def test_relative_paths_are_of_the_callers_folder(bench, data, monkeypatch):
