@@ -268,6 +268,15 @@ class ThemeSupport(_Base):
         self._wanted_theme = wanted
         colours = "truecolor" if self.is_headless else terminal_colours(os.environ)
         self.theme = fitting_theme(wanted, colours, no_color=self.no_color)
+        if not self.is_running:
+            # Else the style sheet would be read with the tokens of Textual's own theme first.
+            self._first_tokens = self.get_css_variables()
+            self.stylesheet.set_variables(self._first_tokens)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Read the style sheet again; not before there is a screen, as it is read for the first one anyway."""
+        if self.screen_stack or self.get_css_variables() != self._first_tokens:
+            super().refresh_css(animate)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Tokens for a theme of Textual or the user that does not define them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -16,6 +17,7 @@ from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.adding import AddingFlow
 from quickserveml_tui.tui.flows.base import clock
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
+from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
 from quickserveml_tui.tui.keys import bind
@@ -40,7 +42,7 @@ NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_a
 NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
 
 
-class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
+class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, CatalogFlow):
     """Catalog, inspector, benchmark, jobs."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
@@ -171,6 +173,9 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
         """The rest of the panes, what the last session remembered, then the services."""
         for pane in self.panes:
             await pane.furnish()
+        if not gc.isenabled():  # see `run_workbench`
+            gc.freeze()
+            gc.enable()
         memory = self.memory
         if memory.catalog_sort.lstrip("-"):
             self.catalog_pane.sort = memory.catalog_sort
@@ -334,28 +339,6 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CatalogFlow):
     def action_reload(self) -> None:
         """Read the registry again."""
         self.reload_catalog()
-
-    def action_copy_reference(self) -> None:
-        """Copy the reference, or in pane 3 the command."""
-        pane = self.benchmark_pane
-        if self.current == 3 and pane.command:
-            self.owner.copy_words(pane.command, "the command")
-        elif self.current == 2 and self.inspector_pane.tab == "layers" and self.inspector_pane.layer_view.shown:
-            index = self.inspector_pane.layer_view.table.cursor_index or 0
-            self.owner.copy_words(f"{self.ref}#{self.inspector_pane.layer_view.shown[index].name}", "the reference")
-        else:
-            self.owner.copy_words(self.ref, "the reference")
-
-    def action_copy_view(self) -> None:
-        """Copy the focused pane's table as tab-separated text, or its figures."""
-        if self.current == 2 and self.inspector_pane.tab == "layers":
-            titles, rows = self.inspector_pane.layer_view.table.as_table()
-        elif self.current == 3 and self.benchmark_pane.run is not None:
-            titles, rows = self.benchmark_pane.as_table()
-        else:
-            titles, rows = self.catalog_pane.table.as_table()
-        text = "\n".join("\t".join(row) for row in (titles, *rows))
-        self.owner.copy_words(text, plural(len(rows), "row"))
 
     def ask_to_quit(self) -> None:
         """Quit at once, unless jobs run."""
