@@ -167,9 +167,9 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         """The first frame; all else comes after it."""
         self.query_one(StatusLine).breadcrumb = ("Workbench", "opening")
         self.show_pane(1)
-        self.call_after_refresh(self._furnish)
+        self.call_after_refresh(self.furnish)
 
-    async def _furnish(self) -> None:
+    async def furnish(self) -> None:
         """The rest of the panes, what the last session remembered, then the services."""
         for pane in self.panes:
             await pane.furnish()
