@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from quickserveml_tui.core.errors import QuickServeError, UnavailableError
+from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.dialects import Dialect
 from quickserveml_tui.services.serving_models import ServedModel
@@ -25,13 +26,23 @@ logger = logging.getLogger(__name__)
 _SLOW_RUNS = 3
 """Slow runs in a row after which a model leaves the event loop."""
 
+INLINE_LIMIT_S = 1.0
+"""Longest run in the event loop; then it is stopped and repeated in a thread: inputs can make a model loop for ever."""
+
 Outcome: TypeAlias = "Sequence[Any] | QuickServeError"
+
+
+class DeadlineError(UnavailableError):
+    """The model did not answer in time."""
+
+    default_code = "deadline"
+    http_status = 504
 
 
 class Job:
     """A request on its way through a model; `deliver` is called once, in the event loop."""
 
-    __slots__ = ("alone", "arrived", "dialect", "finite", "model", "request", "rows")
+    __slots__ = ("alone", "arrived", "dialect", "elements", "finite", "model", "request", "rows")
 
     request: InferRequest
 
@@ -52,6 +63,7 @@ class Job:
             alone = alone or rows not in (length, -1)
             rows = length
         self.rows = max(rows, 0)
+        self.elements = elements
         self.alone = alone or rows < 1 or elements > LARGE_ELEMENTS or not self.model.splits(request.plan.names)
         """Whether it must not share a run."""
 
@@ -87,11 +99,14 @@ def _shareable(first: Job, other: Job) -> bool:
 def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
     """Outputs or error of each job, from one run where there are several.
 
-    When the shared run fails each one runs alone, so that only the guilty one gets the error.
+    When the shared run fails each one runs alone, so that only the guilty one gets the error. Raises `CancelledError`
+    when a run was stopped.
     """
     if len(jobs) > 1:
         try:
             return _run_shared(model, jobs)
+        except CancelledError:
+            raise
         except QuickServeError:
             logger.info("A batch of %d requests to %s failed; they run one by one", len(jobs), model.name)
     return [_run_one(model, job) for job in jobs]
@@ -100,6 +115,8 @@ def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
 def _run_one(model: ServedModel, job: Job) -> Outcome:
     try:
         return model.run(job.request.feeds, job.request.plan.names)
+    except CancelledError:
+        raise
     except QuickServeError as error:
         return error
 
@@ -124,12 +141,18 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
 
 
 class Batcher:
-    """The queue of one model. Everything but the worker's loop happens in the event loop's thread."""
+    """The queue of one model. Everything but the worker's loop and `watch` happens in the event loop's thread.
 
-    def __init__(self, model: ServedModel, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+    `limit` bounds the requests that wait, `run_limit_s` the time of a run in the worker.
+    """
+
+    def __init__(self, model: ServedModel, loop: asyncio.AbstractEventLoop, limit: int, run_limit_s: float) -> None:
         self.model = model
         self._loop = loop
         self._limit = limit
+        self._run_limit_s = run_limit_s
+        self._deadline: float | None = None
+        """When the run under way is to be stopped, by `time.monotonic`."""
         self._queue: deque[Job] = deque()
         self._busy = False
         """Whether a run is under way or a turn is scheduled."""
@@ -152,12 +175,23 @@ class Batcher:
             self._busy = True
             self._loop.call_soon(self._turn)
 
+    def watch(self, now: float) -> None:
+        """Stop the run under way if it takes too long; called from another thread, as the event loop may be in it."""
+        deadline = self._deadline
+        if deadline is not None and now > deadline:
+            logger.warning("A run of %s takes too long and is stopped", self.model.name)
+            self.model.session.terminate()
+
     def close(self) -> None:
-        """End the worker after what it has."""
+        """Let the worker end, stopping a run that is still under way."""
         if self._worker is not None:
             self._batches.put(None)
-            self._worker.join(timeout=5.0)
-            self._worker = None
+            self.model.session.terminate()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the worker after `close`; a run that cannot be stopped dies with the process."""
+        if self._worker is not None:
+            self._worker.join(timeout_s)
 
     def _take(self) -> list[Job]:
         queue, traits = self._queue, self.model.traits
@@ -175,15 +209,18 @@ class Batcher:
 
     def _turn(self) -> None:
         jobs = self._take()
-        if not self._inline:
+        if not self._inline or sum(job.elements for job in jobs) > self.model.traits.inline_elements:
             self._to_worker(jobs)
             return
         started = time.perf_counter_ns()
         try:
-            answers = self._work(jobs)
-        finally:
-            self._watch(time.perf_counter_ns() - started)
-            self._next()
+            answers = self._work(jobs, INLINE_LIMIT_S)
+        except CancelledError:
+            self._leave_loop()
+            self._to_worker(jobs)
+            return
+        self._judge(time.perf_counter_ns() - started)
+        self._next()
         self._deliver(jobs, answers)
 
     def _next(self) -> None:
@@ -192,19 +229,26 @@ class Batcher:
         else:
             self._busy = False
 
-    def _work(self, jobs: list[Job]) -> list[Answer]:
-        """Answers of a batch, whatever happens."""
+    def _work(self, jobs: list[Job], limit_s: float) -> list[Answer]:
+        """Answers of a batch, whatever happens but `CancelledError`: the run was stopped."""
         stats = self.model.stats
         started = time.perf_counter_ns()
+        self._deadline = time.monotonic() + limit_s
         try:
             outcomes = run_jobs(self.model, jobs)
+            self._deadline = None
             ended = time.perf_counter_ns()
             answers = [job.render(outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+        except CancelledError:
+            raise
         except Exception:
             logger.exception("A run of %s failed unexpectedly", self.model.name)
             ended = time.perf_counter_ns()
             answers = [job.dialect.error(internal_error()) for job in jobs]
-        stats.ran(len(jobs), sum(job.rows for job in jobs), ended - started)
+        finally:
+            self._deadline = None
+        answered = zip(jobs, answers, strict=True)
+        stats.ran(len(jobs), sum(job.rows for job, answer in answered if answer.status == 200), ended - started)
         for job in jobs:
             stats.queue.add(started - job.arrived)
         return answers
@@ -214,12 +258,15 @@ class Batcher:
         for job, answer in zip(jobs, answers, strict=True):
             job.finish(answer)
 
-    def _watch(self, elapsed_ns: int) -> None:
+    def _judge(self, elapsed_ns: int) -> None:
         """Move a model out of the event loop whose real requests are slower than the synthetic ones."""
         self._slow = self._slow + 1 if elapsed_ns > 10 * INLINE_NS else 0
         if self._slow >= _SLOW_RUNS:
-            logger.info("Model %s is too slow for the event loop; it gets a thread", self.model.name)
-            self._inline = False
+            self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        logger.info("Model %s is too slow for the event loop; it gets a thread", self.model.name)
+        self._inline = False
 
     def _to_worker(self, jobs: list[Job]) -> None:
         if self._worker is None:
@@ -229,12 +276,22 @@ class Batcher:
 
     def _serve(self) -> None:
         while (jobs := self._batches.get()) is not None:
-            answers = self._work(jobs)
-            self._loop.call_soon_threadsafe(self._back, jobs, answers)
+            try:
+                answers = self._work(jobs, self._run_limit_s)
+            except CancelledError:
+                answers = [job.dialect.error(_too_slow(self.model)) for job in jobs]
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answers
+                self._loop.call_soon_threadsafe(self._back, jobs, answers)
 
     def _back(self, jobs: list[Job], answers: list[Answer]) -> None:
         self._next()
         self._deliver(jobs, answers)
+
+
+def _too_slow(model: ServedModel) -> DeadlineError:
+    return DeadlineError(
+        f"Model {model.name} took too long on this request and was stopped.", hint="Send smaller or other inputs."
+    )
 
 
 def internal_error() -> QuickServeError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from email.utils import formatdate
 from typing import Protocol
 
@@ -16,6 +18,9 @@ from quickserveml_tui.services.serving_models import ServedModel
 
 READ_BUFFER_BYTES = 256 * 1024
 TICK_S = 1.0
+_WATCH_S = 0.25
+_END_S = 2.0
+"""Time for stopped runs to end."""
 
 
 class Connection(Protocol):
@@ -44,11 +49,12 @@ class Engine:
         self.json_prefix = b""
         self._batchers: dict[ServedModel, Batcher] = {}
         self._clock: asyncio.TimerHandle | None = None
+        self._stopped = threading.Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the queues and routes and start the clock."""
         for model in self.serving.models:
-            self._batchers[model] = Batcher(model, loop, self.options.queue_limit)
+            self._batchers[model] = Batcher(model, loop, self.options.queue_limit, self.options.run_timeout_s)
         for model in self.serving.models:
             route = Route(self._batchers[model], INFERENCE_PROTOCOL)
             base = f"/v2/models/{model.name}"
@@ -59,6 +65,14 @@ class Engine:
         self.routes[b"/predict"] = Route(self._batchers[self.serving.default()], SHORT_FORM)
         self.heads.forget()
         self._tick(loop)
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Stop runs that take too long. A thread: where one runs in the event loop, nothing there can."""
+        while not self._stopped.wait(_WATCH_S):
+            now = time.monotonic()
+            for batcher in self._batchers.values():
+                batcher.watch(now)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode()
@@ -75,5 +89,9 @@ class Engine:
         """Stop the clock and the worker threads."""
         if self._clock is not None:
             self._clock.cancel()
+        self._stopped.set()
         for batcher in self._batchers.values():
             batcher.close()
+        end = time.monotonic() + _END_S
+        for batcher in self._batchers.values():
+            batcher.join(max(end - time.monotonic(), 0.0))

@@ -33,6 +33,8 @@ class ServeOptions:
     """Time from the first byte of a request until its headers are complete."""
     body_timeout_s: int = 60
     """Time for a body, to which a second comes for every 64 KiB."""
+    run_timeout_s: float = 300.0
+    """Longest run of a model; then it is stopped and its requests are answered with 504."""
     keep_alive_s: int = 75
     """Idle time after which a connection is closed."""
     drain_delay_s: float = 0.25
@@ -62,6 +64,7 @@ class ServeOptions:
             (not 1024 <= self.max_body_bytes <= 2**31, "The body limit must be between 1 KiB and 2 GiB."),
             (not 1 <= self.max_connections <= 1_000_000, "Connections must be between 1 and 1,000,000."),
             (min(self.head_timeout_s, self.body_timeout_s, self.keep_alive_s) < 1, "Timeouts must be at least 1 s."),
+            (not 0 < self.run_timeout_s <= 86_400, "The time of a run must be positive and at most a day."),
             (not 0 <= self.drain_delay_s <= 600, "The drain delay must be between 0 and 600 s."),
             (not 0 <= self.drain_timeout_s <= 3600, "The drain timeout must be between 0 and 3600 s."),
             (self.loop not in ("auto", "asyncio", "uvloop"), "The loop is one of auto, asyncio, uvloop."),

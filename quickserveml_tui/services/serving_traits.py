@@ -44,6 +44,8 @@ class Traits:
     """Median time of one synthetic run; None where it could not be measured."""
     reason: str
     """Why requests do or do not share a run."""
+    inline_elements: int = 0
+    """Input elements of the largest run that stays in the event loop, where `inline` holds."""
 
 
 def _row_shape(kind: TensorType, free: int) -> tuple[int, ...]:
@@ -145,12 +147,18 @@ def measure_traits(run: Run, inputs: Sequence[TensorType], outputs: Sequence[Ten
 
 def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: int, obstacle: str) -> Traits:
     inline = run_ns <= INLINE_NS
+    elements = max(sum(array.size for array in row.values()), 1)
     if obstacle:
-        return Traits(False, inline, 1, run_ns, obstacle)
+        return Traits(False, inline, 1, run_ns, obstacle, _inline_elements(elements, run_ns))
     if not inline:
         return Traits(True, False, WORKER_BATCH, run_ns, "rows do not depend on each other")
-    most = min(MAX_BATCH, max(LARGE_ELEMENTS // max(sum(array.size for array in row.values()), 1), 1))
+    most = min(MAX_BATCH, max(LARGE_ELEMENTS // elements, 1))
     full = {name: np.concatenate([array] * most) for name, array in row.items()}
     per_row = max(_median_ns(run, full, names) / most, 1.0)
     rows = min(most, 2 ** int(math.log2(max(INLINE_TURN_NS / per_row, 1.0))))
-    return Traits(True, True, rows, run_ns, "rows do not depend on each other")
+    return Traits(True, True, rows, run_ns, "rows do not depend on each other", _inline_elements(elements, per_row))
+
+
+def _inline_elements(elements: int, took_ns: float) -> int:
+    """Elements that take as long as the event loop may be held up, if `elements` take `took_ns`."""
+    return int(elements * INLINE_TURN_NS / max(took_ns, 1.0))

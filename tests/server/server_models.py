@@ -157,6 +157,29 @@ def gigantic():
     return model([helper.make_node("Neg", ["x"], ["y"])], [value("x", shape)], [value("y", shape)])
 
 
+def endless():
+    """Loops as often as its input says: 2^62 times is for ever."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["go"]), helper.make_node("Add", ["v", "one"], ["sum"])],
+        "body",
+        [value("i", (), TensorProto.INT64), value("c", (), TensorProto.BOOL), value("v", (1,), TensorProto.INT64)],
+        [value("go", (), TensorProto.BOOL), value("sum", (1,), TensorProto.INT64)],
+        [weight("one", np.ones(1, np.int64))],
+    )
+    nodes = [
+        helper.make_node("Squeeze", ["n"], ["times"]),
+        helper.make_node("Loop", ["times", "true", "zero"], ["y"], body=body),
+    ]
+    weights = [weight("true", np.array(True)), weight("zero", np.zeros(1, np.int64))]
+    return model(nodes, [value("n", (1,), TensorProto.INT64)], [value("y", (1,), TensorProto.INT64)], weights)
+
+
+def zeros():
+    """Gives as many zeros as its input says."""
+    node = helper.make_node("ConstantOfShape", ["n"], ["y"])
+    return model([node], [value("n", (1,), TensorProto.INT64)], [value("y", ("count",))])
+
+
 BUILDERS = (
     tiny,
     slow,
@@ -172,6 +195,8 @@ BUILDERS = (
     scalar,
     fixed_batch,
     gigantic,
+    endless,
+    zeros,
 )
 
 
