@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quickserveml_tui import __version__
 from quickserveml_tui.core.errors import QuickServeError
@@ -50,7 +51,20 @@ def create_app(engine: Engine) -> FastAPI:
     app.include_router(original_routes.router(engine))
     app.include_router(docs_pages.router(app.title, "/openapi.json"))
     _answer_errors(app)
+    app.add_middleware(_HeadAsGet)
     return app
+
+
+class _HeadAsGet:
+    """Answers HEAD wherever GET is answered; uvicorn leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -16,7 +16,8 @@ from quickserveml_tui.server.heads import Head
 class _FedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, fed by `ColdSide`; the connection and its timeouts stay with the feeder.
 
-    `on_idle` is called when a response is complete, `on_too_large` when a chunked body exceeds `max_body_bytes`.
+    `on_idle` is called when a response is complete, `on_too_large` when a chunked body exceeds `max_body_bytes`,
+    `on_malformed` when it cannot be read.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class _FedProtocol(HttpToolsProtocol):
         *,
         on_idle: Callable[[], None],
         on_too_large: Callable[[], None],
+        on_malformed: Callable[[], None],
         max_body_bytes: int,
     ) -> None:
         super().__init__(config, server_state, app_state, loop)
         self._on_idle = on_idle
         self._on_too_large = on_too_large
+        self._on_malformed = on_malformed
         self._max_body_bytes = max_body_bytes
         self._body_bytes = 0
         self.last_request = False
@@ -62,6 +65,10 @@ class _FedProtocol(HttpToolsProtocol):
         """Give the connection back."""
         super().on_response_complete()
         self._on_idle()
+
+    def send_400_response(self, _msg: str) -> None:
+        """Leave the answer to the owner."""
+        self._on_malformed()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing: the owner closes idle connections."""
@@ -109,6 +116,8 @@ class ColdSide:
         """Bytes that its body still lacks, if it has a content length."""
         self.chunked = False
         """Whether its end is not known: then all that follows on the connection belongs to it."""
+        self.protocol = False
+        """Whether errors of it take the form of the inference protocol."""
 
     def begin(self, transport: asyncio.Transport, head: Head, *, last: bool) -> None:
         """Start a request; with `last`, the connection closes after the response."""
@@ -118,6 +127,7 @@ class ColdSide:
             fed.connection_made(transport)
         self.active = True
         self.chunked = head.chunked
+        self.protocol = head.protocol
         self.body_left = head.content_length
         fed.last_request = head.chunked or last
         fed.data_received(head.raw)
@@ -200,12 +210,20 @@ def cold_side(
     max_body_bytes: int,
     on_done: Callable[[], None],
     on_too_large: Callable[[], None],
+    on_malformed: Callable[[], None],
 ) -> ColdSide:
     """A cold side whose protocol is made when the first request needs it."""
 
     def make(on_idle: Callable[[], None], on_excess: Callable[[], None]) -> _FedProtocol:
         return _FedProtocol(
-            config, state, app_state, loop, on_idle=on_idle, on_too_large=on_excess, max_body_bytes=max_body_bytes
+            config,
+            state,
+            app_state,
+            loop,
+            on_idle=on_idle,
+            on_too_large=on_excess,
+            on_malformed=on_malformed,
+            max_body_bytes=max_body_bytes,
         )
 
     return ColdSide(make, loop, on_done=on_done, on_too_large=on_too_large)

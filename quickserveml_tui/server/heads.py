@@ -213,7 +213,10 @@ def _same_origin(origin: str, host: str) -> bool:
 
 def _refuse(raw: bytes, path: str, refusal: Refusal) -> Head:
     protocol = is_protocol_path(path.partition("?")[0])
-    return Head(raw, protocol, error=plain_error(*refusal, protocol=protocol), keep_alive=False)
+    error = plain_error(*refusal, protocol=protocol)
+    if raw.startswith(b"HEAD "):
+        error = error._replace(body=b"")
+    return Head(raw, protocol, error=error, keep_alive=False)
 
 
 def _without_upgrade(parsed: _Parsed, method: bytes, version: str) -> bytes:

@@ -81,6 +81,7 @@ class HotProtocol(asyncio.BufferedProtocol):
             max_body_bytes=engine.options.max_body_bytes,
             on_done=self._cold_done,
             on_too_large=self._cold_too_large,
+            on_malformed=self._cold_malformed,
         )
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._jobs: deque[HotJob] = deque()
@@ -100,6 +101,8 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._eof = False
         self._idle_ticks = 0
         self._partial_ticks = 0
+        self._unsent = 0
+        """Bytes that waited to be sent at the last tick."""
 
     # ---- transport
 
@@ -123,12 +126,20 @@ class HotProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: finish what is under way, then close."""
-        if self._closing or self._cold.waits_for_body or not (self._jobs or self._cold.active):
+        if self._closing or self._cold.waits_for_body or not (self._jobs or self._cold.active or self._blocked):
             return False
-        self._last_taken = self._eof = True
+        self._eof = True
+        if not self._blocked:
+            self._end_input()
+        return True
+
+    def _end_input(self) -> None:
+        """After the last byte was looked at: close when all answers are sent."""
+        self._last_taken = True
         if self._cold.active:
             self._cold.close_after_response()
-        return True
+        elif not self._jobs and not self._closing:
+            self._close_softly()
 
     def pause_writing(self) -> None:
         """The client reads slowly: read no more of it."""
@@ -227,7 +238,11 @@ class HotProtocol(asyncio.BufferedProtocol):
         rest, self._rest = self._rest, b""
         if rest:
             self._feed(rest)
-        if not self._blocked and not self._closing and not self._transport.is_closing():
+        if self._blocked or self._closing or self._transport.is_closing():
+            return
+        if self._eof:
+            self._end_input()
+        else:
             self._transport.resume_reading()
 
     def _take_body(self, head: Head, route: Route, data: bytes, start: int) -> int:
@@ -320,17 +335,29 @@ class HotProtocol(asyncio.BufferedProtocol):
         if self._cold.response_started:
             self._transport.close()
             return
-        limit = self._engine.options.max_body_bytes
-        self._refuse(413, "http.too_large", f"The body exceeds {limit} bytes.", "Send smaller batches.", protocol=False)
+        limit, protocol = self._engine.options.max_body_bytes, self._cold.protocol
+        detail = f"The body exceeds {limit} bytes."
+        self._refuse(413, "http.too_large", detail, "Send smaller batches.", protocol=protocol)
+
+    def _cold_malformed(self) -> None:
+        if self._closing:
+            return
+        if self._cold.response_started:
+            self._transport.close()
+            return
+        self._refuse(400, "http.malformed", "The chunked body is malformed.", "", protocol=self._cold.protocol)
 
     # ---- time and end
 
     def tick(self) -> None:
         """A second has passed: drop who is too slow, close what is idle."""
-        self._idle_ticks += 1
-        options = self._engine.options
+        unsent = self._transport.get_write_buffer_size()
+        self._idle_ticks = 0 if unsent < self._unsent else self._idle_ticks + 1
+        self._unsent = unsent
+        options, draining = self._engine.options, self._engine.serving.draining
         if self._closing:
-            if self._idle_ticks > (1 if self._engine.serving.draining else LINGER_TICKS):
+            patience = LINGER_TICKS if draining else STALLED_TICKS
+            if self._idle_ticks > (patience if unsent else 1 if draining else LINGER_TICKS):
                 self._transport.abort() if self._transport.is_closing() else self._transport.close()
         elif self._write_paused:
             if self._idle_ticks > STALLED_TICKS:
@@ -357,7 +384,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         if self._jobs or self._cold.response_started:
             self._transport.close()
             return
-        protocol = self._head.protocol if self._head is not None else False
+        protocol = self._head.protocol if self._head is not None else self._cold.active and self._cold.protocol
         self._body = None
         self._refuse(408, "http.timeout", "The request did not come in time.", "Send it faster.", protocol=protocol)
 

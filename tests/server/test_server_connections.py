@@ -141,6 +141,18 @@ def test_a_half_closed_connection_still_gets_its_answer(any_server):
             assert connection.closed()
 
 
+def test_a_half_closed_pipeline_still_gets_all_its_answers(any_server):
+    import socket
+
+    hot, cold = request(PATH, infer_body([[1, 2, 3, 4]])), request("/health", method="GET")
+    for parts in ([cold] * 5, [hot, cold] * 5, [cold, cold, hot], [hot] * 200):
+        with any_server.connect() as connection:
+            connection.send(b"".join(parts))
+            connection.socket.shutdown(socket.SHUT_WR)
+            assert [connection.reply().status for _ in parts] == [200] * len(parts)
+            assert connection.closed()
+
+
 def test_an_offer_to_upgrade_is_passed_over(any_server):
     offer = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"]
     with any_server.connect() as connection:

@@ -1,8 +1,10 @@
 """Limits hold on both paths, before anything is read or kept."""
 
+import json
+
 import httpx
 import pytest
-from server_process import infer_body, request
+from server_process import infer_body, request, running
 
 from quickserveml_tui.core.errors import NotPermittedError, UsageError
 from quickserveml_tui.server.options import ServeOptions
@@ -182,3 +184,32 @@ def test_options_out_of_range_are_usage_errors():
     for options in (ServeOptions(port=65536), ServeOptions(queue_limit=0), ServeOptions(loop="trio")):
         with pytest.raises(UsageError):
             options.validate()
+
+
+def test_a_malformed_chunk_is_an_error_in_the_form_of_its_path(strict_server):
+    for path, key in (("/v2/models/tiny/infer", "error"), ("/predict", "detail")):
+        with strict_server.connect() as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.send(head.encode() + b"zz\r\nabc\r\n0\r\n\r\n")
+            reply = connection.reply()
+            assert (reply.status, reply.json()[key]) == (400, "The chunked body is malformed.")
+            assert connection.closed()
+
+
+def test_a_slow_reader_gets_the_whole_of_a_last_answer(model_paths, tmp_path):
+    count = 5_000_000
+    tensor = {"name": "n", "shape": [1], "datatype": "INT64", "data": [count]}
+    body = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    options = {"keep_alive_s": 1}
+    with running([model_paths["zeros"]], tmp_path / "log", **options) as server, server.connect() as connection:
+        connection.send(request("/v2/models/zeros/infer", body, headers=["Connection: close"]))
+        got = 0
+        for _ in range(3):  # between two reads an idle connection comes to its end, after two seconds
+            with server.connect() as idle:
+                idle.send(request("/health", method="GET"))
+                assert idle.reply().status == 200
+                assert idle.closed()
+            got += len(connection.socket.recv(2_000_000))
+        while data := connection.socket.recv(1_000_000):
+            got += len(data)
+    assert got > 4 * count

@@ -78,7 +78,7 @@ def test_the_example_of_the_schema_is_a_request_that_works(http):
 def test_the_root_and_health_say_where_to_go(http):
     root = http.get("/").json()
     assert all(http.get(root["links"][name]).status_code == 200 for name in ("docs", "openapi", "health", "metrics"))
-    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 14}
+    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 16}
 
 
 def test_unknown_paths_are_problems_outside_and_errors_inside_of_the_protocol(http):
@@ -129,6 +129,28 @@ def test_metrics_are_valid_and_count(http):
     ]
     assert counts == sorted(counts)
     assert "nv_inference_request_success" in reply.text
+
+
+def test_only_rows_that_succeeded_count_as_inferences(http):
+    def counted():
+        (found,) = http.get("/v2/models/lookup/stats").json()["model_stats"]
+        return found["inference_count"], found["inference_stats"]["fail"]["count"]
+
+    def ask(index):
+        tensor = {"name": "i", "shape": [1], "datatype": "INT64", "data": [index]}
+        return http.post("/v2/models/lookup/infer", json={"inputs": [tensor]}).status_code
+
+    (items, failed) = counted()
+    assert [ask(3), ask(99)] == [200, 400]
+    assert counted() == (items + 1, failed + 1)
+
+
+def test_head_is_answered_like_get_without_a_body(http):
+    for path in ("/health", "/v2/models/tiny", "/metrics"):
+        reply = http.head(path)
+        assert (reply.status_code, reply.content) == (200, b"")
+        assert int(reply.headers["content-length"]) > 0
+    assert http.head("/predict").status_code == 405
 
 
 def test_the_announced_command_works(server):
