@@ -106,6 +106,23 @@ def test_the_workbench_loads_no_runtime_store_or_model_library(tmp_path: Path) -
     assert not [name for name in modules if name.startswith(tuple(f"quickserveml_tui.{layer}" for layer in layers))]
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 45)], ids=str)
+def test_the_first_frame_loads_only_what_it_shows(tmp_path: Path, size: tuple[int, int]) -> None:
+    code = (
+        "from quickserveml_tui.tui.app import WorkbenchApp; from quickserveml_tui.tui.options import WorkbenchOptions\n"
+        "app = WorkbenchApp(None, WorkbenchOptions(fresh=True))\n"
+        "async def end_there():\n    print(len(app.bench.panes), 'panes'); app.exit()\n"
+        f"app.bench.furnish = end_there; app.run(headless=True, size={size})"
+    )
+    modules = loaded_after(code, tmp_path)
+    libraries = HEAVY - {"textual", "rich"} | {"msgspec", "wcwidth", "orjson"}
+    assert packages(modules) & libraries == set()
+    later = {"core.benchmarks", "core.catalog", "core.models", "core.facts", "core.predictions", "core.statistics"}
+    later |= {"tui.sheets.model", "tui.sheets.runs", "tui.panes.layers", "tui.screens.forms", "tui.screens.dialog"}
+    assert modules & {f"quickserveml_tui.{name}" for name in later} == set()
+    assert "quickserveml_tui.tui.panes.jobs" in modules
+
+
 def test_importing_the_interface_package_does_not_load_textual(tmp_path: Path) -> None:
     modules = loaded_after("import quickserveml_tui.tui; import quickserveml_tui.tui.options", tmp_path)
     assert "textual" not in packages(modules)
