@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import quickserveml_tui
 from quickserveml_tui.core.errors import RunnerCrashedError, UnavailableError
@@ -37,7 +38,8 @@ class Child:
 
     process: subprocess.Popen[bytes]
     connection: Connection
-    log_path: Path
+    log: IO[bytes]
+    """A file without a name: whatever kills this process, nothing is left on disk."""
 
     def end(self) -> None:
         """Kill it and wait for its end."""
@@ -51,15 +53,15 @@ class Child:
         """End it, and let go of the connection and the log; no call may be under way."""
         self.end()
         self.connection.close()
-        self.log_path.unlink(missing_ok=True)
+        self.log.close()
 
     def log_tail(self) -> str:
         """The last lines that it wrote to stdout and stderr."""
         try:
-            with self.log_path.open("rb") as file:
-                file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
+            descriptor = self.log.fileno()
+            begin = max(os.fstat(descriptor).st_size - _TAIL_BYTES, 0)
+            text = os.pread(descriptor, _TAIL_BYTES, begin).decode("utf-8", "replace")
+        except (OSError, ValueError):  # ValueError: closed meanwhile
             return ""
         return safe_lines("\n".join(text.splitlines()[-20:]))
 
@@ -92,6 +94,8 @@ def start_child(log_dir: Path, *, preload: bool) -> Child:
     from multiprocessing.connection import Connection
 
     ours, theirs = socket.socketpair()
+    opened = contextlib.ExitStack()
+    opened.callback(ours.close)
     try:
         for end in (ours, theirs):
             # A measured loop must never wait for a parent that is busy drawing.
@@ -100,23 +104,21 @@ def start_child(log_dir: Path, *, preload: bool) -> Child:
         if preload:
             command.append("--preload")
         log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, log_name = tempfile.mkstemp(prefix="runner-", suffix=".log", dir=log_dir)
-        os.close(descriptor)
-        log_path = Path(log_name)
-        with log_path.open("ab") as log:
-            process = _in_spawner(
-                lambda: subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    env=child_environment(),
-                )
+        log = _open_log(log_dir)
+        opened.callback(log.close)
+        process = _in_spawner(
+            lambda: subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env=child_environment(),
             )
+        )
+        opened.pop_all()
     except OSError as error:
-        ours.close()
         raise UnavailableError(
             "The runner process cannot be started.",
             hint="Check free memory, disk space and process limits.",
@@ -125,7 +127,14 @@ def start_child(log_dir: Path, *, preload: bool) -> Child:
         ) from error
     finally:
         theirs.close()
-    return Child(process, Connection(ours.detach()), log_path)
+        opened.close()
+    return Child(process, Connection(ours.detach()), log)
+
+
+def _open_log(folder: Path) -> IO[bytes]:
+    log: IO[bytes] = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115 - lives as long as the runner
+    fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)  # the runner may cut it to nothing
+    return log
 
 
 def child_environment() -> dict[str, str]:

@@ -18,8 +18,8 @@ MAX_IDLE = 2
 class LocalRunnerPool:
     """Runners on this machine (`core.ports.RunnerPool`); any thread may ask.
 
-    `log_dir` takes the runners' output while they live. `borrow` reuses a runner until it crashes; at most `max_idle`
-    wait unused.
+    `log_dir` takes the runners' output while they live, in files without a name. `borrow` reuses a runner until it
+    crashes; at most `max_idle` wait unused.
     """
 
     def __init__(self, log_dir: Path, *, limits: RunnerLimits = DEFAULT_LIMITS, max_idle: int = MAX_IDLE) -> None:

@@ -185,7 +185,7 @@ def test_closing_does_not_wait_for_a_callback_that_waits_for_the_closer(tmp_path
 def test_noise_on_stdout_and_stderr_goes_to_a_bounded_log_and_not_into_the_protocol(tmp_path, start):
     runner = start()
     runner.wait_ready()
-    (log,) = (tmp_path / "logs").iterdir()
+    log = Path(f"/proc/{runner.pid}/fd/2")
     for descriptor in (1, 2):
         with Path(f"/proc/{runner.pid}/fd/{descriptor}").open("ab") as output:
             output.write(b"noise\n" * 400_000)
@@ -249,5 +249,6 @@ def test_a_runner_ends_with_its_parent(tmp_path, state, how):
     else:
         parent.kill()
     assert wait_for_end(child)
+    assert not list((tmp_path / "logs").iterdir()), "nobody is left to clean up"
     assert parent.wait(10) == (0 if how == "exit" else -signal.SIGKILL)
     parent.stdout.close()
