@@ -6,9 +6,10 @@ import contextlib
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from quickserveml_tui.core.jobs import Progress, ProgressSink, new_id
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, RowFailure
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.runtime.datasets import open_dataset
+from quickserveml_tui.runtime.host import HAS_PROC
 from quickserveml_tui.runtime.inference import RowRunner
 from quickserveml_tui.runtime.layouts import Chunk, Dataset
 from quickserveml_tui.runtime.probing import known_inputs
@@ -71,7 +73,8 @@ class _Run:
 
     def run(self, data: Path, should_stop: Callable[[], bool]) -> BatchResult:
         """Run all rows."""
-        runner = RowRunner(self._session, self._dataset.row_limit, is_whole=self._dataset.is_whole)
+        dataset = self._dataset
+        runner = RowRunner(self._session, dataset.row_limit, is_whole=dataset.is_whole, should_stop=should_stop)
         self._report()
         try:
             for chunk in self._dataset.chunks(self._chunk_size()):
@@ -194,17 +197,18 @@ class _Output:
 
     def __init__(self, path: str, data: Path) -> None:
         self._path = Path(path) if path else None
+        self._file: IO[bytes] | None = None
         self._temp: Path | None = None
+        """The file's name until it is complete; None where the system lets it have none."""
         self._encoder = msgspec.json.Encoder()
         if self._path is None:
             return
         try:
             if self._path.exists() and (self._path.samefile(data) or not self._path.is_file()):
                 raise self._refused("it is the data itself" if self._path.samefile(data) else "it is not a file")
-            handle, name = tempfile.mkstemp(prefix=f".{self._path.name[:100]}.", suffix=".tmp", dir=self._path.parent)
+            handle, self._temp = _open_temp(self._path)
         except (OSError, ValueError) as error:
             raise self._refused("its folder cannot be written") from error
-        self._temp = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=1 << 18)
 
     def _refused(self, why: str) -> UsageError:
@@ -217,14 +221,15 @@ class _Output:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._temp is not None:
+        if self._file is not None:
             with contextlib.suppress(OSError):  # what is left in the buffer cannot be written either
                 self._file.close()
+        if self._temp is not None:
             self._temp.unlink(missing_ok=True)
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a line."""
-        if self._temp is None:
+        if self._file is None:
             return
         try:
             self._file.write(self._encoder.encode(line) + b"\n")
@@ -233,15 +238,17 @@ class _Output:
 
     def commit(self) -> None:
         """Put the file in its place, durably."""
-        if self._temp is None or self._path is None:
+        if self._file is None or self._path is None:
             return
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
             umask = os.umask(0)
             os.umask(umask)
-            self._temp.chmod(0o666 & ~umask)
+            os.fchmod(self._file.fileno(), 0o666 & ~umask)
+            if self._temp is None:
+                self._temp = _give_name(self._file.fileno(), self._path)
+            self._file.close()
             self._temp.replace(self._path)
         except OSError as error:
             raise self._failed(error) from error
@@ -253,3 +260,24 @@ class _Output:
             hint="Make room, or choose another output file; what was there before is unchanged.",
             code="output.failed",
         )
+
+
+def _open_temp(output: Path) -> tuple[int, Path | None]:
+    """A new file in the folder of `output`, without a name where the system can: a kill then leaves nothing behind."""
+    if hasattr(os, "O_TMPFILE") and HAS_PROC:
+        with contextlib.suppress(OSError):  # not every file system can
+            return os.open(output.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
+    descriptor, name = tempfile.mkstemp(prefix=_temp_prefix(output), suffix=".tmp", dir=output.parent)
+    return descriptor, Path(name)
+
+
+def _give_name(descriptor: int, output: Path) -> Path:
+    """A passing name beside `output` for a file without one: a link cannot replace a file, but a rename can."""
+    name = output.with_name(f"{_temp_prefix(output)}{uuid.uuid4().hex}.tmp")
+    # `src_dir_fd` means nothing for an absolute path, but only with it does Python follow the link in /proc.
+    os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
+    return name
+
+
+def _temp_prefix(output: Path) -> str:
+    return f".{os.fsdecode(os.fsencode(output.name)[:100])}."

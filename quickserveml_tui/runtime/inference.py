@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.core.errors import CancelledError, DataError
 from quickserveml_tui.runtime.answers import Answer, read_answers
 from quickserveml_tui.runtime.layouts import Array
 
@@ -24,8 +24,11 @@ class RowRunner:
     batches.
     """
 
-    def __init__(self, session: Session, row_limit: int | None, *, is_whole: bool = False) -> None:
+    def __init__(
+        self, session: Session, row_limit: int | None, *, is_whole: bool = False, should_stop: Callable[[], bool]
+    ) -> None:
         self._session = session
+        self._should_stop = should_stop
         self._limit = row_limit
         self._is_whole = is_whole
         self._checked = row_limit is not None
@@ -58,6 +61,8 @@ class RowRunner:
     def _one_by_one(self, feeds: Mapping[str, Array], rows: int) -> list[Answer]:
         answers = []
         for row in range(rows):
+            if self._should_stop():  # `Session.terminate` reaches only a run that is under way
+                raise CancelledError("Cancelled.", hint="What was finished before is kept.")
             try:
                 outputs = self._run(_one(feeds, row), 1)
             except DataError as error:

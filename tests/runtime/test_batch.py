@@ -1,6 +1,9 @@
 """Batch runs: every row is answered or set apart, and the counts are right."""
 
+import itertools
 import json
+import multiprocessing
+import os
 import resource
 import signal
 import threading
@@ -211,6 +214,14 @@ def test_a_stopped_run_returns_and_writes_what_it_has(tmp_path, csv):
     assert result.accuracy == 1.0
 
 
+def test_a_run_row_by_row_stops_between_two_rows(tmp_path, npz):
+    rows, polls = np.random.default_rng(0).random((300, 2), np.float32), itertools.count()
+    model = batch_dependent(tmp_path / "m.onnx")
+    result = run(model, npz(x=rows), stop=lambda: next(polls) > 50, batch_size=1_000)
+    assert result.cancelled
+    assert next(polls) < 60
+
+
 def test_terminate_stops_an_inference_that_does_not_end(tmp_path, npz):
     session, done = Session(endless(tmp_path / "m.onnx")), threading.Event()
 
@@ -229,7 +240,9 @@ def test_terminate_stops_an_inference_that_does_not_end(tmp_path, npz):
     assert result.rows == 0
 
 
-def test_an_output_that_was_there_is_replaced_only_at_the_end(tmp_path, csv):
+@pytest.mark.parametrize("nameless", [True, False], ids=["a file without a name", "a file with a passing name"])
+def test_an_output_that_was_there_is_replaced_only_at_the_end(tmp_path, csv, monkeypatch, nameless):
+    monkeypatch.setattr(batch, "HAS_PROC", nameless)
     output = tmp_path / "out.jsonl"
     output.write_text("old\n")
     seen = []
@@ -241,6 +254,23 @@ def test_an_output_that_was_there_is_replaced_only_at_the_end(tmp_path, csv):
     assert seen[0] == "old\n"
     assert len(lines(output)) == 100
     assert not list(tmp_path.glob(".out*"))
+
+
+def die(_progress):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_leaves_nothing_beside_the_output(tmp_path, csv):
+    output, model, data = tmp_path / "out" / "out.jsonl", classifier(tmp_path / "m.onnx"), csv(TABLE)
+    output.parent.mkdir()
+
+    child = multiprocessing.get_context("spawn").Process(
+        target=run, args=(model, data, never, die), kwargs={"output_path": str(output)}
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    assert not list(output.parent.iterdir())
 
 
 @pytest.mark.parametrize("name", ["data.csv", "", "no/such/folder.jsonl"])
