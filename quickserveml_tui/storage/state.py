@@ -56,6 +56,8 @@ class SqliteState:
         self._busy_timeout_s = busy_timeout_s
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
+        self._watched: tuple[int, int] | None = None
+        """Device and inode of the file that the watching connection has open."""
         self._watch_count = 0
 
     # ---- runs -----------------------------------------------------------------------------------------------------
@@ -116,12 +118,17 @@ class SqliteState:
     def generation(self) -> str:
         """A token that changes with every write, by this process or another; tokens of two processes differ."""
         with self._watch_lock, _errors("read"):
-            if not self._path.exists():
+            try:
+                status = self._path.stat()
+            except (FileNotFoundError, NotADirectoryError):
                 self._drop_watch()
                 return "0"
-            if self._watch is None:
+            if self._watched != (status.st_dev, status.st_ino):  # none yet, or a backup was put in its place
+                self._drop_watch()
                 self._watch = self._connect(check_same_thread=False)
+                self._watched = status.st_dev, status.st_ino
                 self._watch_count += 1
+            assert self._watch is not None
             (version,) = self._watch.execute("PRAGMA data_version").fetchone()
             return f"{self._watch_count}-{version}"
 
@@ -135,15 +142,14 @@ class SqliteState:
     def _drop_watch(self) -> None:
         if self._watch is not None:
             self._watch.close()
-            self._watch = None
+            self._watch = self._watched = None
 
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[bytes]]:
-        if not self._path.exists():
-            return []
-        with _errors("read"), closing(self._connect()) as connection:
-            if _schema(connection) == 0:
+        with _errors("read"):
+            if not self._path.exists():
                 return []
-            return connection.execute(sql, values).fetchall()
+            with closing(self._connect()) as connection:
+                return connection.execute(sql, values).fetchall() if _schema(connection) else []
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         try:
@@ -214,11 +220,13 @@ def _bounded(limit: int) -> int:
 
 @contextmanager
 def _errors(action: str) -> Iterator[None]:
-    """Turn SQLite's errors into sentences."""
+    """Turn SQLite's errors, and those of looking for its file, into sentences."""
     try:
         yield
     except sqlite3.Error as error:
         raise _translate(error, action) from error
+    except OSError as error:
+        raise fs.store_error(error, WHAT, action) from error
 
 
 def _translate(error: sqlite3.Error, action: str) -> StoreError:

@@ -135,6 +135,27 @@ def test_another_store_sees_what_one_wrote(path):
     other.close()
 
 
+def test_a_backup_put_in_its_place_is_seen_and_so_are_the_writes_after(path, tmp_path):
+    store, backup = SqliteState(path), SqliteState(tmp_path / "backup.db")
+    store.add_benchmark(make_run())
+    backup.add_benchmark(make_run(id="bench-restored"))
+    seen = [store.generation()]
+    (tmp_path / "backup.db").replace(path)
+    seen.append(store.generation())
+    SqliteState(path).add_benchmark(make_run(id="bench-later"))
+    seen.append(store.generation())
+    assert len(set(seen)) == 3
+    store.close()
+
+
+def test_a_path_that_cannot_be_looked_at_is_reported(tmp_path):
+    store = SqliteState(tmp_path / ("x" * 300) / "state.db")
+    for ask in (store.generation, store.benchmarks, lambda: store.add_benchmark(make_run())):
+        with pytest.raises(StoreError) as caught:
+            ask()
+        assert str(tmp_path) not in caught.value.message
+
+
 def test_what_json_would_change_is_refused(path):
     state = SqliteState(path)
     with pytest.raises(StoreError) as caught:
