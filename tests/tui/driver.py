@@ -36,13 +36,15 @@ class Terminal:
 
     def _tmux(self, *arguments: str) -> str:
         assert TMUX is not None
+        # Test runners export these; a program would believe them more than its terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         done = subprocess.run(
             [TMUX, "-L", self.socket, "-f", "/dev/null", *arguments],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**inherited, "TERM": "xterm-256color"},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
