@@ -140,10 +140,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         if self.options.fresh:
             return
         self.memory = memory
-        self.bench.restore_spec()
-        self.bench.inspector_pane.show_tab(memory.tab)
-        if memory.catalog_sort.lstrip("-"):
-            self.bench.catalog_pane.sort = memory.catalog_sort
+        self.bench.restore()
         if memory.theme and not self.options.theme:
             self.choose_theme(THEMES.get(memory.theme, THEMES["dark"]))
 
@@ -215,28 +212,6 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             self.bench.action_cancel_job()
         else:
             self.leave()
-
-    # ---- copy
-
-    def copy_words(self, text: str, what: str) -> None:
-        """Copy `text`; the status line says how."""
-        self.run_worker(lambda: self._copy(text, what), thread=True, group="copy", exclusive=True, exit_on_error=False)
-
-    def _copy(self, text: str, what: str) -> None:
-        from quickserveml_tui.tui.clipboard import MAX_OSC52, copy_to_file, copy_with_tool
-
-        tool = copy_with_tool(text)
-        if tool:
-            words = f"Copied {what} with {tool}"
-        elif len(text.encode()) <= MAX_OSC52:
-            self.call_from_thread(self.copy_to_clipboard, text)
-            words = f"Copied {what} through the terminal"
-        else:
-            try:
-                words = f"Copied {what} into {copy_to_file(text, self.home or Path.cwd())}"
-            except OSError as error:
-                words = f"Could not copy {what}: {error.strerror}"
-        self.call_from_thread(self.bench.tell, words)
 
     # ---- end
 

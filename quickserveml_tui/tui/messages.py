@@ -156,3 +156,13 @@ class ActionFailed(Fact):
 
     error: QuickServeError
     doing: str
+
+
+@dataclass
+class TextCopied(Fact):
+    """Text went to the clipboard, or has to go through the terminal."""
+
+    text: str
+    how: str
+    """Name of the tool, `terminal` or `file`."""
+    sentence: str

@@ -167,9 +167,10 @@ async def test_layers_are_filtered_and_sorted(world: World) -> None:
     world.layers = make_layers(1_000)
     async with stage(world, open_ref="digits") as on:
         await on.press("2", "right_square_bracket")
-        await on.shows("1,000 nodes", "layer0", "by # ▲")
-        await on.press("s")
-        await on.shows("by MACs ▼", "layer4")
+        await on.shows("1,000 nodes", "layer4", "by MACs ▼")
+        await on.press("i")
+        await on.shows("by MACs ▲", "layer0")
+        assert on.bench.memory.layer_sort == "macs"
         await on.press("slash")
         await on.write("layer99")
         await on.shows("11 of 1,000 nodes")

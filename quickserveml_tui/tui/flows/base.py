@@ -19,7 +19,7 @@ from quickserveml_tui.tui.jobs import JobLane, UiJob
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import JobEnded
 from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
-from quickserveml_tui.tui.panes.catalog import CatalogPane, CatalogRow
+from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
@@ -27,6 +27,7 @@ from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 if TYPE_CHECKING:
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.app import WorkbenchApp
+    from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
 
 log = logging.getLogger("quickserveml_tui.tui")
 

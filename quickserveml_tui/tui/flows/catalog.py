@@ -16,7 +16,7 @@ from quickserveml_tui.tui.messages import (
     LayersLoaded,
     SchemaLoaded,
 )
-from quickserveml_tui.tui.panes.catalog import CatalogPane, CatalogRow
+from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.widgets.status import StatusLine
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.core.catalog import CatalogQuery
     from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
 
 DEBOUNCE_S = 0.12
 LAYER_PAGE = 10_000
@@ -179,6 +180,12 @@ class CatalogFlow(FlowScreen):
         event.stop()
         self.memory.tab = event.tab
         self._load_tab()
+
+    @on(InspectorPane.LayersSorted)
+    def remember_layer_sort(self, event: InspectorPane.LayersSorted) -> None:
+        """The sort comes back in the next session."""
+        event.stop()
+        self.memory.layer_sort = self.inspector_pane.layer_view.sort
 
     # ---- short changes
 

@@ -322,18 +322,9 @@ class BenchmarkPane(WorkPane):
 
     def as_table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """The figures of the result that is shown, with their units."""
-        titles = ("figure", "value", "unit", "low", "high")
-        if self.run is None:
-            return titles, []
-        summary, values = self.run.summary, self.run.summary.latency_ms
-        rows: list[tuple[str, ...]] = []
-        for name in ("min", "p50", "p90", "p95", "p99", "max", "mean", "stddev"):
-            interval = summary.intervals.get(name)
-            bounds = (f"{interval.low:.6g}", f"{interval.high:.6g}") if interval else ("", "")
-            rows.append((name, f"{getattr(values, name):.6g}", "ms", *bounds))
-        rows.append(("throughput", f"{summary.throughput_per_s:.6g}", "/s", "", ""))
-        rows.append(("runs", str(summary.n), "", "", ""))
-        return titles, rows
+        from quickserveml_tui.tui.sheets.runs import FIGURE_TITLES, figure_rows
+
+        return FIGURE_TITLES, figure_rows(self.run.summary) if self.run is not None else []
 
     # ---- keys
 

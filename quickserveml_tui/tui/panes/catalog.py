@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Span
-from quickserveml_tui.core.units import format_bytes, significant
+from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
@@ -24,9 +22,8 @@ from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelec
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import ModelView
-    from quickserveml_tui.core.models import VersionRecord
+    from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
     from quickserveml_tui.tui.panes.tables import PaneTable
-    from quickserveml_tui.tui.widgets.table_cells import Column
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
 TABLE_ACTIONS = {"filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions"}
@@ -47,35 +44,6 @@ CHOICES = (
         "s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"
     ),
 )
-
-
-def _columns() -> tuple[Column, ...]:
-    from quickserveml_tui.tui.widgets.table_cells import Column
-
-    return (
-        Column("name", "model", kind="name", flex=1, min_width=10),
-        Column("alias", "alias", width=7, drop=1, sortable=False),
-        Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogRow:
-    """One row: a model at its latest version, or one of its versions."""
-
-    view: ModelView
-    version: VersionRecord
-    nested: bool
-
-    @property
-    def ref(self) -> str:
-        """`name@version`."""
-        return f"{self.view.model.name}@{self.version.version}"
-
-    @property
-    def key(self) -> str:
-        """Identity over refreshes; a model's own row keeps its place when a version is added."""
-        return self.ref if self.nested else self.view.model.name
 
 
 class FilterInput(Input):
@@ -159,11 +127,12 @@ class CatalogPane(WorkPane):
 
     def compose_rest(self) -> ComposeResult:
         """Filter, table, shelf; or the choices of an empty registry."""
+        from quickserveml_tui.tui.panes.catalog_rows import COLUMNS
         from quickserveml_tui.tui.panes.tables import PaneTable
         from quickserveml_tui.tui.widgets.shelf import Shelf
 
         yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
-        yield PaneTable(_columns(), empty="No model matches.", external_sort=True, id="models")
+        yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
         yield StartChoices(
             CHOICES,
             heading="Start with a model",
@@ -235,53 +204,15 @@ class CatalogPane(WorkPane):
         return {name} if latest and number and number != str(latest.version) else set()
 
     def _fill(self, wanted: str) -> None:
-        self.rows = list(self._visible_rows())
-        index = self._index_of(wanted)
-        self.table.set_rows([self._table_row(row) for row in self.rows])
+        from quickserveml_tui.tui.panes.catalog_rows import index_of, table_row, visible_rows
+
+        glyphs = glyphs_of(self)
+        self.rows = visible_rows(self.views, self.unfolded)
+        index = index_of(self.rows, wanted)
+        self.table.set_rows([table_row(row, glyphs) for row in self.rows])
         if self.rows:
             self.table.move_to_key(self.rows[index].key)
         self._highlight(index)
-
-    def _index_of(self, wanted: str) -> int:
-        keys = [row.key for row in self.rows]
-        if wanted in keys:
-            return keys.index(wanted)
-        refs = [row.ref for row in self.rows]
-        if wanted in refs:
-            return refs.index(wanted)
-        owner = wanted.partition("@")[0]
-        return keys.index(owner) if owner in keys else 0
-
-    def _visible_rows(self) -> Iterator[CatalogRow]:
-        for view in self.views:
-            latest = view.model.latest
-            if latest is None:
-                continue
-            yield CatalogRow(view, latest, nested=False)
-            if view.model.name in self.unfolded:
-                for version in reversed(view.model.versions[:-1]):
-                    yield CatalogRow(view, version, nested=True)
-
-    def _table_row(self, row: CatalogRow) -> dict[str, Any]:
-        from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES
-        from quickserveml_tui.tui.widgets.table_cells import Cell
-
-        number = row.version.version
-        aliases = row.view.model.aliases_of(number)
-        alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
-        p50 = row.view.p50_ms(number)
-        note = "" if row.version.runnable else " " + glyphs_of(self).error
-        if row.nested:
-            state = row.version.label or row.version.state.value
-            name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")
-        else:
-            name = Cell(row.view.model.name, suffix=f" @{number}{note}")
-        return {
-            "_key": row.key,
-            "name": name,
-            "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED)),
-            "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
-        }
 
     @on(RowHighlighted)
     def show_cursor(self, event: RowHighlighted) -> None:

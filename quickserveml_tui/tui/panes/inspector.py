@@ -71,6 +71,9 @@ class InspectorPane(WorkPane):
         ),
     ]
 
+    class LayersSorted(Message):
+        """The layer table is sorted another way."""
+
     class TabShown(Message):
         """Another tab is shown."""
 
@@ -185,6 +188,7 @@ class InspectorPane(WorkPane):
         """Count and sort stand in the title."""
         event.stop()
         self._title()
+        self.post_message(self.LayersSorted())
 
     @on(Input.Submitted)
     def keep_inside(self, event: Input.Submitted) -> None:

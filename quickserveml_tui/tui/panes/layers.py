@@ -16,7 +16,7 @@ from textual.widgets import Input
 from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.facts import LayerPage, LayerRow
 from quickserveml_tui.core.tensors import format_shape, short_dtype
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
@@ -59,6 +59,10 @@ def _rank(key: str) -> Callable[[LayerRow], Any]:
 
 def _cost(macs: int | None, step: float) -> str:
     return MISSING if macs is None else f"{macs / step:,.1f}" if macs else "0"
+
+
+def _short(names: Sequence[str]) -> str:
+    return truncate_middle(safe_text(names[0]), 18) if names else MISSING
 
 
 class _Rows(Sequence[dict[str, Any]]):
@@ -129,7 +133,7 @@ class LayerView(Vertical):
     def __init__(self, *, id: str, classes: str) -> None:  # noqa: A002 - Textual's own parameter
         super().__init__(id=id, classes=classes)
         self.page: LayerPage | None = None
-        self.sort = "index"
+        self.sort = "-macs"
         self.shown: list[LayerRow] = []
 
     def compose(self) -> ComposeResult:
@@ -233,7 +237,7 @@ class LayerView(Vertical):
             subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
             facts=[
                 Fact("MACs", macs, macs_unit), Fact("params", params, params_unit), Fact("out", out, out_unit),
-                Fact("reads", next(iter(row.inputs), MISSING)), Fact("writes", next(iter(row.outputs), MISSING)),
+                Fact("reads", _short(row.inputs)), Fact("writes", _short(row.outputs)),
                 Fact("domain", row.domain or "ai.onnx"),
             ],
         )  # fmt: skip

@@ -210,6 +210,9 @@ class MessageDialog(Dialog[None]):
     def action_copy_text(self) -> None:
         """Copy everything."""
         text = "\n".join(part for part in (self.message, self.hint, self.detail) if part)
-        copy = getattr(self.app, "copy_words", None)
-        if callable(copy):
-            copy(text, "the message")
+        self.app.copy_to_clipboard(text)
+        self.query_one(".dialog--title", Sheet).show(
+            lambda width, _: [
+                two_edges([say(self.heading, Role.STRONG, bold=True)], [say("copied", Role.MUTED)], width)
+            ]
+        )

@@ -176,12 +176,16 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         if not gc.isenabled():  # see `run_workbench`
             gc.freeze()
             gc.enable()
+        self.restore()
+        self.owner.load_backend()
+
+    def restore(self) -> None:
+        """Sorts, tab and settings of the last session; what makes no sense any more is left out."""
         memory = self.memory
-        if memory.catalog_sort.lstrip("-"):
-            self.catalog_pane.sort = memory.catalog_sort
+        self.catalog_pane.set_sort(memory.catalog_sort)
+        self.inspector_pane.layer_view.set_sort(memory.layer_sort)
         self.inspector_pane.show_tab(memory.tab)
         self.restore_spec()
-        self.owner.load_backend()
 
     # ---- services
 

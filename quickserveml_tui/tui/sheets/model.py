@@ -130,7 +130,9 @@ def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
                     say(f" {fact.unit:<{unit_widths[column]}}" if unit_widths[column] else "", Role.MUTED),
                 ]
                 row += [Span("    ")] if column else []
-                row += two_edges([say(fact.label, Role.MUTED)], right, each)
+                last = column == columns - 1
+                room = width - (each + 4) * (columns - 1) if last else each
+                row += two_edges([say(fact.label, Role.MUTED)], right, room)
         rows.append(tuple(row))
     return rows
 

@@ -171,6 +171,20 @@ def _conditions(run: BenchmarkRun, width: int) -> list[Row]:
     return rows
 
 
+FIGURE_TITLES = ("figure", "value", "unit", "low", "high")
+
+
+def figure_rows(summary: BenchmarkSummary) -> list[tuple[str, ...]]:
+    """All figures of a result as plain text, for copies: value, unit, 95 % interval."""
+    rows: list[tuple[str, ...]] = []
+    for name in ("min", "p50", "p90", "p95", "p99", "max", "mean", "stddev"):
+        interval = summary.intervals.get(name)
+        bounds = (f"{interval.low:.6g}", f"{interval.high:.6g}") if interval else ("", "")
+        rows.append((name, f"{getattr(summary.latency_ms, name):.6g}", "ms", *bounds))
+    rows.append(("throughput", f"{summary.throughput_per_s:.6g}", "/s", "", ""))
+    return [*rows, ("runs", str(summary.n), "", "", "")]
+
+
 def history_rows(run: BenchmarkRun | None, history: Sequence[BenchmarkRun], width: int, glyphs: Glyphs) -> list[Row]:
     """Saved runs, newest first, as bars of p50."""
     rows = [heading("Saved runs", width, [say("p50, newest first", Role.MUTED)])]

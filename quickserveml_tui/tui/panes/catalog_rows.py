@@ -1,0 +1,82 @@
+"""Rows of the catalog: models, and their versions beneath where they are unfolded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.catalog import ModelView
+from quickserveml_tui.core.models import VersionRecord
+from quickserveml_tui.core.units import significant
+from quickserveml_tui.tui.glyphs import Glyphs
+from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES
+from quickserveml_tui.tui.widgets.table_cells import Cell, CellLike, Column
+
+COLUMNS = (
+    Column("name", "model", kind="name", flex=1, min_width=10),
+    Column("alias", "alias", width=7, drop=1, sortable=False),
+    Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One row: a model at its latest version, or one of its versions."""
+
+    view: ModelView
+    version: VersionRecord
+    nested: bool
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.view.model.name}@{self.version.version}"
+
+    @property
+    def key(self) -> str:
+        """Identity over refreshes; a model's own row keeps its place when a version is added."""
+        return self.ref if self.nested else self.view.model.name
+
+
+def visible_rows(views: Iterable[ModelView], unfolded: set[str]) -> list[CatalogRow]:
+    """A row for each model that has a version, and one for each older version of those that are unfolded."""
+    rows: list[CatalogRow] = []
+    for view in views:
+        latest = view.model.latest
+        if latest is None:
+            continue
+        rows.append(CatalogRow(view, latest, nested=False))
+        if view.model.name in unfolded:
+            rows += [CatalogRow(view, version, nested=True) for version in reversed(view.model.versions[:-1])]
+    return rows
+
+
+def index_of(rows: Sequence[CatalogRow], wanted: str) -> int:
+    """Where a key or reference stands, else its model, else the first row."""
+    keys = [row.key for row in rows]
+    refs = [row.ref for row in rows]
+    for names, name in ((keys, wanted), (refs, wanted), (keys, wanted.partition("@")[0])):
+        if name in names:
+            return names.index(name)
+    return 0
+
+
+def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
+    """The cells of a row: name and version, its foremost alias, its p50."""
+    number = row.version.version
+    aliases = row.view.model.aliases_of(number)
+    alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
+    p50 = row.view.p50_ms(number)
+    note = "" if row.version.runnable else f" {glyphs.error}"
+    if row.nested:
+        state = row.version.label or row.version.state.value
+        name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")
+    else:
+        name = Cell(row.view.model.name, suffix=f" @{number}{note}")
+    return {
+        "_key": row.key,
+        "name": name,
+        "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED)),
+        "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
+    }
