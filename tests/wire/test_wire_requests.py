@@ -85,6 +85,37 @@ def test_large_documents_with_wrong_numbers_are_no_json(text):
     assert caught.value.code == "request.json"
 
 
+@pytest.mark.parametrize("shape", [(LARGE * 4,), (LARGE, 4), (LARGE // 4, 4, 4)])
+def test_large_arrays_become_no_python_lists(shape):
+    data = np.full(shape, 0.5).tolist()
+    (tensor,) = oip_documents.parse_document(body(data, shape))["inputs"]
+    assert not isinstance(tensor["data"], list)
+    assert tensor["data"].nesting == shape
+
+
+@pytest.mark.parametrize(
+    "data", [[0.5, [0.5]] * (LARGE * 2), [[0.5, 0.5, [0.5], 0.5]] * LARGE, [[0.5, [0.5]] * 2] * LARGE]
+)
+def test_deeper_nesting_is_not_flattened(data):
+    with pytest.raises(DataError) as caught:
+        DECODER.decode(body(data, (LARGE, 4)))
+    assert caught.value.code == "data.ragged"
+
+
+def test_of_repeated_keys_the_last_counts_also_in_large_documents():
+    text = body([0.5] * LARGE * 4, (LARGE, 4))
+    first = text.replace(b'"data"', b'"data": [true], "data"')
+    assert DECODER.decode(first).feeds["x"].shape == (LARGE, 4)
+    with pytest.raises(DataError):
+        DECODER.decode(text.replace(b"]}]", b'], "data": [true]}]'))
+
+
+def test_large_documents_may_nest_deeply_beside_the_data():
+    deep = b'"parameters": {"p": ' + b"[" * 500 + b"]" * 500 + b'}, "inputs"'
+    text = body([0.5] * LARGE * 4, (LARGE, 4)).replace(b'"inputs"', deep)
+    assert DECODER.decode(text).feeds["x"].shape == (LARGE, 4)
+
+
 def test_integers_keep_all_digits():
     decoder = RequestDecoder([kind("int64", (None,))], [Y])
     values = [2**63 - 1, -(2**63), 2**53 + 1] * 1000
