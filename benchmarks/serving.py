@@ -67,10 +67,10 @@ def listen() -> socket.socket:
 def serve_ours(path: Path) -> None:
     from quickserveml_tui.core.catalog import Resolved
     from quickserveml_tui.server.options import ServeOptions
-    from quickserveml_tui.server.run import serve
+    from quickserveml_tui.server.run import Announcement, serve
 
-    def announce(text: str) -> None:
-        print(text.split("://127.0.0.1:")[1].split(" ", maxsplit=1)[0], flush=True)
+    def announce(said: Announcement) -> None:
+        print(said.url.rpartition(":")[2], flush=True)
 
     serve([Resolved(str(path), str(path), "")], ServeOptions(port=0), announce)
 

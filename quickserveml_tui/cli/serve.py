@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Resolved
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.server.options import ServeOptions
+    from quickserveml_tui.server.run import Announcement
 
 _MIB = 1024 * 1024
 
@@ -97,14 +97,13 @@ def _admit(workbench: Workbench, ref: str) -> Resolved:
 def _run(models: list[Resolved], options: ServeOptions) -> None:
     from quickserveml_tui.server.run import serve as run_server
 
-    run_server(models, options, announce=lambda text: _announce(text, models))
+    run_server(models, options, announce=lambda said: _announce(said, models))
 
 
-def _announce(text: str, models: list[Resolved]) -> None:
+def _announce(said: Announcement, models: list[Resolved]) -> None:
     output = invocation.output
     if output.as_json:
-        address = re.search(r"http://\S+", text)
-        output.document({"url": address[0] if address else "", "models": [item.ref for item in models]})
+        output.document({"url": said.url, "models": [item.ref for item in models]})
     else:
-        output.line(safe_lines(text))
+        output.line(safe_lines(said.text))
     output.stream.flush()

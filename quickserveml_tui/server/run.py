@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import uvicorn
@@ -32,7 +32,16 @@ from quickserveml_tui.services.schema import example_requests
 from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_models import ServedModel
 
-Announce = Callable[[str], None]
+
+class Announcement(NamedTuple):
+    """What a server says once requests are taken."""
+
+    url: str
+    text: str
+    """The URL, the models and an example, for people."""
+
+
+Announce = Callable[[Announcement], None]
 
 _BACKLOG = 2048
 _EXAMPLE_CHARS = 200
@@ -157,7 +166,7 @@ def _config(engine: Engine, options: ServeOptions) -> uvicorn.Config:
 def serve(models: Sequence[Resolved], options: ServeOptions, announce: Announce | None = None) -> None:
     """Serve models until SIGINT or SIGTERM, then finish what is under way and return.
 
-    `announce` gets a text with the URL, the models and an example once requests are taken. Raises `NotPermittedError`
+    `announce` is called once requests are taken. Raises `NotPermittedError`
     for a host that is not this machine, `UnavailableError` for a port that cannot be had, and what loading raises.
     """
     options.validate()
@@ -171,7 +180,8 @@ def serve(models: Sequence[Resolved], options: ServeOptions, announce: Announce 
 
         def on_ready() -> None:
             if announce is not None:
-                announce(_announcement(serving, _url(listener)))
+                url = _url(listener)
+                announce(Announcement(url, _announcement(serving, url)))
 
         server = _Server(_config(engine, options), engine, on_ready)
         server.run(sockets=[listener])

@@ -17,7 +17,7 @@ def main() -> None:
         Resolved(ref=path, path=path, digest=hashlib.sha256(Path(path).read_bytes()).hexdigest())
         for path in sys.argv[2:]
     ]
-    serve(models, options, lambda text: print(text, flush=True))
+    serve(models, options, lambda said: print(said.text, flush=True))
 
 
 if __name__ == "__main__":
