@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from quickserveml_tui.core.errors import ExitCode, QuickServeError, UsageError
 
@@ -14,14 +14,32 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str]) -> int:
     """Run a command line; returns its exit code. Nothing is raised but `SystemExit`."""
+    _open_closed_streams()
     try:
         code = _guarded(lambda: _execute(arguments), as_json=wants_json(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone, as in `… | head`: point stdout elsewhere, or the interpreter complains when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone, as in `… | head`.
+        _discard(sys.stdout)
         return 0
+    except OSError as error:
+        from quickserveml_tui.cli.output import unwritable
+
+        _discard(sys.stdout)
+        return report(unwritable(error), as_json=False)
     return code
+
+
+def _open_closed_streams() -> None:
+    """Give streams that the caller closed, as in `>&-`, somewhere to go: no file opened later may become stdout."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open as long as we run
+
+
+def _discard(stream: TextIO) -> None:
+    """Point a stream that takes no more elsewhere, or the interpreter complains when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def wants_json(arguments: list[str]) -> bool:
@@ -101,13 +119,21 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
 
     if as_json:
         document = error.to_doc()
-        Output(as_json=True).document({"error": {key: safe_text(value) for key, value in document["error"].items()}})
+        fields = {key: safe_text(value) for key, value in document["error"].items()}
+        try:
+            Output(as_json=True).document({"error": fields})
+        except QuickServeError as unwritten:
+            return report(unwritten, as_json=False)
         return int(error.exit_code)
     terminal = Terminal(sys.stderr)
     glyph = terminal.style("✕" if terminal.unicode else "x", "error")
-    terminal.line(f"{glyph} {safe_text(error.message)}")
-    if error.hint:
-        terminal.line(f"  {terminal.style(safe_text(error.hint), 'muted')}")
+    try:
+        terminal.line(f"{glyph} {safe_text(error.message)}")
+        if error.hint:
+            terminal.line(f"  {terminal.style(safe_text(error.hint), 'muted')}")
+        sys.stderr.flush()
+    except (QuickServeError, OSError):  # nowhere to say it: the exit code does
+        _discard(sys.stderr)
     return int(error.exit_code)
 
 

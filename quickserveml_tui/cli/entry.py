@@ -10,8 +10,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     # Anything more than these two imports would cost more than the answer.
     if arguments in (["--version"], ["-V"]):
-        sys.stdout.write(f"quickserveml {__version__}\n")
-        return
+        try:
+            sys.stdout.write(f"quickserveml {__version__}\n")
+            sys.stdout.flush()
+            return
+        except (OSError, AttributeError):  # a full disk, a closed stdout: what follows can say so
+            pass
     from quickserveml_tui.cli.diagnostics import run
 
     sys.exit(run(arguments))

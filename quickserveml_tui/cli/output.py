@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ def to_ascii(text: str) -> str:
     return twins.encode("ascii", "replace").decode("ascii")
 
 
+def unwritable(error: OSError) -> DataError:
+    """The error for a stream that takes no more, such as a file on a full disk."""
+    return DataError(
+        f"The output cannot be written: {safe_text(error.strerror or 'unknown reason', 80)}.",
+        hint="Check the free space and the permissions where it goes.",
+        code="output.unwritable",
+    )
+
+
 class Terminal:
     """A stream that takes text: styles it only where styles are understood."""
 
@@ -55,8 +65,13 @@ class Terminal:
         return f"\x1b[{_CODES[role]}m{text}\x1b[0m" if self.colour and text and role else text
 
     def write(self, text: str) -> None:
-        """Write text, as ASCII where the stream needs it."""
-        self.stream.write(text if self.unicode else to_ascii(text))
+        """Write text, as ASCII where the stream needs it. Raises `DataError` (`output.unwritable`)."""
+        try:
+            self.stream.write(text if self.unicode else to_ascii(text))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(error) from error
 
     def line(self, text: str = "") -> None:
         """Write one line."""
@@ -77,7 +92,7 @@ class Output(Terminal):
         text = json.dumps(
             document, ensure_ascii=not self.unicode, allow_nan=False, indent=2 if self.stream.isatty() else None
         )
-        self.stream.write(text + "\n")
+        self.line(text)
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines."""
@@ -86,7 +101,7 @@ class Output(Terminal):
 
     def raw(self, text: str) -> None:
         """Print a report as it is."""
-        self.stream.write(text)
+        self.write(text)
 
     def heading(self, text: str) -> None:
         """Print a title with an empty line after it."""

@@ -173,6 +173,41 @@ def test_a_full_device_is_said_and_nothing_is_written_over(stocked: Cli, tmp_pat
     assert (result.code, result.error["code"]) == (3, "output.unwritable")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("--version",), ("config", "schema")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_said_on_stderr(
+    stocked: Cli, arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "quickserveml_tui", *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+            env=environment() | {"PYTHONUNBUFFERED": unbuffered, "QSML_HOME": str(stocked.home)}, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0].endswith("The output cannot be written: No space left on device.")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_closed_streams_do_no_harm(stocked: Cli) -> None:
+    line = f"{sys.executable} -m quickserveml_tui --home {stocked.home}"
+    for arguments, code in (("list >&-", 0), ("list --json >&- 2>&-", 0), ("show nothing 2>&-", 3)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{line} {arguments}"], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_reports_suit_streams_that_lack_their_glyphs(stocked: Cli) -> None:
+    for layout in ("markdown", "csv", "json"):
+        done = subprocess.run(
+            [sys.executable, "-m", "quickserveml_tui", "--home", str(stocked.home), "list", "--format", layout],
+            capture_output=True, env=environment() | {"PYTHONIOENCODING": "ascii"}, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"linear" in done.stdout
+
+
 def test_version_and_help_need_no_home(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "never")
     assert cli.process("--version").out.startswith("quickserveml ")
