@@ -73,12 +73,24 @@ class RunnerProcess:
         """Whether the child can take another call."""
         return not self._closed and self._child.process.poll() is None
 
-    def wait_ready(self) -> protocol.Hello:
-        """What the child said of itself, once it has started. Raises `RunnerCrashedError`, `RunnerTimeoutError`."""
+    def wait_ready(self, cancel: CancelToken | None = None) -> protocol.Hello:
+        """What the child said of itself, once it has started.
+
+        Raises `RunnerCrashedError`, `RunnerTimeoutError`, and `CancelledError`: a cancel ends a child that starts.
+        """
         with self._call_lock:
             if self._hello is None:
                 deadline = time.monotonic() + self.limits.start_s
-                message = self._receive(lambda: deadline, lambda: None)
+                forget = cancel.on_cancel(self._child.process.kill) if cancel is not None else None
+                try:
+                    message = self._receive(lambda: deadline, lambda: None)
+                except RunnerError:
+                    if cancel is not None:
+                        cancel.raise_if_cancelled()
+                    raise
+                finally:
+                    if forget is not None:
+                        forget()
                 if not isinstance(message, protocol.Hello) or message.protocol != protocol.PROTOCOL_VERSION:
                     self._child.end()
                     raise RunnerError("The runner speaks another protocol.", hint="Install the program again.")
@@ -104,7 +116,7 @@ class RunnerProcess:
 
     def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
         """Load the model and run it once on synthetic inputs; never raises for what the model does."""
-        runtime = self.wait_ready().runtime
+        runtime = self.wait_ready(cancel).runtime
         args = calls.TrialArgs(_raw(path), feed, self.limits.memory_bytes)
         try:
             return self._call("trial", args, TrialReport, self.limits.trial_s, cancel=cancel)
@@ -152,7 +164,7 @@ class RunnerProcess:
             on_frame(frame)
 
         limit_s = spec.warmup_s + spec.duration_s + self.limits.idle_s
-        self.wait_ready()
+        self.wait_ready(cancel)
         with partial, CORES.lease(spec.intra_op_threads if self._measured else 0) as cpus:
             args = calls.BenchmarkArgs(_raw(path), spec, cpus, self.limits.memory_bytes)
             try:
@@ -202,7 +214,7 @@ class RunnerProcess:
     ) -> _T:
         """Make a call and wait for its result; `renew_limit` counts the limit from the last event."""
         with self._call_lock:
-            self.wait_ready()
+            self.wait_ready(cancel)
             if cancel is not None:
                 cancel.raise_if_cancelled()
             call_id, self._next_id = self._next_id, self._next_id + 1

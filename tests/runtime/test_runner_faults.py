@@ -200,6 +200,15 @@ def test_noise_on_stdout_and_stderr_goes_to_a_bounded_log_and_not_into_the_proto
     assert "\x1b" not in caught.value.detail
 
 
+def test_cancel_does_not_wait_for_a_runner_that_does_not_start(tmp_path, start):
+    runner, token = start(start_s=5), CancelToken()
+    os.kill(runner.pid, signal.SIGSTOP)
+    threading.Timer(0.2, token.cancel).start()
+    with pytest.raises(CancelledError):
+        runner.benchmark(models.adder(tmp_path), BenchmarkSpec(), on_frame=lambda _frame: None, cancel=token)
+    assert not runner.alive
+
+
 def test_ending_a_runner_ends_the_call_under_way(tmp_path, start):
     runner = start()
     runner.wait_ready()
