@@ -20,11 +20,9 @@ _MICRO_BELOW_MS = 0.1
 def print_run(output: Output, run: BenchmarkRun) -> None:
     """Print latency with intervals, rate, CPU, memory, whether it can be trusted, and how to repeat it."""
     summary = run.summary
-    word = (
-        "cancelled, partial result"
-        if summary.cancelled
-        else f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
-    )
+    word = f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
+    if summary.cancelled:
+        word += ", cancelled: a partial result"
     output.heading(f"{run.ref}  {word}")
     _print_latency(output, summary)
     output.line()

@@ -123,12 +123,13 @@ def _t_quantile(freedom: int) -> float:
 def mean_interval(samples: Sequence[float] | np.ndarray[Any, Any]) -> Interval | None:
     """95 % interval of the mean by batch means, which neighbours that resemble each other do not make too narrow.
 
-    Twenty batches of consecutive samples from 100 samples on, else the samples themselves; None for fewer than two.
+    Twenty batches of consecutive samples from 100 samples on, else the samples themselves; None for fewer than
+    20, of which one slow sample alone can put the lower bound below zero.
     """
     import numpy as np
 
     array = _array(samples)
-    if array.size < 2:
+    if array.size < _BATCHES:
         return None
     values = array
     if array.size >= 5 * _BATCHES:

@@ -8,6 +8,7 @@ from typing import Any
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.facts import LayerRow
+from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.tensors import format_shape
 from quickserveml_tui.core.units import MISSING, format_bytes, format_count, significant
 from quickserveml_tui.reports.tables import Column, Table, table
@@ -35,7 +36,7 @@ def model_row(view: ModelView) -> tuple[Any, ...]:
     return (
         model.name,
         latest.version,
-        model.aliases_of(latest.version),
+        _aliases(model),
         model.task,
         facts.main_dtype,
         facts.params,
@@ -44,6 +45,13 @@ def model_row(view: ModelView) -> tuple[Any, ...]:
         model.tags,
         latest.state.value if latest.runnable else latest.trial.outcome.value,
     )
+
+
+def _aliases(model: ModelRecord) -> tuple[str, ...]:
+    """The aliases of the latest version, then those of others with their version: `staging`, `prod@2`."""
+    latest = model.latest.version if model.latest else 0
+    others = [f"{alias}@{number}" for alias, number in sorted(model.aliases.items()) if number != latest]
+    return (*model.aliases_of(latest), *others)
 
 
 def models_table(views: Sequence[ModelView]) -> Table:

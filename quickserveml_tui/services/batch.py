@@ -20,10 +20,13 @@ DEFAULT_SPEC = BatchSpec()
 class BatchService:
     """`BatchPort` on the catalog, fresh runners and the state database."""
 
-    def __init__(self, catalog: CatalogPort, runners: RunnerPool, state: StateStore) -> None:
+    def __init__(
+        self, catalog: CatalogPort, runners: RunnerPool, state: StateStore, home_args: tuple[str, ...] = ()
+    ) -> None:
         self._catalog = catalog
         self._runners = runners
         self._state = state
+        self._home_args = home_args
 
     def run(
         self,
@@ -59,7 +62,7 @@ class BatchService:
             ref=resolved.ref,
             data=str(source),
             created_at=utc_now(),
-            command=command_of(resolved.ref, data, spec),
+            command=command_of(resolved.ref, data, spec, self._home_args if resolved.version else ()),
         )
         self._state.add_batch(result)
         return result
@@ -69,7 +72,7 @@ class BatchService:
         return self._state.batches(limit)
 
 
-def command_of(ref: str, data: str, spec: BatchSpec) -> str:
+def command_of(ref: str, data: str, spec: BatchSpec, home_args: tuple[str, ...] = ()) -> str:
     """The command line that reproduces a batch run."""
     args = ["quickserveml", "batch", ref, data]
     if spec.batch_size != DEFAULT_SPEC.batch_size:
@@ -80,4 +83,4 @@ def command_of(ref: str, data: str, spec: BatchSpec) -> str:
         args += ["--output", spec.output_path]
     if spec.intra_op_threads != DEFAULT_SPEC.intra_op_threads:
         args += ["--threads", str(spec.intra_op_threads)]
-    return shlex.join(args)
+    return shlex.join([*args, *home_args])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +37,19 @@ MAX_HISTORY = 10_000
 class BenchmarkService:
     """`BenchmarkPort` on the catalog, fresh runners and the stores."""
 
-    def __init__(self, catalog: CatalogPort, runners: RunnerPool, state: StateStore, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self,
+        catalog: CatalogPort,
+        runners: RunnerPool,
+        state: StateStore,
+        artifacts: ArtifactStore,
+        home_args: tuple[str, ...] = (),
+    ) -> None:
         self._catalog = catalog
         self._runners = runners
         self._state = state
         self._artifacts = artifacts
+        self._home_args = home_args
 
     def run(
         self,
@@ -72,6 +82,8 @@ class BenchmarkService:
             )
         digest = self._artifacts.put_bytes(pack_samples(raw)) if save else ""
         run = _assemble(resolved, spec, raw, watch.noise(raw, load_before), digest)
+        if resolved.version is not None and self._home_args:
+            run = replace(run, command=f"{run.command} {shlex.join(self._home_args)}")
         if save:
             self._state.add_benchmark(run)
         return run

@@ -14,6 +14,9 @@ from quickserveml_tui.runtime.meter import HostCounters, read_host_counters
 MIN_WATCHED_S = 0.5
 """The kernel counts CPU time in steps of 10 ms: over a shorter time it says nothing."""
 
+MIN_CPU_S = 0.05
+"""In a shorter run the loop's own start costs more CPU than the inferences."""
+
 
 @dataclass(slots=True)
 class _Reading:
@@ -88,7 +91,7 @@ def summarise_run(raw: RawBenchmark, host: HostNoise) -> BenchmarkSummary:
         throughput_per_s=count * raw.batch / active_s,
         elapsed_s=elapsed_s,
         peak_rss_bytes=raw.peak_rss_bytes,
-        cpu_percent=100 * raw.cpu_s / active_s,
+        cpu_percent=100 * raw.cpu_s / active_s if active_s >= MIN_CPU_S else None,
         noisy=noisy,
         noise_reason=reason,
         steady=statistics.drift(raw.latencies_ms).steady,

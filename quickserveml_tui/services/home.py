@@ -155,19 +155,24 @@ class LocalWorkbench:
 
         return PredictService(self.catalog, self.runners)
 
+    @property
+    def _home_args(self) -> tuple[str, ...]:
+        """What a command needs to find this home: nothing for the one it takes by itself."""
+        return () if self.home == default_home().expanduser().absolute() else ("--home", str(self.home))
+
     @part
     def benchmark(self) -> BenchmarkPort:
         """Measure a model."""
         from quickserveml_tui.services.benchmark import BenchmarkService
 
-        return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts)
+        return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts, self._home_args)
 
     @part
     def batch(self) -> BatchPort:
         """Run data sets through a model."""
         from quickserveml_tui.services.batch import BatchService
 
-        return BatchService(self.catalog, self.runners, self.state)
+        return BatchService(self.catalog, self.runners, self.state, self._home_args)
 
     @part
     def jobs(self) -> JobsPort:

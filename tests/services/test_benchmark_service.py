@@ -94,7 +94,8 @@ def test_the_fingerprint_names_the_model_the_machine_and_the_runtime(bench):
 def test_the_command_reproduces_the_settings(bench):
     spec = BenchmarkSpec(duration_s=0.1, warmup_s=0, intra_op_threads=2, feed=FeedSpec(batch=4))
     run = bench.benchmark.run("relu", spec, save=False)
-    assert run.command == "quickserveml benchmark relu@1 --duration 0.1s --warmup 0s --threads 2 --batch 4"
+    settings = "--duration 0.1s --warmup 0s --threads 2 --batch 4"
+    assert run.command == f"quickserveml benchmark relu@1 {settings} --home {bench.home}"
     assert run.summary.batch == 4
     assert run.summary.throughput_per_s == pytest.approx(4 * run.summary.n / run.summary.elapsed_s, rel=0.5)
 
@@ -236,3 +237,14 @@ def test_one_sample_makes_a_summary():
     assert (summary.n, summary.latency_ms.p99, summary.throughput_per_s) == (1, 5.0, pytest.approx(200))
     assert set(summary.intervals.values()) == {None}
     assert summary.steady
+
+
+def test_a_command_names_the_home_only_where_it_would_not_be_found(bench, monkeypatch):
+    from quickserveml_tui.services.home import open_workbench
+
+    monkeypatch.setenv("QSML_HOME", str(bench.home))
+    workbench = open_workbench(bench.home)
+    try:
+        assert "--home" not in workbench.benchmark.run("relu", QUICK, save=False).command
+    finally:
+        workbench.close()

@@ -143,7 +143,7 @@ def test_a_batch_is_run_and_kept(bench, data, tmp_path):
     assert (result.rows, result.failed, result.accuracy, result.correct) == (300, 0, 1.0, 300)
     assert (result.ref, result.data, result.output) == ("pick@1", str(data), str(output))
     assert result.throughput_per_s > 0
-    assert result.command == f"quickserveml batch pick@1 {data} --batch-size 50 --output {output}"
+    assert result.command == f"quickserveml batch pick@1 {data} --batch-size 50 --output {output} --home {bench.home}"
     assert len(output.read_text().splitlines()) == 300
     assert seen[-1].done == seen[-1].total == 300
     assert bench.batch.history(1) == (result,)
