@@ -135,8 +135,8 @@ class JobsPane(WorkPane):
 
     def on_resize(self, event: events.Resize) -> None:
         """The shelf needs room."""
-        height = event.size.height
-        self.update_classes({"-low": height < 9, "-compact": height < 17, "-whole": height >= 20})
+        height = event.size.height - (0 if self.screen.has_class("-narrow") else 3)
+        self.update_classes({"-low": height < 6, "-compact": height < 14, "-whole": height >= 20})
         self._show_cursor()
 
     def refresh_jobs(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -27,6 +27,8 @@ from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, SortChanged
 
 SORTS = ("index", "macs", "params", "bytes", "name", "op")
+LOW = 20
+"""Rows below which the shelf keeps its two lines only."""
 SORT_NAMES = {"index": "#", "macs": "MACs", "params": "params", "bytes": "out", "name": "name", "op": "op"}
 COLUMNS = (
     Column("index", "#", width=4, kind="number"),
@@ -146,6 +148,14 @@ class LayerView(Vertical):
         """The filter shows while it is used."""
         self.query_one(LayerFilter).display = False
 
+    def on_resize(self, event: events.Resize) -> None:
+        """The shelf shrinks to two lines where the table needs the room."""
+        low = event.size.height < LOW
+        if low != self.has_class("-low"):
+            self.set_class(low, "-low")
+            self.query_one(Shelf).set_class(low, "-dense")
+            self._show_node(self.table.cursor_index)
+
     @property
     def table(self) -> PaneTable:
         """The table."""
@@ -235,7 +245,9 @@ class LayerView(Vertical):
             title=[say(row.name, Role.STRONG, bold=True), Span("  "), say(row.op, Role.MUTED)],
             right=[say(format_shape(row.output_shape, " × ")), say(dtype, Role.MUTED)],
             subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
-            facts=[
+            facts=[]
+            if self.has_class("-low")
+            else [
                 Fact("MACs", macs, macs_unit), Fact("params", params, params_unit), Fact("out", out, out_unit),
                 Fact("reads", _short(row.inputs)), Fact("writes", _short(row.outputs)),
                 Fact("domain", row.domain or "ai.onnx"),
