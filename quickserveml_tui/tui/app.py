@@ -92,6 +92,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
 
     def __init__(self, factory: Callable[[], Workbench], options: WorkbenchOptions) -> None:
         super().__init__(ascii_only=True if options.ascii else None)
+        self.animation_level = "none"
         silence()
         self.factory = factory
         self.options = options
@@ -110,6 +111,10 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         """The workbench is the first screen: one below it would be styled and laid out for nobody."""
         self.bench.fit(self.size)
         return self.bench
+
+    def on_app_focus(self) -> None:
+        """Another process may have changed the registry while the user was away."""
+        self.bench.reload_catalog()
 
     # ---- services
 

@@ -10,7 +10,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun
-    from quickserveml_tui.core.catalog import CatalogPage, ScanHit
+    from quickserveml_tui.core.catalog import CatalogPage, Resolved, ScanHit
     from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.hosts import HostStatus
@@ -166,3 +166,11 @@ class TextCopied(Fact):
     how: str
     """Name of the tool, `terminal` or `file`."""
     sentence: str
+
+
+@dataclass
+class ReferenceResolved(Fact):
+    """What a reference stands for; `facts` are there for a file that is not registered."""
+
+    resolved: Resolved
+    facts: ModelFacts | None

@@ -19,7 +19,7 @@ from quickserveml_tui.core.benchmarks import (
     LatencySummary,
     Phase,
 )
-from quickserveml_tui.core.catalog import AddResult, CatalogPage, CatalogQuery, ModelView, ScanHit
+from quickserveml_tui.core.catalog import AddResult, CatalogPage, CatalogQuery, ModelView, Resolved, ScanHit
 from quickserveml_tui.core.errors import ModelError, NotFoundError
 from quickserveml_tui.core.facts import LayerPage, LayerRow, ModelFacts
 from quickserveml_tui.core.hosts import HostStatus
@@ -175,6 +175,19 @@ class Catalog:
             raise NotFoundError(f"No model is called “{ref}”.", hint="Add it first.")
         return self._view(model)
 
+    def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
+        head, _, node = ref.partition("#")
+        if "/" in head:
+            if not Path(head).is_file():
+                raise NotFoundError(f"There is no file {head}.", hint="Check the path.")
+            return Resolved(head, head, "0" * 64, node=node or None)
+        view = self.show(head)
+        selector = head.partition("@")[2]
+        number = view.model.aliases.get(selector) or int(selector or view.model.latest.version)
+        return Resolved(
+            f"{view.model.name}@{number}", "", "0" * 64, view.model, view.model.version(number), node or None
+        )
+
     def add(self, request, *, on_progress=ignore_progress, cancel=None) -> AddResult:
         on_progress(Progress("copying", 1, 2, "files"))
         path = Path(request.path)
@@ -235,6 +248,8 @@ class Inspect:
     def facts(self, ref: str) -> ModelFacts:
         if ref in self.world.broken:
             raise self.world.broken[ref]
+        if "/" in ref:
+            return make_facts(2)
         name, _, number = ref.partition("@")
         model = self.world.models[name]
         return (model.version(int(number)) if number else model.latest).facts

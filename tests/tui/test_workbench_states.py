@@ -398,3 +398,60 @@ async def _closed(world: World) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+async def test_a_reference_with_an_alias_and_a_layer_puts_both_cursors_there(world: World) -> None:
+    async with stage(world, open_ref="digits@prod#layer3") as on:
+        await on.until(lambda: on.bench.ref == "digits@2", "the version")
+        table = on.bench.inspector_pane.layer_view.table
+        await on.until(lambda: table.cursor_key == "3", "the layer")
+        await on.shows("digits@2", "layer3")
+
+
+async def test_a_file_is_shown_without_being_added_and_stays_while_the_list_is_read_again(world, tmp_path) -> None:
+    path = tmp_path / "loose.onnx"
+    path.write_bytes(b"x")
+    async with stage(world, open_ref=str(path)) as on:
+        await on.shows("loose.onnx", "2 nodes", "Not in the registry; a adds it")
+        on.bench.reload_catalog()
+        await on.settled()
+        await on.shows("loose.onnx", "press a")
+        await on.press("b")
+        await on.shows("No model is picked")
+        await on.press("1", "j")
+        await on.until(lambda: on.bench.ref == "too-new@1", "the cursor")
+
+
+async def test_a_reference_to_nothing_says_so(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("o")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        await on.write("nobody")
+        await on.press("enter")
+        await on.shows("No model is called “nobody”.")
+
+
+async def test_a_crash_leaves_one_line_and_a_report_without_values(world: World, tmp_path: Path) -> None:
+    from quickserveml_tui.tui.app import CrashError, WorkbenchApp
+    from quickserveml_tui.tui.options import WorkbenchOptions
+
+    def boom() -> None:
+        token = "qsml_" + "secret"
+        raise RuntimeError(f"no values here {len(token)}")
+
+    app = WorkbenchApp(lambda: world, WorkbenchOptions(fresh=True, home=str(tmp_path)))
+
+    async def run_into_it() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.bench.call_later(boom)
+            for _ in range(100):
+                await pilot.pause()
+
+    with pytest.raises(CrashError) as crash:
+        await run_into_it()
+    report = next((tmp_path / "logs").glob("crash-*.txt"))
+    assert str(report) in crash.value.line
+    assert "\n" not in crash.value.line
+    assert "RuntimeError: no values here 11" in report.read_text()
+    assert "qsml_secret" not in report.read_text()
+    assert app.return_code == 1

@@ -41,6 +41,16 @@ class CatalogFlow(FlowScreen):
         self.sequence = 0
         self._settle: Timer | None = None
         self.generation = ""
+        self.cursor_ref = ""
+        """Version under the cursor of the catalog."""
+        self.opened_file = ""
+        """File that is shown in place of it."""
+        self.open_first = ""
+        """Reference to open once the catalog is there."""
+
+    def open_reference(self, ref: str) -> None:
+        """Resolve a reference in the background and show what it stands for."""
+        raise NotImplementedError
 
     # ---- list
 
@@ -73,8 +83,11 @@ class CatalogFlow(FlowScreen):
         place = str(workbench.home)
         self.catalog_pane.show_models(event.page.models, event.everything, place, event.size_bytes, event.select)
         self.set_class(event.everything == 0, "-no-models")
-        if event.everything == 0 or not event.page.models:
+        if not event.page.models and not self.opened_file:
             self.select(None)
+        if self.open_first:
+            first, self.open_first = self.open_first, ""
+            self.open_reference(first)
         self.refresh_bindings()
 
     # ---- selection
@@ -83,6 +96,10 @@ class CatalogFlow(FlowScreen):
     def follow_cursor(self, event: CatalogPane.Highlighted) -> None:
         """The cursor moved: what is known shows at once, the rest once it rests."""
         event.stop()
+        ref = event.row.ref if event.row else ""
+        if self.opened_file and ref == self.cursor_ref:
+            return  # the list was read again below an opened file; the cursor did not move
+        self.opened_file, self.cursor_ref = "", ref
         self.select(event.row)
 
     def select(self, row: CatalogRow | None) -> None:

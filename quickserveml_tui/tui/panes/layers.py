@@ -137,6 +137,8 @@ class LayerView(Vertical):
         self.page: LayerPage | None = None
         self.sort = "-macs"
         self.shown: list[LayerRow] = []
+        self.wanted = ""
+        """Name of the layer that is asked for before the layers are there."""
 
     def compose(self) -> ComposeResult:
         """Filter, table, shelf."""
@@ -200,6 +202,18 @@ class LayerView(Vertical):
             self.table.sort_by(sort.lstrip("-"), sort.startswith("-"))
             self._fill()
 
+    def find(self, name: str) -> None:
+        """Put the cursor on the layer with this name, now or once the layers are there."""
+        self.wanted = name
+        if self.page is not None:
+            self._find_wanted()
+
+    def _find_wanted(self) -> None:
+        row = next((row for row in self.shown if row.name == self.wanted), None)
+        self.wanted = ""
+        if row is not None:
+            self.table.move_to_key(str(row.index))
+
     def _fill(self) -> None:
         if self.page is None:
             return
@@ -214,6 +228,8 @@ class LayerView(Vertical):
         self.table.set_rows(_Rows(rows, total, most))
         self.table.action_top()
         self._show_node(0)
+        if self.wanted:
+            self._find_wanted()
         self.post_message(self.Changed())
 
     @on(SortChanged)

@@ -19,6 +19,7 @@ from quickserveml_tui.tui.flows.base import clock
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
 from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
+from quickserveml_tui.tui.flows.opening import OpeningFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady, HostSampled
@@ -42,7 +43,7 @@ NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_a
 NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
 
 
-class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, CatalogFlow):
+class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, CopyingFlow, CatalogFlow):
     """Catalog, inspector, benchmark, jobs."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
@@ -71,6 +72,14 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         ),
         bind("a", "add_model", "add", "catalog.add_model", "Add a model file by its path"),
         bind("S", "scan_folder", "scan", "catalog.scan_folder", "Look for model files below a folder"),
+        bind(
+            "o",
+            "open_reference",
+            "open",
+            "catalog.open_reference",
+            "Show a version or a file by its reference",
+            show=False,
+        ),
         bind("d", "install_demo", "demo", "catalog.open_demo", "Register the demo models", show=False),
         bind(
             "left_square_bracket",
@@ -195,7 +204,8 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         event.stop()
         self.workbench = event.workbench
         options = self.owner.options
-        self.reload_catalog(options.open_ref or ("" if options.fresh else self.memory.ref))
+        self.open_first = options.open_ref
+        self.reload_catalog("" if options.fresh else self.memory.ref)
         self.sample_host()
         event.workbench.warm_up()
         if options.demo:
@@ -223,10 +233,6 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         event.stop()
         self.header().show_host(event.status)
 
-    def on_app_focus(self) -> None:
-        """Another process may have changed the registry while the user was away."""
-        self.reload_catalog()
-
     # ---- panes
 
     @property
@@ -241,7 +247,6 @@ class WorkbenchScreen(AddingFlow, EditingFlow, RunningFlow, CopyingFlow, Catalog
         if number in (3, 4):
             self.set_class(number == 4, "-jobs-below")
         self.current = number
-        self.memory.pane = number
         self.panes[number - 1].focus_body()
         self._show_tabs()
 
