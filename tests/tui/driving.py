@@ -36,7 +36,7 @@ class Stage:
         """Put text into the focused field, as a fast typist would."""
         field = self.app.screen.focused
         assert isinstance(field, Input), f"the focus is on {field}"
-        field.insert_text_at_cursor(text)
+        field.replace(text, *sorted(field.selection))
         await self.pilot.pause()
         return self
 
@@ -64,8 +64,9 @@ class Stage:
         """Wait until the screen has stopped changing."""
         await self.settled()
         same, before = 0, ""
-        while same < 5:
-            await self.pilot.pause(0.02)
+        while same < 8:
+            await self.settled()
+            await self.pilot.pause(0.03)
             text = self.text()
             same, before = (same + 1, before) if text == before else (0, text)
         return self

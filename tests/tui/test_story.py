@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def write_rows(path: Path, rows: int = 60) -> None:
         values = ["1" if column == label else "0" for column in range(4)]
         lines.append(",".join([*values, str(label if index < rows - 1 else (label + 1) % 3)]))
     path.write_text("\n".join(lines) + "\n")
+
+
+def measures(text: str) -> bool:
+    """Whether the live view counts runs: the warm-up is over."""
+    return re.search(r"\b[1-9][\d,]* runs", text) is not None
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def test_add_inspect_benchmark_cancel_benchmark_batch_by_keys_alone(open_termina
     terminal.press("b")
     if narrow:
         terminal.shows("3 Benchmark")
-    terminal.shows("live", "runs   after", "x cancel")
+    terminal.shows("live", "x cancel").until(measures, "the first measured runs")
     terminal.press("x").shows("partial", "Benchmark cancelled; kept")
 
     terminal.press("B").shows("Benchmark settings", "duration")
@@ -107,7 +113,7 @@ def test_the_first_live_chart_of_the_demo_takes_two_keys_and_ctrl_c_cancels_befo
     terminal = open_terminal((120, 40))
     terminal.shows("Open the demo models")
     terminal.press("d").shows("digits @", "Demo added")
-    terminal.press("b").shows("live", "runs   after")
+    terminal.press("b").shows("live").until(measures, "the first measured runs")
     terminal.press("C-c").shows("partial")
     terminal.press("C-c").quits()
 
