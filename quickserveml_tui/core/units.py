@@ -24,6 +24,8 @@ def significant(value: float | None, digits: int = 3) -> str:
     if value == 0:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")  # 9.996 is 10.0: rounding may add a digit before the point
+    if not math.isfinite(rounded):  # the largest numbers round beyond what a float holds
+        rounded = value
     decimals = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
     if abs(rounded) < 1:  # 0.041, not 0.0410: below one, a millisecond figure has three decimals at most
         decimals = min(decimals, 3 if abs(value) >= 0.001 else 6)

@@ -58,3 +58,11 @@ def dropped_paths(text: str) -> tuple[Path, ...]:
                 return ()
             found[path] = None
     return tuple(found)
+
+
+def expanded(path: str) -> str:
+    """`path` with `~` resolved where it names somebody; as it is otherwise."""
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # `~nobody`
+        return path

@@ -73,7 +73,7 @@ class LiveRun:
         running = frame.phase in (Phase.WARMUP, Phase.MEASURING) and span > 0 and count >= 0
         self._last = (frame.elapsed_s, frame.count, frame.phase)
         memory = None if frame.rss_bytes is None else frame.rss_bytes / 1e6
-        return Reading(frame.elapsed_s, count / span if running else None, frame.cpu_percent, memory)
+        return Reading(frame.elapsed_s, count * frame.batch / span if running else None, frame.cpu_percent, memory)
 
     @property
     def measured_s(self) -> float:

@@ -18,16 +18,12 @@ class UiMemory:
 
     ref: str = ""
     tab: str = ""
-    pane: int = 1
     theme: str = ""
     catalog_sort: str = ""
     layer_sort: str = ""
     data_path: str = ""
     duration_s: float = 10.0
     warmup_s: float = 1.0
-    threads: int = 1
-    batch: int = 0
-    optimization: str = "all"
 
     @classmethod
     def load(cls, home: Path) -> UiMemory:

@@ -87,3 +87,8 @@ def test_what_is_no_duration_is_quoted_without_its_escape_sequences():
     with pytest.raises(UsageError) as caught:
         units.parse_duration("\x1b]52;c;aGk=\x07")
     assert caught.value.message.isprintable()
+
+
+def test_the_largest_number_has_a_form():
+    assert units.significant(1.797e308).startswith("179,7")
+    assert units.significant(-1.797e308).startswith("−")

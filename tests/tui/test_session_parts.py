@@ -47,21 +47,31 @@ def test_several_dropped_files_are_all_found_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "hello world", "rm -rf /tmp/nowhere-at-all", "file://other-host/etc/passwd", "x" * 100_000, "\0/etc"]
+    "text",
+    ["", "  ", "hello world", "rm -rf /tmp/nowhere-at-all", "file://other-host/etc/passwd", "x" * 100_000, "\0/etc"],
 )
 def test_text_that_names_no_existing_path_is_no_drop(text: str) -> None:
     assert dropped_paths(text) == ()
 
 
 def test_what_is_remembered_comes_back(tmp_path: Path) -> None:
-    memory = UiMemory(ref="digits@3", theme="light", duration_s=2.5, threads=4)
+    memory = UiMemory(ref="digits@3", theme="light", duration_s=2.5, warmup_s=0.5)
     memory.save(tmp_path)
     assert UiMemory.load(tmp_path) == memory
     assert [path.name for path in tmp_path.iterdir()] == ["ui.json"]
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"ref": 3, "threads": "4", "theme": null, "pane": true}', b"[" * 50_000]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"ref": 3, "warmup_s": "4", "theme": null, "pane": true}',
+        b"[" * 50_000,
+    ],
 )
 def test_a_broken_memory_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ui.json").write_bytes(content)
@@ -175,7 +185,7 @@ def test_a_crash_report_names_the_place_and_holds_no_values(tmp_path: Path) -> N
         report = write_crash_report(error, tmp_path)
     text = report.read_text()
     assert "RuntimeError: broken" in text
-    assert secret not in text.replace("secret = \"qsml_secret_value\"", "")
+    assert secret not in text.replace('secret = "qsml_secret_value"', "")
     assert str(Path.home()) + "/" not in text or Path.home() == Path("/")
 
 

@@ -21,7 +21,25 @@ HOME = Path("/home/user/.local/share/quickserveml")
 
 def roles_of(theme: str) -> dict[str, str]:
     palette = PALETTES[theme]
-    names = ["ground", "pane", "focus", "raised", "select", "text", "body", "muted", "alt", "faint", "grid", "accent", "ok", "warn", "error", "info", "on_accent"]
+    names = [
+        "ground",
+        "pane",
+        "focus",
+        "raised",
+        "select",
+        "text",
+        "body",
+        "muted",
+        "alt",
+        "faint",
+        "grid",
+        "accent",
+        "ok",
+        "warn",
+        "error",
+        "info",
+        "on_accent",
+    ]
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(getattr(palette, name).lower(), name)

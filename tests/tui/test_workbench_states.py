@@ -276,14 +276,93 @@ async def test_tags_aliases_and_state_are_edited(world: World) -> None:
         await on.shows("validated")
 
 
-async def test_a_bad_path_is_refused_beside_its_job_and_the_app_goes_on(world: World) -> None:
+async def test_a_bad_path_is_refused_beside_its_job_and_the_app_goes_on(world: World, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no model")
     async with stage(world) as on:
         await on.press("a")
         await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
-        await on.write("notes.txt")
+        await on.write(str(tmp_path / "notes.txt"))
         await on.press("enter")
         await on.shows("notes.txt is not an ONNX model.")
         assert on.app.is_running
+
+
+async def test_a_path_to_nothing_is_refused_in_the_form_and_nothing_typed_is_lost(world: World, tmp_path: Path) -> None:
+    async with stage(world) as on:
+        await on.press("a")
+        await on.write(str(tmp_path / "gone.onnx"))
+        await on.press("enter")
+        await on.shows("There is no file")
+        assert on.app.screen.values["path"] == str(tmp_path / "gone.onnx")
+        await on.press("escape")
+        await on.press("S")
+        await on.write(str(tmp_path / "nowhere"))  # replaces the folder that was filled in
+        await on.press("enter")
+        await on.shows("There is no folder")
+        assert on.app.screen.values["folder"] == str(tmp_path / "nowhere")
+
+
+async def test_several_dropped_files_are_listed_to_choose_from(world: World, tmp_path: Path) -> None:
+    from textual import events
+
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for file in files:
+        file.write_bytes(b"x")
+    async with stage(world) as on:
+        on.bench.post_message(events.Paste("\n".join(map(str, files))))
+        await on.until(lambda: isinstance(on.app.screen, ScanDialog), "the list")
+        await on.shows("2 model files found", "one.onnx", "two.onnx")
+        assert "one" not in world.models
+
+
+async def test_the_demo_joins_models_of_ones_own_only_when_asked_to(world: World) -> None:
+    async with stage(world) as on:
+        before = set(world.models)
+        await on.press("d")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmDialog), "the question")
+        await on.press("escape")
+        assert set(world.models) == before
+
+
+async def test_settings_of_one_model_are_not_those_of_another(tmp_path: Path) -> None:
+    world = World(make_model("one"), make_model("two"), home=tmp_path)
+    async with stage(world) as on:
+        await on.until(lambda: on.bench.ref == "one@1", "the first model")
+        await on.press("B")
+        await on.shows("Benchmark settings")
+        await on.press("ctrl+u")
+        await on.write("2s")
+        await on.press("down", "down")
+        await on.press("ctrl+u")
+        await on.write("4")
+        await on.press("enter")
+        await on.until(lambda: len(world.benchmarked) == 1, "the run")
+        world.finish.set()
+        await on.until(lambda: not on.bench.lane.busy, "its end")
+        await on.press("1", "j")
+        await on.until(lambda: on.bench.ref == "two@1", "the second model")
+        await on.press("b")
+        await on.until(lambda: len(world.benchmarked) == 2, "the other run")
+    first, second = (spec for _, spec in world.benchmarked)
+    assert (first.intra_op_threads, first.duration_s) == (4, 2.0)
+    assert (second.intra_op_threads, second.duration_s) == (1, 2.0)
+
+
+async def test_esc_in_the_table_empties_the_filter(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("slash", *"digits", "enter")
+        await on.until(lambda: on.bench.focused is on.bench.catalog_pane.table, "the table")
+        await on.press("escape")
+        await on.until(lambda: on.bench.catalog_pane.filter_text == "", "no filter")
+
+
+async def test_a_finished_run_shows_the_figures_of_the_whole_run(world: World) -> None:
+    async with stage(world, open_ref="digits") as on:
+        await on.press("b")
+        world.finish.set()
+        await on.until(lambda: on.bench.benchmark_pane.run is not None, "the result")
+        summary = on.bench.benchmark_pane.run.summary
+        await on.shows(f"{summary.throughput_per_s:,.0f} /s")
 
 
 async def test_a_dropped_file_opens_the_form_with_its_path(world: World, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from textual import events, on
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError, UsageError
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.text import plural, safe_text
+from quickserveml_tui.tui.drops import expanded
 from quickserveml_tui.tui.flows.base import FlowScreen
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import PathsDropped, ScanFound
@@ -29,6 +31,10 @@ def _check_add(values: dict[str, str]) -> dict[str, Any]:
 
     if not values["path"]:
         raise UsageError("No path is given.", hint="Type one, or drop the file onto this window.")
+    if not os.path.lexists(expanded(values["path"])):
+        raise UsageError(
+            f"There is no file “{safe_text(values['path'], 120)}”.", hint="Check the path; tab completes it."
+        )
     if values["name"]:
         check_name(values["name"])
     return {**values, "tags": tuple(filter(None, values["tags"].replace(",", " ").split()))}
@@ -37,6 +43,10 @@ def _check_add(values: dict[str, str]) -> dict[str, Any]:
 def _check_folder(values: dict[str, str]) -> dict[str, Any]:
     if not values["folder"]:
         raise UsageError("No folder is given.", hint="Type one; tab completes it.")
+    if not Path(expanded(values["folder"])).is_dir():
+        raise UsageError(
+            f"There is no folder “{safe_text(values['folder'], 120)}”.", hint="Type one; tab completes it."
+        )
     return dict(values)
 
 
@@ -74,7 +84,7 @@ class AddingFlow(FlowScreen):
         if workbench is None:
             return
         request = AddRequest(
-            **{**{name: getattr(request, name) for name in request.__slots__}, "path": _expanded(request.path)}
+            **{**{name: getattr(request, name) for name in request.__slots__}, "path": expanded(request.path)}
         )
 
         def work(job: UiJob) -> AddResult:
@@ -93,7 +103,21 @@ class AddingFlow(FlowScreen):
     # ---- demo
 
     def action_install_demo(self) -> None:
-        """Register the demo models that are not there yet."""
+        """Register the demo models that are not there yet; asks where they would join models of one's own."""
+        if self.ready() is None:
+            return
+        if not self.catalog_pane.has_models_of_ones_own:
+            self._install_demo()
+            return
+        from quickserveml_tui.tui.screens.dialog import ConfirmDialog
+
+        words = "The demo models join yours in this catalog. `quickserveml demo` opens them in a home of their own."
+        self.app.push_screen(
+            ConfirmDialog("Add the demo models?", words, key="y", verb="add them"),
+            lambda agreed: self._install_demo() if agreed else None,
+        )
+
+    def _install_demo(self) -> None:
         from quickserveml_tui.core.catalog import CatalogQuery
         from quickserveml_tui.tui.reporting import Reporter
 
@@ -130,7 +154,7 @@ class AddingFlow(FlowScreen):
         workbench = self.workbench
         if values is None or workbench is None:
             return
-        folder = _expanded(values["folder"])
+        folder = expanded(values["folder"])
         cancel = CancelToken()
         self.app.push_screen(ScanDialog(folder, cancel), self._scan_chosen)
         self.in_thread(lambda: self._scan(workbench, folder, cancel), group="scan", doing=f"Scanning {folder}")
@@ -202,10 +226,3 @@ class AddingFlow(FlowScreen):
         self.app.push_screen(dialog, self._scan_chosen)
         hits = tuple(ScanHit(str(path), path.stat().st_size) for path in paths if path.is_file())
         self.post_message(ScanFound(folder, hits, finished=True))
-
-
-def _expanded(path: str) -> str:
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:  # `~nobody`
-        return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from textual import on
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.jobs import JobState, Progress
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import parse_duration
+from quickserveml_tui.tui.drops import expanded
 from quickserveml_tui.tui.flows.base import FlowScreen, clock
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
@@ -48,22 +50,22 @@ class RunningFlow(FlowScreen):
     """Jobs that measure or compute."""
 
     spec: BenchmarkSpec
-    """Settings of the next benchmark; there once the first frame is painted."""
+    """Settings for a model that has none of its own; there once the first frame is painted."""
+    specs: dict[str, BenchmarkSpec]
+    """Settings by model name, for this session: another model's batch or threads would make its figures differ."""
+
+    @property
+    def _own_spec(self) -> BenchmarkSpec:
+        """The settings for the model under the cursor."""
+        return self.specs.get(self.ref.partition("@")[0], self.spec)
 
     def restore_spec(self) -> None:
-        """The settings of the last session, if they still hold."""
+        """Duration and warm-up of the last session, if they still hold."""
         from quickserveml_tui.core.benchmarks import BenchmarkSpec
-        from quickserveml_tui.core.feeds import FeedSpec
 
-        memory = self.memory
+        self.specs = {}
         try:
-            self.spec = BenchmarkSpec(
-                duration_s=memory.duration_s,
-                warmup_s=memory.warmup_s,
-                intra_op_threads=memory.threads,
-                optimization=memory.optimization,
-                feed=FeedSpec(batch=memory.batch or None),
-            ).validate()
+            self.spec = BenchmarkSpec(duration_s=self.memory.duration_s, warmup_s=self.memory.warmup_s).validate()
         except QuickServeError:
             self.spec = BenchmarkSpec()
         self.benchmark_pane.spec = self.spec
@@ -74,9 +76,10 @@ class RunningFlow(FlowScreen):
         """Measure the version under the cursor with the settings as they are."""
         from quickserveml_tui.tui.reporting import Reporter
 
-        workbench, row, spec = self.ready(), self.selected, self.spec
+        workbench, row = self.ready(), self.selected
         if workbench is None or row is None:
             return
+        spec = self._own_spec
         ref = row.ref
 
         def work(job: UiJob) -> BenchmarkRun:
@@ -92,7 +95,7 @@ class RunningFlow(FlowScreen):
         """Change duration, warm-up, threads, batch and optimisation, then run."""
         from quickserveml_tui.tui.screens.forms import Field, FormDialog
 
-        spec = self.spec
+        spec = self._own_spec
         fields = [
             Field("duration", "duration", f"{spec.duration_s:g}s", "10s, 500ms, 2m"),
             Field("warmup", "warm-up", f"{spec.warmup_s:g}s", "1s"),
@@ -100,7 +103,10 @@ class RunningFlow(FlowScreen):
             Field("batch", "batch", str(spec.feed.batch or ""), "as the model has it, else 1"),
             Field("optimization", "optimise", spec.optimization, choices=LEVELS),
         ]
-        about = "One client in a closed loop, in a process of its own. The settings stay for the next run."
+        about = (
+            "One client in a closed loop, in a process of its own. Duration and warm-up stay for all models, the rest "
+            "for this one."
+        )
         form = FormDialog(
             "Benchmark settings",
             fields,
@@ -114,11 +120,12 @@ class RunningFlow(FlowScreen):
     def _settings_form(self, values: dict[str, Any] | None) -> None:
         if values is None:
             return
-        self.spec = self.benchmark_pane.spec = values["spec"]
-        memory = self.memory
-        memory.duration_s, memory.warmup_s = self.spec.duration_s, self.spec.warmup_s
-        memory.threads, memory.batch = self.spec.intra_op_threads, self.spec.feed.batch or 0
-        memory.optimization = self.spec.optimization
+        chosen: BenchmarkSpec = values["spec"]
+        self.memory.duration_s, self.memory.warmup_s = chosen.duration_s, chosen.warmup_s
+        self.spec = replace(self.spec, duration_s=chosen.duration_s, warmup_s=chosen.warmup_s)
+        for name, spec in self.specs.items():
+            self.specs[name] = replace(spec, duration_s=chosen.duration_s, warmup_s=chosen.warmup_s)
+        self.specs[self.ref.partition("@")[0]] = self.benchmark_pane.spec = chosen
         if self.selected is not None and self.selected.version.runnable:
             self.action_run_benchmark()
         else:
@@ -273,7 +280,9 @@ def _select_after(job: UiJob) -> str:
 def _check_batch(values: dict[str, str]) -> dict[str, Any]:
     if not values["data"]:
         raise UsageError("No data set is given.", hint="Type the path of a CSV or NPZ file; tab completes it.")
-    data = Path(values["data"]).expanduser()
+    data = Path(expanded(values["data"]))
     if not data.is_file():
-        raise UsageError(f"There is no file {data.name} there.", hint="Check the path; tab completes it.")
+        raise UsageError(
+            f"There is no file “{safe_text(data.name, 120)}” there.", hint="Check the path; tab completes it."
+        )
     return {**values, "data": str(data)}

@@ -251,7 +251,7 @@ class BenchmarkPane(WorkPane):
             if live.n:
                 left = [say(f"{live.n:,}"), Span(" runs", Role.MUTED)]
                 if live.warmup:
-                    left += [Span("   after ", Role.MUTED), say(f"{live.warmup:,}"), Span(" to warm up", Role.MUTED)]
+                    left += [Span("   warm-up ", Role.MUTED), say(f"{live.warmup:,}")]
             else:
                 left = [Span("nothing here counts until the warm-up is over", Role.MUTED)]
         right = [Span("x", Role.STRONG, bold=True), Span(" cancel", Role.MUTED)]
@@ -301,6 +301,11 @@ class BenchmarkPane(WorkPane):
         self.query_one("#bench-foot", Sheet).show(
             lambda width, glyphs: self._foot([trust_row(summary, glyphs, width)], command, width)
         )
+        for strips in self.query(Strips):
+            throughput, cpu, memory = strips.query(StripChart)
+            throughput.settle(summary.throughput_per_s)
+            cpu.settle(summary.cpu_percent)
+            memory.settle(summary.peak_rss_mb)
         marks = {"p50": summary.latency_ms.p50, "p95": summary.latency_ms.p95, "p99": summary.latency_ms.p99}
         self.query_one(HistogramView).show(plot_data(summary.histogram), marks=marks)
         self._fill_table()

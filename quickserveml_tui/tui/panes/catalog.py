@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
@@ -99,6 +100,7 @@ class CatalogPane(WorkPane):
             "Unfold or fold the versions of the model",
         ),
         bind("right,l", "unfold_versions", "unfold", "catalog.unfold_versions", "Unfold the versions", show=False),
+        bind("escape", "clear_filter", "clear", "catalog.show_all", "Empty the filter", show=False),
         bind("left,h", "fold_versions", "fold", "catalog.fold_versions", "Fold the versions", show=False),
     ]
 
@@ -174,6 +176,11 @@ class CatalogPane(WorkPane):
     def holds_nothing(self) -> bool:
         """Whether the registry holds no model at all."""
         return self.everything == 0
+
+    @property
+    def has_models_of_ones_own(self) -> bool:
+        """Whether the registry holds models that are not the demo's; a filter may hide them."""
+        return self.everything > sum("demo" in view.model.tags for view in self.views)
 
     def show_models(
         self, views: tuple[ModelView, ...], everything: int, place: str, size_bytes: int, select: str = ""
@@ -281,6 +288,12 @@ class CatalogPane(WorkPane):
         if self.holds_nothing and action in TABLE_ACTIONS:
             return False
         return None if self.reason_against(action) else True
+
+    def action_clear_filter(self) -> None:
+        """Show all models again; without a filter the key means what it means elsewhere."""
+        if not self.filter_text:
+            raise SkipAction
+        self.query_one("#filter", Input).value = ""
 
     def action_filter_models(self) -> None:
         """Go to the filter."""

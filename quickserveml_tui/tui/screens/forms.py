@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,12 +70,17 @@ def complete_path(value: str, kind: str = "file", suffixes: tuple[str, ...] = ()
                 names.append((entry.name, entry.is_dir()))
     except (OSError, RuntimeError, ValueError):
         return None
-    for name, is_folder in sorted(names):
-        if is_folder:
-            return f"{folder_text}{slash}{name}/"
-        if kind == "file" and (not suffixes or name.lower().endswith(suffixes)):
-            return f"{folder_text}{slash}{name}"
-    return None
+    fitting = [
+        name + ("/" if is_folder else "")
+        for name, is_folder in sorted(names)
+        if is_folder or (kind == "file" and (not suffixes or name.lower().endswith(suffixes)))
+    ]
+    if not fitting:
+        return None
+    # As far as all that fit agree, as shells do; where that is nothing new, the first of them.
+    agreed = takewhile(lambda column: len(set(column)) == 1, zip(*fitting, strict=False))
+    common = "".join(column[0] for column in agreed)
+    return f"{folder_text}{slash}{common if len(common) > len(start) else fitting[0]}"
 
 
 class FieldInput(Input):
@@ -102,6 +108,16 @@ class FieldInput(Input):
         # The view follows the cursor only when it moves.
         self.cursor_position = 0
         self.cursor_position = len(self.value)
+        if self.has_focus:
+            self._select_untouched()
+
+    def on_focus(self) -> None:
+        """What was filled in beforehand is replaced by typing; what the user wrote is not."""
+        self._select_untouched()
+
+    def _select_untouched(self) -> None:
+        if self.value and self.value == self.field.value:
+            self.select_all()
 
     async def action_complete(self) -> None:
         """Take the completion; without one go to the next field."""
@@ -185,7 +201,9 @@ class FormDialog(Dialog[dict[str, Any]]):
                 with Horizontal(classes="form--row"):
                     yield Lines([(say(field.label, Role.MUTED),)], classes="form--label")
                     yield ChoiceField(field) if field.choices else FieldInput(field)
-        yield Sheet(id="form-error")
+        error = Sheet(id="form-error")
+        error.display = False
+        yield error
         yield Sheet(lambda _width, _: [self._keys()], classes="dialog--keys")
 
     def _keys(self) -> Row:
@@ -203,10 +221,6 @@ class FormDialog(Dialog[dict[str, Any]]):
             row += [say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)]
         return tuple(row)
 
-    def on_mount(self) -> None:
-        """No error yet."""
-        self.query_one("#form-error").display = False
-
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in any field submits."""
         event.stop()
@@ -215,7 +229,8 @@ class FormDialog(Dialog[dict[str, Any]]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """A changed field takes the error away."""
         event.stop()
-        self.query_one("#form-error").display = False
+        for error in self.query("#form-error"):
+            error.display = False
 
     @property
     def values(self) -> dict[str, str]:

@@ -66,8 +66,9 @@ class ScanDialog(Dialog[list[str]]):
         yield Sheet(lambda _width, _: [self._keys()], classes="dialog--keys")
 
     def on_mount(self) -> None:
-        """The table has the focus."""
+        """The table has the focus; what was found before it was there is shown now."""
         self.query_one(HitTable).focus()
+        self._fill()
 
     def _state(self) -> Row:
         if self.error is not None:
@@ -77,7 +78,8 @@ class ScanDialog(Dialog[list[str]]):
         return (say(words), Span(tail, Role.MUTED))
 
     def _keys(self) -> Row:
-        marked = len(self.query_one(HitTable).marked) if self.is_mounted else 0
+        tables = self.query(HitTable)
+        marked = len(tables.first().marked) if tables else 0
         add = f"add {plural(marked, 'file')}" if marked else "add this one"
         row: list[Span] = []
         for key, verb in (("space", "mark"), ("*", "mark all new"), ("enter", add), ("esc", "close")):
@@ -88,8 +90,12 @@ class ScanDialog(Dialog[list[str]]):
     def show_hits(self, hits: tuple[ScanHit, ...], *, finished: bool, error: QuickServeError | None) -> None:
         """Show what was found so far."""
         self.hits, self.finished, self.error = hits, finished, error
+        if self.query(HitTable):  # the first hits may be here before the dialog is composed
+            self._fill()
+
+    def _fill(self) -> None:
         table = self.query_one(HitTable)
-        table.empty = "No model file below this folder." if finished else "Nothing found yet."
+        table.empty = "No model file below this folder." if self.finished else "Nothing found yet."
         table.set_rows(
             [
                 {
@@ -99,7 +105,7 @@ class ScanDialog(Dialog[list[str]]):
                     "size": Cell(hit.size_bytes, text=format_bytes(hit.size_bytes), role=Role.MUTED),
                     "known": Cell(hit.known, role=Role.MUTED),
                 }
-                for hit in hits
+                for hit in self.hits
             ]
         )
         self._refresh_words()

@@ -242,11 +242,9 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
 
     def show_pane(self, number: int) -> None:
         """Bring a pane to the front and give it the focus."""
-        for index, pane in enumerate(self.panes, 1):
-            pane.set_class(index == number, "-current")
+        self._mark_current(number)
         if number in (3, 4):
             self.set_class(number == 4, "-jobs-below")
-        self.current = number
         self.panes[number - 1].focus_body()
         self._show_tabs()
 
@@ -273,10 +271,14 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
         """The pane that holds the focus is the current one, however it got there."""
         for index, pane in enumerate(self.panes, 1):
             if pane in event.widget.ancestors_with_self and index != self.current:
-                self.current = index
-                for other, item in enumerate(self.panes, 1):
-                    item.set_class(other == index, "-current")
+                self._mark_current(index)
         self._show_tabs()
+
+    def _mark_current(self, number: int) -> None:
+        for index, pane in enumerate(self.panes, 1):
+            pane.set_class(index == number, "-current")
+        self.set_class(number == 2, "-inspecting")  # where panes share a column, the one that is read gets more room
+        self.current = number
 
     @on(WorkPane.TitleChanged)
     def show_titles(self, event: WorkPane.TitleChanged) -> None:

@@ -200,6 +200,7 @@ class StripChart(LiveChart):
         self._format = format
         self._times: list[float] = []
         self._values: list[float] = []
+        self._settled: float | None = None
         self._total_s: float | None = None
 
     def begin(self, total_s: float | None = None) -> None:
@@ -224,9 +225,15 @@ class StripChart(LiveChart):
         self._total_s = None
         self.flush()
 
+    def settle(self, value: float | None) -> None:
+        """Show the figure of the whole run instead of the newest sample."""
+        self._settled = value
+        self.flush()
+
     def clear(self) -> None:
         """Forget all samples."""
         self._times, self._values = [], []
+        self._settled = None
         self._total_s = None
         self.changed()
 
@@ -237,7 +244,7 @@ class StripChart(LiveChart):
 
     def rows(self, width: int) -> Sequence[Row]:
         """One row: `throughput  44.8 /s  ⠤⠤⠤`."""
-        value = self.newest
+        value = self.newest if self._settled is None else self._settled
         figure = MISSING if value is None else self._format(value)
         unit_width = max(cell_width(self.unit), 2)
         head = (
