@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.wire.encodings import TooLargeError, decompress
 
-
 PACKED = gzip.compress(b"x")
 
 
