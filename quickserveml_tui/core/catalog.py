@@ -13,7 +13,7 @@ class CatalogQuery:
     """Which models to list, in which order."""
 
     text: str = ""
-    """Words that must all occur in name, task, tags, aliases, operators or text; `tag:x` and `state:x` narrow."""
+    """Words that must all occur in name, task, tags, aliases or text, or be an operator; `tag:x`, `state:x`, `op:x`."""
     sort: str = "name"
     """`name`, `updated`, `size`, `params`, `p50`, `versions`; a leading `-` sorts down."""
     limit: int = 1000

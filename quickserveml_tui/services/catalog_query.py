@@ -45,10 +45,10 @@ class Haystacks:
     """The text that words are looked up in, kept for as long as a record stays the same object."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[ModelRecord, str]] = {}
+        self._known: dict[str, tuple[ModelRecord, tuple[str, frozenset[str]]]] = {}
 
-    def of(self, model: ModelRecord) -> str:
-        """Name, task, author, description, tags, aliases, labels and operators, case folded."""
+    def of(self, model: ModelRecord) -> tuple[str, frozenset[str]]:
+        """Name, task, author, description, tags, aliases and labels as one text, and the operators; case folded."""
         entry = self._known.get(model.id)
         if entry is not None and entry[0] is model:
             return entry[1]
@@ -63,8 +63,8 @@ class Haystacks:
             self._known = {key: entry for key, entry in self._known.items() if key in ids}
 
 
-def _haystack(model: ModelRecord) -> str:
-    ops = {op for version in model.versions for op in version.facts.op_types}
+def _haystack(model: ModelRecord) -> tuple[str, frozenset[str]]:
+    ops = {op.casefold() for version in model.versions for op in version.facts.op_types}
     labels = [version.label for version in model.versions if version.label]
     parts = [
         model.name,
@@ -74,9 +74,9 @@ def _haystack(model: ModelRecord) -> str:
         *model.tags,
         *model.aliases,
         *labels,
-        *sorted(ops),
     ]
-    return "\n".join(parts).casefold()
+    # Operators match as whole words: else "res" would find every model that has a Reshape.
+    return "\n".join(parts).casefold(), frozenset(ops | {op.rpartition(":")[2] for op in ops})
 
 
 def parse_words(text: str) -> tuple[str, ...]:
@@ -104,9 +104,9 @@ def _matches(model: ModelRecord, word: str, haystacks: Haystacks) -> bool:
         latest = model.latest
         return latest is not None and (latest.state.startswith(rest) or latest.trial.outcome.startswith(rest))
     if colon and prefix == "op":
-        ops = (op.casefold() for version in model.versions for op in version.facts.op_types)
-        return any(op.startswith(rest) or op.rpartition(":")[2].startswith(rest) for op in ops)
-    return word in haystacks.of(model)
+        return any(op.startswith(rest) for op in haystacks.of(model)[1])
+    text, ops = haystacks.of(model)
+    return word in text or word in ops
 
 
 @dataclass(frozen=True, slots=True)
