@@ -70,6 +70,9 @@ def names(catalog, text="", **fields):
     [
         ("", ["bert", "broken", "empty", "many", "old-net", "resnet50"]),
         ("RES", ["resnet50"]),
+        ("gelu", ["resnet50"]),
+        ("CONV", ["resnet50"]),
+        ("con", []),
         ("vision", ["old-net", "resnet50"]),
         ("vision legacy", ["old-net"]),
         ("vision nothing", []),
