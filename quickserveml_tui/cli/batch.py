@@ -101,7 +101,7 @@ def print_batch(output: Output, result: BatchResult) -> None:
         output.line(f"{output.style('!', 'warn')} row {failure.row:,}: {safe_text(failure.reason)}")
     if result.command:
         output.line()
-        output.line(output.style(safe_text(invocation.repeat_with_home(result.command)), "muted"))
+        output.line(output.style(safe_text(result.command), "muted"))
 
 
 def _print_confusion(output: Output, result: BatchResult) -> None:

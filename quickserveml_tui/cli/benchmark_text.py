@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import MISSING, significant
 
@@ -40,7 +39,7 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
     )
     output.line()
     _print_trust(output, run)
-    output.line(output.style(safe_text(invocation.repeat_with_home(run.command)), "muted"))
+    output.line(output.style(safe_text(run.command), "muted"))
 
 
 def _print_latency(output: Output, summary: BenchmarkSummary) -> None:

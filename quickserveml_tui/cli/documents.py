@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def benchmark_document(run: BenchmarkRun) -> dict[str, Any]:
         "fingerprint": plain(run.fingerprint),
         "spec": plain(run.spec),
         "samples_digest": run.samples_digest,
-        "command": invocation.repeat_with_home(run.command),
+        "command": run.command,
     }
 
 
@@ -149,7 +148,7 @@ def batch_document(result: BatchResult) -> dict[str, Any]:
     """The result of a batch; `metrics` is null where there was no ground truth."""
     document: dict[str, Any] = plain(result)
     metrics = {key: document.pop(key) for key in ("accuracy", "correct", "confusion", "classes")}
-    command = invocation.repeat_with_home(result.command)
+    command = result.command
     return document | {"command": command, "metrics": None if result.accuracy is None else metrics}
 
 

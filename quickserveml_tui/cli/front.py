@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,10 +56,6 @@ class Invocation:
     def has_home_flag(self) -> bool:
         """Whether `--home` was given."""
         return "home" in self._flags
-
-    def repeat_with_home(self, command: str) -> str:
-        """A reproducing command line with the `--home` that this one was given."""
-        return f"{command} {shlex.join(['--home', str(self.home_path())])}" if self.has_home_flag else command
 
     @contextmanager
     def workbench(self, home: Path | None = None) -> Iterator[Workbench]:

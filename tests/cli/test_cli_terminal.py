@@ -64,7 +64,7 @@ def test_ctrl_c_in_a_terminal_prints_what_was_measured(stocked: Cli) -> None:
     child = spawn(stocked, "benchmark", "linear", "--duration", "60s")
     child.expect("measuring")
     child.sendintr()
-    child.expect("cancelled, partial result")
+    child.expect("cancelled: a partial result")
     code, rest = finish(child)
     assert code == 130
     assert "p50" in rest

@@ -146,7 +146,7 @@ class Help(ActionList):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("keys", "keys", width=14),
-        Column("about", "what it does", kind="name", flex=1, min_width=48),
+        Column("about", "what it does", kind="name", flex=1, min_width=42),
         Column("id", "id", width=26, drop=1),
     )
     PLACEHOLDER: ClassVar[str] = "search keys and actions"
