@@ -534,3 +534,11 @@ async def test_a_crash_leaves_one_line_and_a_report_without_values(world: World,
     assert "RuntimeError: no values here 11" in report.read_text()
     assert "qsml_secret" not in report.read_text()
     assert app.return_code == 1
+
+
+async def test_a_click_on_a_key_in_the_footer_is_as_good_as_the_key(world: World) -> None:
+    async with stage(world) as on:
+        footer = on.bench.query_one("KeyFooter")
+        text = on.line("? more")
+        await on.pilot.click(footer, offset=(text.index("B settings"), 0))
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the settings")

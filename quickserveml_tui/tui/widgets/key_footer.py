@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -24,6 +25,8 @@ class FooterKey:
     verb: str
     action: str
     enabled: bool
+    owner: DOMNode
+    """The node whose binding it is: the action runs there."""
 
 
 def footer_keys(widget: Widget) -> list[FooterKey]:
@@ -40,7 +43,7 @@ def footer_keys(widget: Widget) -> list[FooterKey]:
             continue
         seen.add(name)
         display = binding.key_display or show_key(binding.key)
-        keys.append(FooterKey(display, binding.description.lower(), binding.action, active.enabled))
+        keys.append(FooterKey(display, binding.description.lower(), binding.action, active.enabled, active.node))
     return keys
 
 
@@ -89,4 +92,4 @@ class KeyFooter(Inked):
             if start <= event.x - 2 < end:
                 shown = next((one for one in footer_keys(self) if one.key == key), None)
                 if shown is not None:
-                    await self.app.run_action(shown.action, self.screen.focused or self.screen)
+                    await self.app.run_action(shown.action, shown.owner)
