@@ -119,7 +119,9 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
 
     if as_json:
         document = error.to_doc()
-        fields = {key: safe_text(value) for key, value in document["error"].items()}
+        fields = {
+            key: safe_text(value) if isinstance(value, str) else value for key, value in document["error"].items()
+        }
         try:
             Output(as_json=True).document({"error": fields})
         except QuickServeError as unwritten:

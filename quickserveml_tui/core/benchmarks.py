@@ -201,3 +201,24 @@ class BenchmarkRun:
     samples_digest: str = ""
     """Blob with the raw samples (NPZ: starts_s, latencies_ms, warmup_starts_s, warmup_latencies_ms)."""
     command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFigures:
+    """The figures of a saved benchmark that lists, filters and sorts look at."""
+
+    run_id: str
+    created_at: str
+    n: int
+    min_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    mean_ms: float
+    throughput_per_s: float
+    """Items a second."""
+    peak_rss_bytes: int | None
+    cpu_percent: float | None
+    noisy: bool

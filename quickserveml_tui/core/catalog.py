@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
-from quickserveml_tui.core.models import ModelRecord, TrialReport, VersionRecord
+from quickserveml_tui.core.models import Lineage, MetadataPatch, ModelRecord, TrashEntry, TrialReport, VersionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +13,9 @@ class CatalogQuery:
     """Which models to list, in which order."""
 
     text: str = ""
-    """Words that must all occur in name, task, tags, aliases or text, or be an operator; `tag:x`, `state:x`, `op:x`."""
+    """A filter: words, and comparisons such as `params < 10M AND bench.p99_ms < 5`; see `docs/filters.md`."""
     sort: str = "name"
-    """`name`, `updated`, `size`, `params`, `p50`, `versions`; a leading `-` sorts down."""
+    """`name`, `updated`, `size`, `params`, `p50`, `versions`, …; a leading `-` sorts down."""
     limit: int = 1000
     page_token: str = ""
 
@@ -61,6 +61,11 @@ class AddRequest:
     framework: str = ""
     license: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
+    notes: str = ""
+    lineage: Lineage = field(default_factory=Lineage)
+    link: bool = False
+    """Whether the files stay where they are, referenced in place, instead of being copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,9 @@ class AddResult:
     model: ModelRecord
     version: VersionRecord
     existed: bool = False
-    """Whether this very artifact was already a version of the model; nothing was added then."""
+    """Whether this very artifact was already a version of the model; only its details were changed then."""
+    warning: str = ""
+    """A sentence on what to look at, such as a registry that is nearly full."""
 
     @property
     def trial(self) -> TrialReport:
@@ -100,3 +107,71 @@ class Resolved:
     model: ModelRecord | None = None
     version: VersionRecord | None = None
     node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A way to go on with a filter."""
+
+    text: str
+    """The whole filter with the completion in it."""
+    cursor: int
+    """Where the cursor stands then, in characters from 0."""
+    label: str
+    """What is inserted."""
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What was moved to the trash."""
+
+    entry: TrashEntry
+    left: ModelRecord | None
+    """The model without the version; None when the whole model went."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAction:
+    """One change for many models; label, state, notes and lineage of `patch` go to the version a reference names."""
+
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    add_categories: tuple[str, ...] = ()
+    remove_categories: tuple[str, ...] = ()
+    patch: MetadataPatch | None = None
+    delete: bool = False
+    """Move to the trash; excludes the others."""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BulkItem:
+    """What a bulk action does to one model or version."""
+
+    ref: str
+    change: str
+    """One sentence part, such as `adds tag vision`; empty when nothing would change."""
+    refused: str = ""
+    """Why it cannot be done there."""
+    code: str = ""
+    """Code of that refusal."""
+    trash_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReport:
+    """What a bulk action did, or would do; all changes were one transaction."""
+
+    dry_run: bool
+    items: tuple[BulkItem, ...]
+
+    @property
+    def changed(self) -> int:
+        """How many are changed."""
+        return sum(bool(item.change) and not item.refused for item in self.items)
+
+    @property
+    def refused(self) -> int:
+        """How many are refused."""
+        return sum(bool(item.refused) for item in self.items)

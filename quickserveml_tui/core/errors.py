@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -37,7 +37,7 @@ class QuickServeError(Exception):
         self.code = code or self.default_code
         self.detail = detail
 
-    def to_doc(self) -> dict[str, dict[str, str]]:
+    def to_doc(self) -> dict[str, dict[str, Any]]:
         """The error document that `--json` prints."""
         return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
 
@@ -48,6 +48,22 @@ class UsageError(QuickServeError):
     default_code = "usage"
     exit_code = ExitCode.USAGE
     http_status = 400
+
+
+class FilterError(UsageError):
+    """A filter that cannot be read; `column` is where, counted from 1."""
+
+    default_code = "usage.filter"
+
+    def __init__(self, message: str, *, column: int, hint: str = "", code: str = "", detail: str = "") -> None:
+        super().__init__(message, hint=hint, code=code, detail=detail)
+        self.column = column
+
+    def to_doc(self) -> dict[str, dict[str, Any]]:
+        """The error document, with the column."""
+        document = super().to_doc()
+        document["error"]["column"] = self.column
+        return document
 
 
 class NotFoundError(QuickServeError):
@@ -94,6 +110,12 @@ class StoreError(QuickServeError):
     default_code = "store.unavailable"
     exit_code = ExitCode.UNAVAILABLE
     http_status = 503
+
+
+class ReadOnlyError(StoreError):
+    """Nothing may be written: the program or a store was opened read-only."""
+
+    default_code = "store.read_only"
 
 
 class UnavailableError(QuickServeError):

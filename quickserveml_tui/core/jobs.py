@@ -20,6 +20,8 @@ class JobState(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    LOST = "lost"
+    """Its process ended without a word; it can be resumed or cleaned up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,6 @@ class Progress:
         if not self.total or self.total <= 0:
             return None
         return min(max(self.done / self.total, 0.0), 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """A job as lists show it."""
-
-    id: str
-    kind: str
-    """`benchmark`, `batch`, `add`, …"""
-    subject: str
-    """What it works on: a reference and, for a batch, the data."""
-    state: JobState
-    progress: Progress
-    started_at: str
-    ended_at: str = ""
-    outcome: str = ""
-    """One sentence once it has ended."""
 
 
 ProgressSink: TypeAlias = Callable[[Progress], None]

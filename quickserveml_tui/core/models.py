@@ -26,6 +26,17 @@ class TrialOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FileLink:
+    """Where a file lies that is referenced in place, and how it looked when its digest was computed."""
+
+    path: str
+    """Absolute path."""
+    mtime_ns: int
+    inode: int = 0
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of an artifact. `path` is relative to the model file's folder, with `/` as separator."""
 
@@ -33,6 +44,8 @@ class FileEntry:
     digest: str
     """sha256, 64 lower-case hex digits."""
     size_bytes: int
+    link: FileLink | None = None
+    """Set when the file stays where it is; the store then holds no copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,41 @@ class ArtifactManifest:
     def size_bytes(self) -> int:
         """Size of all files in bytes."""
         return sum(file.size_bytes for file in self.files)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether any file is referenced in place."""
+        return any(file.link is not None for file in self.files)
+
+    @property
+    def blobs(self) -> frozenset[str]:
+        """Digests of the files that the store must hold."""
+        return frozenset(file.digest for file in self.files if file.link is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a version comes from."""
+
+    made_from: str = ""
+    """What it was trained or exported from: a checkpoint, a data set, a commit."""
+    converted_by: str = ""
+    """Tool and version that wrote the file."""
+    parent: str = ""
+    """The version it was derived from: `name@version`, or the sha256 of an artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenOutput:
+    """Inputs with the outputs they must give, kept as two NPZ blobs."""
+
+    name: str
+    inputs_digest: str
+    outputs_digest: str
+    created_at: str
+    rtol: float = 1e-4
+    atol: float = 1e-5
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +118,10 @@ class TrialReport:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """One immutable version of a model; only `label`, `state`, `notes` and `metadata` may change."""
+    """One immutable version of a model.
+
+    Only `label`, `state`, `notes`, `metadata`, `lineage` and `golden` may change.
+    """
 
     version: int
     artifact: ArtifactManifest
@@ -84,6 +135,14 @@ class VersionRecord:
     """File name it was added from, without its folder."""
     notes: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
+    golden: tuple[GoldenOutput, ...] = ()
+
+    @property
+    def blobs(self) -> frozenset[str]:
+        """Digests of all blobs that this version needs."""
+        needed = {digest for item in self.golden for digest in (item.inputs_digest, item.outputs_digest)}
+        return self.artifact.blobs | needed
 
     @property
     def runnable(self) -> bool:
@@ -117,11 +176,15 @@ class ModelRecord:
     framework: str = ""
     license: str = ""
     tags: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Sorted; a `/` separates levels, as in `vision/classification`."""
     metadata: dict[str, str] = field(default_factory=dict)
     versions: tuple[VersionRecord, ...] = ()
     """Ascending by number."""
     aliases: dict[str, int] = field(default_factory=dict)
     alias_history: tuple[AliasEvent, ...] = ()
+    protected: tuple[str, ...] = ()
+    """Aliases protected besides `prod` and `staging`."""
     next_version: int = 1
     """Numbers are never reused, also after a deletion."""
 
@@ -153,3 +216,44 @@ class MetadataPatch:
     label: str | None = None
     state: VersionState | None = None
     notes: str | None = None
+    made_from: str | None = None
+    converted_by: str | None = None
+    parent: str | None = None
+
+
+class TrashKind(StrEnum):
+    """What was deleted."""
+
+    MODEL = "model"
+    VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """A deleted model or version; it can be restored until it is purged."""
+
+    id: str
+    """`trash-…`"""
+    kind: TrashKind
+    model_id: str
+    name: str
+    """The model's name when it was deleted."""
+    deleted_at: str
+    model: ModelRecord | None = None
+    """The whole model, when it was deleted."""
+    version: VersionRecord | None = None
+    """The version, when only that was deleted."""
+    aliases: tuple[str, ...] = ()
+    """Aliases that pointed at the deleted version."""
+
+    @property
+    def title(self) -> str:
+        """`name`, or `name@version`."""
+        return self.name if self.version is None else f"{self.name}@{self.version.version}"
+
+    @property
+    def versions(self) -> tuple[VersionRecord, ...]:
+        """The versions it holds."""
+        if self.version is not None:
+            return (self.version,)
+        return self.model.versions if self.model is not None else ()

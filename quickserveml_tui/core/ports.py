@@ -1,4 +1,4 @@
-"""Ports: what the layers ask of each other. Fronts see `Workbench`; services see stores and runners.
+"""Service ports: what the fronts ask of the services; `Workbench` holds them all.
 
 All calls block and are made from worker threads; those that take a `CancelToken` stop soon after it is cancelled.
 Errors are `QuickServeError`s.
@@ -6,18 +6,21 @@ Errors are `QuickServeError`s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec
+from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
+from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport, HomeHealth
 from quickserveml_tui.core.catalog import (
     AddRequest,
     AddResult,
+    BulkAction,
+    BulkReport,
     CatalogPage,
     CatalogQuery,
+    Completion,
+    Deletion,
     ModelView,
     Resolved,
     ScanHit,
@@ -25,238 +28,11 @@ from quickserveml_tui.core.catalog import (
 from quickserveml_tui.core.facts import LayerPage, ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.hosts import HostStatus
-from quickserveml_tui.core.jobs import CancelToken, JobRecord, Progress, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import ArtifactManifest, MetadataPatch, ModelRecord, TrialReport
+from quickserveml_tui.core.job_records import JobEvents, JobRecord, JobRequest
+from quickserveml_tui.core.jobs import CancelToken, JobState, ProgressSink, ignore_progress
+from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry, TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
-
-# ---- stores -------------------------------------------------------------------------------------------------------
-
-
-class RegistryStore(Protocol):
-    """Models under one lock; readers see whole transactions only."""
-
-    def generation(self) -> str:
-        """A token that changes with every write, by this process or another."""
-        ...
-
-    def models(self) -> tuple[ModelRecord, ...]:
-        """All models, by name."""
-        ...
-
-    def find(self, name: str) -> ModelRecord | None:
-        """The model with this name or id."""
-        ...
-
-    def put(
-        self,
-        name: str,
-        change: Callable[[ModelRecord | None], ModelRecord | None],
-        *,
-        expected_rev: int | None = None,
-    ) -> ModelRecord | None:
-        """Read, change and write one model in one transaction; returns what was written.
-
-        `change` gets the model now (None if there is none) and returns the new one (None deletes it). The store sets
-        `rev` and `updated_at`. It may rename. When `change` raises, nothing is written. Raises `ConflictError` when
-        `expected_rev` is not the model's rev or a new name is taken, `StoreError` when the store cannot be written.
-        """
-        ...
-
-
-class Staging(Protocol):
-    """Files of a model on their way into the artifact store; nothing is kept unless committed."""
-
-    @property
-    def folder(self) -> Path:
-        """Private folder with the files under their own names: a runner can open the model here."""
-        ...
-
-    def add(
-        self,
-        source: Path,
-        name: str,
-        *,
-        cancel: CancelToken | None = None,
-        on_progress: ProgressSink = ignore_progress,
-    ) -> Path:
-        """Copy a regular file while hashing it; `name` is a relative path. The first file added is the model.
-
-        Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything but a readable regular file, and for a
-        name that leaves the folder.
-        """
-        ...
-
-    def commit(self) -> ArtifactManifest:
-        """Make the files durable in the store."""
-        ...
-
-
-class ArtifactStore(Protocol):
-    """Content-addressed, read-only files."""
-
-    def stage(self) -> AbstractContextManager[Staging]:
-        """Begin to bring in the files of one model."""
-        ...
-
-    def open_path(self, manifest: ArtifactManifest) -> Path:
-        """A path at which the model can be opened, with its external data beside it.
-
-        Raises `StoreError` (`artifact.missing`) when a blob is gone.
-        """
-        ...
-
-    def put_bytes(self, data: bytes) -> str:
-        """Keep a blob durably; returns its sha256."""
-        ...
-
-    def read_bytes(self, digest: str) -> bytes:
-        """A blob's content. Raises `StoreError` (`artifact.missing`, `artifact.corrupt`)."""
-        ...
-
-    def verify(self, manifest: ArtifactManifest) -> tuple[str, ...]:
-        """Paths of the manifest whose blob is missing or changed; empty when all is well."""
-        ...
-
-
-class StateStore(Protocol):
-    """Rows that are written often: benchmark and batch runs."""
-
-    def generation(self) -> str:
-        """A token that changes with every write, by this process or another; only compared within one process."""
-        ...
-
-    def add_benchmark(self, run: BenchmarkRun) -> None:
-        """Keep a run durably."""
-        ...
-
-    def benchmark(self, run_id: str) -> BenchmarkRun | None:
-        """The run with this id."""
-        ...
-
-    def benchmarks(
-        self, model: str | None = None, version: int | None = None, limit: int = 100
-    ) -> tuple[BenchmarkRun, ...]:
-        """Runs, newest first; `model` is a model id."""
-        ...
-
-    def newest_benchmarks(self) -> dict[str, dict[int, BenchmarkRun]]:
-        """Newest complete run by model id and version."""
-        ...
-
-    def add_batch(self, result: BatchResult) -> None:
-        """Keep the result of a batch durably."""
-        ...
-
-    def batches(self, limit: int = 100) -> tuple[BatchResult, ...]:
-        """Batch results, newest first."""
-        ...
-
-
-# ---- runners ------------------------------------------------------------------------------------------------------
-
-FrameSink: TypeAlias = Callable[[BenchmarkFrame], None]
-
-
-@dataclass(frozen=True, slots=True)
-class RawBenchmark:
-    """Samples of a closed-loop benchmark as the runner measured them."""
-
-    warmup_starts_s: Sequence[float]
-    warmup_latencies_ms: Sequence[float]
-    starts_s: Sequence[float]
-    """Seconds since the start of the warm-up, by `time.perf_counter_ns` (float64 arrays)."""
-    latencies_ms: Sequence[float]
-    cpu_s: float
-    """CPU time, user and system, of the runner while it measured."""
-    peak_rss_bytes: int | None
-    batch: int
-    pinned_cpus: tuple[int, ...]
-    cancelled: bool
-    paused_s: float = 0.0
-    """Time between two inferences that the harness took to send frames; in no latency and no throughput."""
-    preemptions: int | None = None
-    """Involuntary context switches of the measuring thread; None where the system does not count them."""
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shape of each input as it was measured; empty when the runner was killed before it could tell."""
-
-
-class ModelRunner(Protocol):
-    """A child process that opens models. One call at a time; `close` may come from another thread.
-
-    Every call raises `RunnerCrashedError` when the process dies (`signal` names the signal), `RunnerTimeoutError` when
-    it exceeds its limit, `CancelledError` on cancel (a benchmark or batch returns its partial result instead), and
-    `ModelError` or `DataError` for what the runtime refuses.
-    """
-
-    @property
-    def pid(self) -> int:
-        """Process id of the child."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Whether the child can take another call."""
-        ...
-
-    def external_files(self, path: Path) -> tuple[str, ...]:
-        """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
-        ...
-
-    def read_facts(self, path: Path) -> ModelFacts:
-        """Facts of the model file."""
-        ...
-
-    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        """A part of the layer table."""
-        ...
-
-    def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
-        """Load the model and run it once on synthetic inputs; never raises for what the model does."""
-        ...
-
-    def predict(
-        self,
-        path: Path,
-        *,
-        inputs: Path | Mapping[str, Any] | None,
-        feed: FeedSpec,
-        cancel: CancelToken | None = None,
-    ) -> Prediction:
-        """One inference on an NPZ or JSON file, on arrays by name, or on synthetic inputs."""
-        ...
-
-    def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
-        """Warm up and measure, pushing frames; on cancel the partial result comes back."""
-        ...
-
-    def batch(
-        self, path: Path, data: Path, spec: BatchSpec, *, on_progress: ProgressSink, cancel: CancelToken
-    ) -> BatchResult:
-        """Run a data set (CSV or NPZ) through the model; on cancel the partial result comes back."""
-        ...
-
-    def close(self) -> None:
-        """End the process."""
-        ...
-
-
-class RunnerPool(Protocol):
-    """Where runners come from."""
-
-    def borrow(self) -> AbstractContextManager[ModelRunner]:
-        """A warm runner that is used again after, unless it crashed: for trials, facts, layers, predictions."""
-        ...
-
-    def fresh(self) -> AbstractContextManager[ModelRunner]:
-        """A runner of one's own with its own cores, ended after: for measured runs."""
-        ...
-
-    def close(self) -> None:
-        """End all runners."""
-        ...
-
-
-# ---- services, as the fronts see them -----------------------------------------------------------------------------
+from quickserveml_tui.core.runners import FrameSink
 
 
 class CatalogPort(Protocol):
@@ -304,15 +80,52 @@ class CatalogPort(Protocol):
         """Point an alias at the version that the reference names."""
         ...
 
-    def remove_alias(self, name: str, alias: str) -> ModelRecord:
-        """Take an alias away."""
+    def remove_alias(self, name: str, alias: str, *, force: bool = False) -> ModelRecord:
+        """Take an alias away; a protected one (`ConflictError`) only by force."""
         ...
 
-    def delete(self, ref: str, *, force: bool = False) -> ModelRecord | None:
-        """Delete a version, or the whole model when the reference names none.
+    def categorise(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
+        """Add and remove categories."""
+        ...
 
-        Refused (`ConflictError`) while a protected alias points at it, unless forced. Returns what is left.
+    def protect_alias(self, name: str, alias: str, *, protected: bool = True) -> ModelRecord:
+        """Protect an alias like `prod`, or no longer."""
+        ...
+
+    def delete(self, ref: str, *, force: bool = False) -> Deletion:
+        """Move a version, or the whole model when the reference names none, to the trash.
+
+        Refused (`ConflictError`) while a protected alias points at it, unless forced.
         """
+        ...
+
+    def trash(self) -> tuple[TrashEntry, ...]:
+        """What was deleted and can be restored, newest first."""
+        ...
+
+    def restore(self, what: str, *, name: str = "") -> ModelRecord:
+        """Bring back from the trash: by trash id, or the newest entry titled `name` or `name@version`.
+
+        Raises `NotFoundError` (`trash.not_found`), `ConflictError` (`name.taken`: give another `name`).
+        """
+        ...
+
+    def purge(
+        self, what: Sequence[str] = (), *, older_than_s: float = 0.0, dry_run: bool = False
+    ) -> tuple[TrashEntry, ...]:
+        """Forget trash entries for good: these (ids or titles), or all that are older; returns them."""
+        ...
+
+    def bulk(self, selection: Sequence[str] | str, action: BulkAction, *, dry_run: bool = False) -> BulkReport:
+        """Change many models in one transaction: those that references name, or that a filter (a string) finds."""
+        ...
+
+    def complete_filter(self, text: str, cursor: int) -> tuple[Completion, ...]:
+        """Ways to go on with a filter at the cursor, best first; at most 50."""
+        ...
+
+    def check_filter(self, text: str) -> None:
+        """Raises `FilterError` with the column when the filter cannot be read."""
         ...
 
 
@@ -390,47 +203,169 @@ class BatchPort(Protocol):
         """Run a CSV or NPZ file; on cancel the partial result is returned."""
         ...
 
+    def get(self, result_id: str) -> BatchResult:
+        """A saved result. Raises `NotFoundError`."""
+        ...
+
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
         """Results, newest first."""
         ...
 
 
-class JobHandle(Protocol):
-    """The worker's side of a job."""
-
-    @property
-    def id(self) -> str:
-        """Job id."""
-        ...
-
-    @property
-    def cancel(self) -> CancelToken:
-        """Cancelled by whoever watches the job."""
-        ...
-
-    def report(self, progress: Progress) -> None:
-        """Say how far it is."""
-        ...
-
-
 class JobsPort(Protocol):
-    """Work under way in this process and what became of it."""
+    """Work in processes of its own, which goes on when the front that started it ends."""
 
-    def run(self, kind: str, subject: str) -> AbstractContextManager[JobHandle]:
-        """Keep a job on the board while the block runs; its end decides the state."""
+    def start(self, request: JobRequest) -> JobRecord:
+        """Record a job and start a process for it."""
         ...
 
-    def list(self) -> tuple[JobRecord, ...]:
-        """Jobs, newest first; the 200 last."""
+    def start_all(self, requests: Sequence[JobRequest]) -> tuple[JobRecord, ...]:
+        """Record jobs and start one process that runs them in their order."""
         ...
 
-    def cancel(self, job_id: str) -> bool:
-        """Ask a job to stop; False when it is not running."""
+    def list(self, *, states: Sequence[JobState] = (), limit: int = 100) -> tuple[JobRecord, ...]:
+        """Jobs, newest first; one whose process is gone is `lost`."""
         ...
 
-    @property
-    def running(self) -> int:
-        """Jobs under way."""
+    def get(self, job_id: str) -> JobRecord:
+        """One job. Raises `NotFoundError` (`job.not_found`)."""
+        ...
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask a job to stop; what it has is kept. Raises `ConflictError` (`job.ended`) when it has ended."""
+        ...
+
+    def resume(self, job_id: str) -> JobRecord:
+        """Start a lost, failed or cancelled job again under its id. Raises `ConflictError` for others."""
+        ...
+
+    def clean(self, job_ids: Sequence[str] = ()) -> tuple[str, ...]:
+        """Forget ended and lost jobs with their logs: these, or all of them; returns the ids."""
+        ...
+
+    def events(self, job_id: str, offset: int = 0) -> JobEvents:
+        """What a job said since `offset`."""
+        ...
+
+    def log(self, job_id: str, offset: int = 0) -> tuple[str, int]:
+        """What a job wrote to its log since byte `offset`, and where to go on."""
+        ...
+
+    def watch(
+        self,
+        job_id: str,
+        *,
+        on_progress: ProgressSink = ignore_progress,
+        on_frame: FrameSink | None = None,
+        cancel: CancelToken | None = None,
+        detach: CancelToken | None = None,
+    ) -> JobRecord:
+        """Follow a job to its end and return it. `cancel` asks the job to stop; `detach` only ends the watching."""
+        ...
+
+
+class MaintenancePort(Protocol):
+    """Look after the stores."""
+
+    def health(self) -> HomeHealth:
+        """Whether the home can be written, and what is wrong with its stores; cheap enough for every start."""
+        ...
+
+    def collect(
+        self, *, dry_run: bool = False, grace_s: float | None = None, cancel: CancelToken | None = None
+    ) -> CollectReport:
+        """Remove what nothing needs; `grace_s` None takes the setting."""
+        ...
+
+    def check(
+        self,
+        *,
+        full: bool = False,
+        repair: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> CheckReport:
+        """Check all stores against each other; `full` reads every byte, `repair` mends what can be mended."""
+        ...
+
+
+class BundlePort(Protocol):
+    """Carry versions from one home to another."""
+
+    def export(
+        self,
+        ref: str,
+        path: str,
+        *,
+        overwrite: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> BundleInfo:
+        """Write a version to a file: a bundle (`.qsml`) with all that belongs to it, or the plain model (`.onnx`)."""
+        ...
+
+    def read(self, path: str) -> BundleInfo:
+        """What a bundle holds, every digest checked. Raises `DataError` (`bundle.…`)."""
+        ...
+
+    def import_bundle(
+        self,
+        path: str,
+        *,
+        name: str = "",
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> AddResult:
+        """Add what a bundle holds as the next version; tried in a runner like any other file."""
+        ...
+
+
+class BackupPort(Protocol):
+    """Keep generations of the whole home in another folder."""
+
+    def create(
+        self,
+        folder: str,
+        *,
+        keep: int | None = None,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> BackupInfo:
+        """Add a generation; blobs that are there already are not copied. `keep` removes all but the newest."""
+        ...
+
+    def list(self, folder: str) -> tuple[BackupInfo, ...]:
+        """Generations, newest first."""
+        ...
+
+    def verify(
+        self,
+        folder: str,
+        generation: str = "",
+        *,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> tuple[BackupInfo, ...]:
+        """Read every byte of one generation, or of all; problems stand in the infos."""
+        ...
+
+    def restore(
+        self,
+        folder: str,
+        *,
+        at: str = "",
+        dry_run: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> BackupInfo:
+        """Bring the home to a generation: the newest, that with the id `at`, or the newest at or before a time `at`.
+
+        What the home held before is kept as a generation of its own, so that this can be undone.
+        """
+        ...
+
+    def content_digest(self) -> str:
+        """Canonical digest of what the home holds now."""
         ...
 
 
@@ -484,7 +419,22 @@ class Workbench(Protocol):
 
     @property
     def jobs(self) -> JobsPort:
-        """Work under way."""
+        """Work in processes of its own."""
+        ...
+
+    @property
+    def maintenance(self) -> MaintenancePort:
+        """Look after the stores."""
+        ...
+
+    @property
+    def bundles(self) -> BundlePort:
+        """Carry versions from one home to another."""
+        ...
+
+    @property
+    def backups(self) -> BackupPort:
+        """Keep generations of the home."""
         ...
 
     @property

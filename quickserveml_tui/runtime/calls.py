@@ -12,8 +12,8 @@ import msgspec
 
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.ports import RawBenchmark
 from quickserveml_tui.core.predictions import BatchSpec
+from quickserveml_tui.core.runners import RawBenchmark
 
 
 class ReadArgs(msgspec.Struct, frozen=True):

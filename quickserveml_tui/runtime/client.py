@@ -25,8 +25,8 @@ from quickserveml_tui.core.facts import LayerPage, ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
-from quickserveml_tui.core.ports import FrameSink, RawBenchmark
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
+from quickserveml_tui.core.runners import FrameSink, RawBenchmark
 from quickserveml_tui.runtime import calls, protocol
 from quickserveml_tui.runtime.child import Child, start_child
 from quickserveml_tui.runtime.cores import CORES

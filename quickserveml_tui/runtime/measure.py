@@ -15,7 +15,7 @@ import numpy as np
 from quickserveml_tui.core.benchmarks import MAX_SAMPLES, BenchmarkFrame, BenchmarkSpec, Phase
 from quickserveml_tui.core.errors import CancelledError, DataError
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.ports import RawBenchmark
+from quickserveml_tui.core.runners import RawBenchmark
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.runtime.binding import Bound, Call, bind
 from quickserveml_tui.runtime.feeds import synthesize

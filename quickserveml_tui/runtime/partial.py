@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, Phase
-from quickserveml_tui.core.ports import RawBenchmark
+from quickserveml_tui.core.runners import RawBenchmark
 from quickserveml_tui.runtime.host import ProcessSampler
 
 

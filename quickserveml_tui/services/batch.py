@@ -9,8 +9,10 @@ from pathlib import Path
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress, new_id
-from quickserveml_tui.core.ports import CatalogPort, RunnerPool, StateStore
+from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
+from quickserveml_tui.core.runners import RunnerPool
+from quickserveml_tui.core.stores import StateStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.paths import user_path
 

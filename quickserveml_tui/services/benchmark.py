@@ -13,15 +13,10 @@ from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, Bench
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import CancelledError, NotFoundError
 from quickserveml_tui.core.jobs import CancelToken, new_id
-from quickserveml_tui.core.ports import (
-    ArtifactStore,
-    CatalogPort,
-    FrameSink,
-    RawBenchmark,
-    RunnerPool,
-    StateStore,
-)
+from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.refs import PathRef, parse_ref
+from quickserveml_tui.core.runners import FrameSink, RawBenchmark, RunnerPool
+from quickserveml_tui.core.stores import ArtifactStore, StateStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.runtime.fingerprint import take_fingerprint
 from quickserveml_tui.runtime.host import host_status

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quickserveml_tui.core import statistics
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSummary, Phase
-from quickserveml_tui.core.ports import FrameSink, RawBenchmark
+from quickserveml_tui.core.runners import FrameSink, RawBenchmark
 from quickserveml_tui.core.statistics import HostNoise
 from quickserveml_tui.runtime.meter import HostCounters, read_host_counters
 

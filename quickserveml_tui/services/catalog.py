@@ -22,8 +22,9 @@ from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ModelError, ModelUnrunnableError, NotFoundError, UsageError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress, new_id
 from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrialOutcome, TrialReport, VersionRecord
-from quickserveml_tui.core.ports import ArtifactStore, RegistryStore, RunnerPool, StateStore
 from quickserveml_tui.core.refs import ModelRef, PathRef, check_alias, check_name, name_from_path, parse_ref
+from quickserveml_tui.core.runners import RunnerPool
+from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import catalog_edit as edit
 from quickserveml_tui.services.catalog_add import Intake, locate, take_in

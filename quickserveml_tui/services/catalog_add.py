@@ -11,7 +11,8 @@ from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import ArtifactManifest, TrialOutcome, TrialReport
-from quickserveml_tui.core.ports import ArtifactStore, ModelRunner, RunnerPool, Staging
+from quickserveml_tui.core.runners import ModelRunner, RunnerPool
+from quickserveml_tui.core.stores import ArtifactStore, Staging
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.graph.sniff import check_file
 

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from quickserveml_tui.core.errors import QuickServeError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.care import CarePolicy
     from quickserveml_tui.core.ports import (
-        ArtifactStore,
+        BackupPort,
         BatchPort,
         BenchmarkPort,
+        BundlePort,
         CatalogPort,
         DemoPort,
         HostPort,
         InspectPort,
         JobsPort,
-        ModelRunner,
+        MaintenancePort,
         PredictPort,
-        RegistryStore,
     )
+    from quickserveml_tui.core.runners import ModelRunner
+    from quickserveml_tui.core.stores import ArtifactStore, RegistryStore
     from quickserveml_tui.runtime.pool import LocalRunnerPool
     from quickserveml_tui.storage.state import SqliteState
 
@@ -94,9 +97,11 @@ class LocalWorkbench:
     first write, with mode 0700.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, read_only: bool = False, policy: CarePolicy | None = None) -> None:
         self.lock = threading.RLock()
         self._home = home
+        self._read_only = read_only
+        self._policy = policy
         self._runners = LazyRunnerPool(home / "logs")
 
     @property
@@ -111,21 +116,21 @@ class LocalWorkbench:
         """Models, versions, aliases and tags."""
         from quickserveml_tui.storage.registry import TinyDbRegistry
 
-        return TinyDbRegistry(self._home / "registry.json")
+        return TinyDbRegistry(self._home / "registry.json", read_only=self._read_only)
 
     @part
     def artifacts(self) -> ArtifactStore:
         """Model files and raw samples."""
         from quickserveml_tui.storage.artifacts import BlobArtifactStore
 
-        return BlobArtifactStore(self._home / "blobs", self._home / "cache")
+        return BlobArtifactStore(self._home / "blobs", self._home / "cache", read_only=self._read_only)
 
     @part
     def state(self) -> SqliteState:
-        """Benchmark and batch runs."""
+        """Benchmark and batch runs, jobs and leases."""
         from quickserveml_tui.storage.state import SqliteState
 
-        return SqliteState(self._home / "state.db")
+        return SqliteState(self._home / "state.db", read_only=self._read_only)
 
     @property
     def runners(self) -> LazyRunnerPool:
@@ -176,10 +181,35 @@ class LocalWorkbench:
 
     @part
     def jobs(self) -> JobsPort:
-        """Work under way in this process."""
-        from quickserveml_tui.services.jobs import JobBoard
+        """Work in processes of its own."""
+        from quickserveml_tui.services.jobs import DetachedJobs
 
-        return JobBoard()
+        return DetachedJobs(self.home, self.state)
+
+    @part
+    def maintenance(self) -> MaintenancePort:
+        """Look after the stores."""
+        from quickserveml_tui.core.care import CarePolicy
+        from quickserveml_tui.services.maintenance import MaintenanceService
+
+        policy = self._policy or CarePolicy()
+        return MaintenanceService(
+            self.home, self.registry, self.artifacts, self.state, policy, read_only=self._read_only
+        )
+
+    @part
+    def bundles(self) -> BundlePort:
+        """Carry versions from one home to another."""
+        from quickserveml_tui.services.bundles import BundleService
+
+        return BundleService(self.registry, self.artifacts, self.state, self.runners)
+
+    @part
+    def backups(self) -> BackupPort:
+        """Keep generations of the home."""
+        from quickserveml_tui.services.backups import BackupService
+
+        return BackupService(self.home, self.registry, self.artifacts, self.state)
 
     @part
     def demo(self) -> DemoPort:
@@ -228,8 +258,10 @@ def default_home() -> Path:
     return Path(user_data_dir("quickserveml", appauthor=False))
 
 
-def open_workbench(home: Path | None = None) -> LocalWorkbench:
-    """The workbench on `home`, by default the user's own.
+def open_workbench(
+    home: Path | None = None, *, read_only: bool = False, policy: CarePolicy | None = None
+) -> LocalWorkbench:
+    """The workbench on `home`, by default the user's own; with `read_only` every write is refused.
 
     Raises `UsageError` (`home.invalid`) for a path that cannot be a folder.
     """
@@ -247,4 +279,4 @@ def open_workbench(home: Path | None = None) -> LocalWorkbench:
             hint="Choose another folder with --home or QSML_HOME.",
             code="home.invalid",
         )
-    return LocalWorkbench(folder)
+    return LocalWorkbench(folder, read_only=read_only, policy=policy)

@@ -12,7 +12,8 @@ from quickserveml_tui.core.facts import LayerPage, ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialReport
-from quickserveml_tui.core.ports import CatalogPort, RunnerPool
+from quickserveml_tui.core.ports import CatalogPort
+from quickserveml_tui.core.runners import RunnerPool
 
 MAX_CACHED_ROWS = 100_000
 MAX_CACHED_PAGES = 32

@@ -9,8 +9,9 @@ from typing import Any
 
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.ports import CatalogPort, RunnerPool
+from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.predictions import Prediction
+from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.services.paths import user_path
 
 DEFAULT_FEED = FeedSpec()

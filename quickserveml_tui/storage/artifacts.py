@@ -119,7 +119,8 @@ class BlobStaging:
 class BlobArtifactStore:
     """`ArtifactStore` in `root/sha256/ab/<digest>`; models with external data are put together in `cache`."""
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    def __init__(self, root: Path, cache: Path, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self._root = root
         self._cache = cache
 

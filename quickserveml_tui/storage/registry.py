@@ -82,8 +82,9 @@ class TinyDbRegistry:
     cache), and replaces the file atomically if anything was written. ADR 0002 tells more.
     """
 
-    def __init__(self, path: Path, *, lock_timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path, *, lock_timeout_s: float = 10.0, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._lock_path = path.with_name(path.name + ".lock")
         self._lock_timeout_s = lock_timeout_s
         self._thread_lock = threading.Lock()

@@ -51,8 +51,9 @@ class SqliteState:
     write.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path, *, busy_timeout_s: float = 10.0, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._busy_timeout_s = busy_timeout_s
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None

@@ -23,7 +23,7 @@ from quickserveml_tui.core.errors import (
 )
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.ports import RawBenchmark
+from quickserveml_tui.core.runners import RawBenchmark
 from quickserveml_tui.core.statistics import HostNoise
 from quickserveml_tui.runtime.meter import HostCounters
 from quickserveml_tui.services import benchmark_summary

@@ -8,7 +8,7 @@ import stat
 import time
 
 import pytest
-from storage_reference import MemoryArtifacts
+from reference_artifacts import MemoryArtifacts
 
 from quickserveml_tui.core.errors import CancelledError, ModelError, StoreError
 from quickserveml_tui.core.jobs import CancelToken

@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from storage_reference import MemoryRegistry
+from reference_registry import MemoryRegistry
 from storage_samples import make_model, make_version
 
 from quickserveml_tui.core.errors import ConflictError

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from storage_reference import MemoryState
+from reference_state import MemoryState
 from storage_samples import make_batch, make_run
 
 from quickserveml_tui.core.errors import StoreError

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from storage_reference import MemoryRegistry
+from reference_registry import MemoryRegistry
 from storage_samples import make_model, make_version
 
 from quickserveml_tui.core.errors import ConflictError

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from quickserveml_tui.charts.bars import progress_bar
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.jobs import JobRecord, JobState
+from quickserveml_tui.core.job_records import JobRecord
+from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.units import format_duration
 from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
 from quickserveml_tui.tui.widgets.ink import Inked, crop_row, say, two_edges

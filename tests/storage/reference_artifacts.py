@@ -1,4 +1,4 @@
-"""The stores in memory: what every back end must behave like."""
+"""The artifact store in memory: what every back end must behave like."""
 
 from __future__ import annotations
 
@@ -6,52 +6,11 @@ import hashlib
 import itertools
 import stat
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import ConflictError, ModelError, StoreError
+from quickserveml_tui.core.errors import ModelError, StoreError
 from quickserveml_tui.core.jobs import Progress, ignore_progress
 from quickserveml_tui.core.models import ArtifactManifest, FileEntry
-
-
-class MemoryRegistry:
-    """`RegistryStore` in a dict by id."""
-
-    def __init__(self):
-        self._models = {}
-        self._writes = 0
-
-    def generation(self):
-        return str(self._writes)
-
-    def models(self):
-        return tuple(sorted(self._models.values(), key=lambda model: model.name))
-
-    def find(self, name):
-        by_name = {model.name: model for model in self._models.values()}
-        return by_name.get(name) or self._models.get(name)
-
-    def put(self, name, change, *, expected_rev=None):
-        old = self.find(name)
-        if expected_rev is not None and (old is None or old.rev != expected_rev):
-            raise ConflictError("changed", code="model.changed")
-        new = change(old)
-        if new is None:
-            if old is not None:
-                del self._models[old.id]
-                self._writes += 1
-            return None
-        if old is not None and replace(new, rev=old.rev, updated_at=old.updated_at) == old:
-            return old
-        if any(model.name == new.name and model is not old for model in self._models.values()):
-            raise ConflictError("taken", code="name.taken")
-        record = replace(new, rev=old.rev + 1 if old else 1, updated_at=utc_now())
-        if old is not None:
-            del self._models[old.id]
-        self._models[record.id] = record
-        self._writes += 1
-        return record
 
 
 class MemoryStaging:
@@ -133,44 +92,3 @@ class MemoryArtifacts:
             for file in manifest.files
             if hashlib.sha256(self.blobs.get(file.digest, b"?")).hexdigest() != file.digest
         )
-
-
-class MemoryState:
-    """`StateStore` in dicts by id."""
-
-    def __init__(self):
-        self._runs = {}
-        self._batches = {}
-        self._writes = 0
-
-    def generation(self):
-        return str(self._writes)
-
-    def add_benchmark(self, run):
-        self._runs[run.id] = run
-        self._writes += 1
-
-    def benchmark(self, run_id):
-        return self._runs.get(run_id)
-
-    def benchmarks(self, model=None, version=None, limit=100):
-        runs = [run for run in self._runs.values() if model in (None, run.model) and version in (None, run.version)]
-        return tuple(self._newest_first(runs)[:limit])
-
-    def newest_benchmarks(self):
-        newest = {}
-        for run in self._newest_first(self._runs.values()):
-            if run.model and run.version is not None and not run.summary.cancelled:
-                newest.setdefault(run.model, {}).setdefault(run.version, run)
-        return newest
-
-    def add_batch(self, result):
-        self._batches[result.id] = result
-        self._writes += 1
-
-    def batches(self, limit=100):
-        return tuple(self._newest_first(self._batches.values())[:limit])
-
-    @staticmethod
-    def _newest_first(items):
-        return sorted(items, key=lambda item: item.created_at)[::-1]

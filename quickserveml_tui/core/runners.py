@@ -1,0 +1,120 @@
+"""Runner ports: what services ask of the processes that open models.
+
+All calls block and are made from worker threads; those that take a `CancelToken` stop soon after it is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec
+from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken, ProgressSink
+from quickserveml_tui.core.models import TrialReport
+from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
+
+FrameSink: TypeAlias = Callable[[BenchmarkFrame], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBenchmark:
+    """Samples of a closed-loop benchmark as the runner measured them."""
+
+    warmup_starts_s: Sequence[float]
+    warmup_latencies_ms: Sequence[float]
+    starts_s: Sequence[float]
+    """Seconds since the start of the warm-up, by `time.perf_counter_ns` (float64 arrays)."""
+    latencies_ms: Sequence[float]
+    cpu_s: float
+    """CPU time, user and system, of the runner while it measured."""
+    peak_rss_bytes: int | None
+    batch: int
+    pinned_cpus: tuple[int, ...]
+    cancelled: bool
+    paused_s: float = 0.0
+    """Time between two inferences that the harness took to send frames; in no latency and no throughput."""
+    preemptions: int | None = None
+    """Involuntary context switches of the measuring thread; None where the system does not count them."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shape of each input as it was measured; empty when the runner was killed before it could tell."""
+
+
+class ModelRunner(Protocol):
+    """A child process that opens models. One call at a time; `close` may come from another thread.
+
+    Every call raises `RunnerCrashedError` when the process dies (`signal` names the signal), `RunnerTimeoutError` when
+    it exceeds its limit, `CancelledError` on cancel (a benchmark or batch returns its partial result instead), and
+    `ModelError` or `DataError` for what the runtime refuses.
+    """
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child can take another call."""
+        ...
+
+    def external_files(self, path: Path) -> tuple[str, ...]:
+        """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
+        ...
+
+    def read_facts(self, path: Path) -> ModelFacts:
+        """Facts of the model file."""
+        ...
+
+    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
+        """A part of the layer table."""
+        ...
+
+    def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
+        """Load the model and run it once on synthetic inputs; never raises for what the model does."""
+        ...
+
+    def predict(
+        self,
+        path: Path,
+        *,
+        inputs: Path | Mapping[str, Any] | None,
+        feed: FeedSpec,
+        cancel: CancelToken | None = None,
+    ) -> Prediction:
+        """One inference on an NPZ or JSON file, on arrays by name, or on synthetic inputs."""
+        ...
+
+    def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
+        """Warm up and measure, pushing frames; on cancel the partial result comes back."""
+        ...
+
+    def batch(
+        self, path: Path, data: Path, spec: BatchSpec, *, on_progress: ProgressSink, cancel: CancelToken
+    ) -> BatchResult:
+        """Run a data set (CSV or NPZ) through the model; on cancel the partial result comes back."""
+        ...
+
+    def close(self) -> None:
+        """End the process."""
+        ...
+
+
+class RunnerPool(Protocol):
+    """Where runners come from."""
+
+    def borrow(self) -> AbstractContextManager[ModelRunner]:
+        """A warm runner that is used again after, unless it crashed: for trials, facts, layers, predictions."""
+        ...
+
+    def fresh(self) -> AbstractContextManager[ModelRunner]:
+        """A runner of one's own with its own cores, ended after: for measured runs."""
+        ...
+
+    def close(self) -> None:
+        """End all runners."""
+        ...
