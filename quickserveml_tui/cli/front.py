@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.config.load import LoadedSettings
     from quickserveml_tui.config.settings import Settings
     from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.services.home import LocalWorkbench
 
 
 class Invocation:
@@ -62,11 +63,21 @@ class Invocation:
         """The services on a home, the chosen one by default; their runners end with the block."""
         from quickserveml_tui.services.home import open_workbench
 
-        workbench = open_workbench(home or self.home_path())
+        workbench = open_workbench(home or self.home_path(), read_only=self.settings.read_only)
         try:
             yield workbench
         finally:
+            self._tell_problems(workbench)
             workbench.close()
+
+    def _tell_problems(self, workbench: LocalWorkbench) -> None:
+        """Say when what was shown came from a store that cannot be used in full."""
+        from quickserveml_tui.cli.diagnostics import note, warn
+
+        for problem in workbench.problems_met():
+            if problem.code in ("store.corrupt", "store.newer_schema"):
+                warn(problem.message)
+                note(f"Repair it with {problem.command}." if problem.command else problem.hint)
 
 
 invocation = Invocation()

@@ -63,6 +63,8 @@ class Settings:
 
     In a file, a relative path starts at the file's folder.
     """
+    read_only: bool = False
+    """Open the home read-only: nothing in it is changed."""
     theme: Literal["", "dark", "light"] = ""
     """Colours of the workbench: `dark` or `light`; empty takes what was used last."""
     ascii: bool | None = None

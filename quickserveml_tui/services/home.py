@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from quickserveml_tui.core.errors import QuickServeError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.care import CarePolicy
+    from quickserveml_tui.core.care import CarePolicy, StoreProblem
     from quickserveml_tui.core.ports import (
         BackupPort,
         BatchPort,
@@ -194,7 +194,13 @@ class LocalWorkbench:
 
         policy = self._policy or CarePolicy()
         return MaintenanceService(
-            self.home, self.registry, self.artifacts, self.state, policy, read_only=self._read_only
+            self.home,
+            self.registry,
+            self.artifacts,
+            self.state,
+            policy,
+            read_only=self._read_only,
+            content_digest=lambda: self.backups.content_digest(),
         )
 
     @part
@@ -224,6 +230,20 @@ class LocalWorkbench:
         from quickserveml_tui.services.host import HostService
 
         return HostService()
+
+    def problems_met(self) -> tuple[StoreProblem, ...]:
+        """What is wrong with the stores that were used; those that were not are not looked at."""
+        met = []
+        for name in ("registry", "state"):
+            with self.lock:
+                store = self.__dict__.get(name)
+            try:
+                problem = store.problem() if hasattr(store, "problem") else None
+            except QuickServeError:  # whoever used it was told
+                problem = None
+            if problem is not None:
+                met.append(problem)
+        return tuple(met)
 
     # ---- life -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,118 @@
+"""Whether the registry and the state database can be read, and what their rows say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from quickserveml_tui.core.care import CheckFinding, Severity, StoreProblem
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.stores import RegistryStore, StateStore
+from quickserveml_tui.core.text import plural, safe_text
+
+MAX_ROWS = 10_000
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A store that can rebuild itself from what can be read of it."""
+
+    def repair(self) -> str:
+        """Rebuild it; one sentence on what was done."""
+        ...
+
+
+def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repair: bool) -> list[CheckFinding]:
+    """What the stores say about themselves; a damaged one is rebuilt when asked to."""
+    findings = []
+    for name, store in (("registry", registry), ("state", state)):
+        problem = _problem(name, store)
+        if problem is None:
+            continue
+        if repair and problem.code == "store.corrupt" and isinstance(store, Repairable):
+            findings.append(_repaired(name, store, problem))
+        else:
+            severity = Severity.WARNING if problem.code in ("store.read_only", "store.locked") else Severity.ERROR
+            hint = f"Repair it with {problem.command}." if problem.command else problem.hint
+            findings.append(CheckFinding(name, problem.code, severity, name, problem.message, hint))
+    if (home / "restore.json").exists():
+        findings.append(
+            CheckFinding(
+                "home",
+                "restore.pending",
+                Severity.ERROR,
+                "restore",
+                "A restore was interrupted before it was complete.",
+                "The next command that opens the home completes it.",
+            )
+        )
+    return findings
+
+
+def _problem(name: str, store: RegistryStore | StateStore) -> StoreProblem | None:
+    try:
+        return store.problem()
+    except QuickServeError as error:
+        return StoreProblem(name, error.code, error.message, error.hint)
+
+
+def _repaired(name: str, store: Repairable, problem: StoreProblem) -> CheckFinding:
+    try:
+        done = store.repair()
+    except QuickServeError as error:
+        return CheckFinding(
+            name, problem.code, Severity.ERROR, name, f"{problem.message} It could not be repaired: {error.message}",
+            error.hint,
+        )  # fmt: skip
+    return CheckFinding(name, problem.code, Severity.ERROR, name, f"{problem.message} {done}", repaired=True)
+
+
+def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, list[CheckFinding]]:
+    """How many rows were looked at, and what was found in them."""
+    findings: list[CheckFinding] = []
+    try:
+        findings += [
+            CheckFinding(
+                "state",
+                "state.damaged",
+                Severity.ERROR,
+                "state database",
+                safe_text(text, 300),
+                "Repair it with quickserveml fsck --repair.",
+            )
+            for text in state.check()
+        ]
+        runs = state.benchmarks(limit=MAX_ROWS)
+        batches, jobs = state.batches(limit=MAX_ROWS), state.jobs(limit=MAX_ROWS)
+    except QuickServeError as error:
+        return 0, [
+            *findings,
+            CheckFinding("state", error.code, Severity.ERROR, "state database", error.message, error.hint),
+        ]
+    orphans = sum(bool(run.model) and run.model not in model_ids for run in runs)
+    if orphans:
+        findings.append(
+            CheckFinding(
+                "state",
+                "state.orphan_runs",
+                Severity.INFO,
+                plural(orphans, "run"),
+                f"{plural(orphans, 'benchmark run')} of models that were purged.",
+                "They go by age when rows beyond retention are collected.",
+            )
+        )
+    lost = [job.id for job in jobs if job.state is JobState.LOST]
+    if lost:
+        findings.append(
+            CheckFinding(
+                "state",
+                "job.lost",
+                Severity.WARNING,
+                lost[0] if len(lost) == 1 else plural(len(lost), "job"),
+                f"{plural(len(lost), 'job')} ended without a word.",
+                "quickserveml job resume ID starts one again, quickserveml job clean forgets them.",
+            )
+        )
+    return len(runs) + len(batches) + len(jobs), findings
