@@ -11,6 +11,7 @@ from quickserveml_tui.core.text import safe_text
 
 MAX_NAME = 128
 MAX_VERSION = 2**31 - 1
+MAX_CATEGORY_LEVELS = 4
 RESERVED_ALIASES = frozenset({"latest"})
 PROTECTED_ALIASES = frozenset({"prod", "staging"})
 
@@ -79,6 +80,21 @@ def check_name(value: str) -> str:
 def check_tag(value: str) -> str:
     """`value`, if it can be a tag. Raises `UsageError` (`tag.invalid`) otherwise."""
     return _check("tag", value)
+
+
+def check_category(value: str) -> str:
+    """`value`, if it can be a category: one to four names with `/` between them, such as `vision/detection`.
+
+    Raises `UsageError` (`category.invalid`) otherwise.
+    """
+    levels = value.split("/")
+    if len(levels) > MAX_CATEGORY_LEVELS or len(value) > MAX_NAME:
+        raise _invalid(
+            "category", value, f"Use at most {MAX_CATEGORY_LEVELS} levels and {MAX_NAME} characters in all."
+        )
+    for level in levels:
+        _check("category", level)
+    return value
 
 
 def check_alias(value: str) -> str:

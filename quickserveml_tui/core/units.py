@@ -102,3 +102,19 @@ def parse_duration(text: str) -> float:
             code="usage.duration",
         )
     return seconds
+
+
+_AGE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])", re.ASCII)
+MAX_AGE_S = 100 * 366 * 86400.0
+
+
+def parse_age(text: str) -> float:
+    """Seconds of an age such as `30d`, `2w` or `12h`. Raises `UsageError` (`usage.age`) for anything else."""
+    match = _AGE.fullmatch(text.strip())
+    seconds = float(match[1]) * _AGE_UNITS[match[2]] if match else -1.0
+    if not 0 < seconds <= MAX_AGE_S:
+        raise UsageError(
+            f"“{safe_text(text, 40)}” is not an age.", hint="Write it like 30d, 2w or 12h.", code="usage.age"
+        )
+    return seconds
