@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quickserveml_tui.cli.checkup_stores import LITTLE_SPACE, Finding, examine_stores
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import format_bytes, significant
@@ -19,7 +18,6 @@ from quickserveml_tui.core.units import format_bytes, significant
 if TYPE_CHECKING:
     from quickserveml_tui.cli.front import Invocation
 
-_LITTLE_SPACE = 1_000_000_000
 _PACKAGES = (
     "onnxruntime",
     "onnx",
@@ -35,23 +33,12 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: `status` is ok, warn or error."""
-
-    area: str
-    name: str
-    status: str
-    message: str
-    hint: str = ""
-
-
 def examine(invocation: Invocation) -> list[Finding]:
     """Look at everything; a part that fails is a finding, never an exception."""
     parts: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("Machine", _machine),
         ("Settings", lambda: _settings(invocation)),
-        ("Stores", lambda: _stores(invocation)),
+        ("Stores", lambda: examine_stores(invocation)),
         ("Runtime", lambda: _runtime(invocation)),
         ("Terminal", _terminal),
     )
@@ -77,7 +64,7 @@ def _machine() -> Iterator[Finding]:
         hint = "Tails of a benchmark will be too high while anything else runs."
         yield Finding(area, "cores", "warn", "One core: a measured process cannot have its own.", hint)
     memory = f"{format_bytes(status.memory_available_bytes)} of {format_bytes(status.memory_total_bytes)} free"
-    yield Finding(area, "memory", "ok" if status.memory_available_bytes > _LITTLE_SPACE else "warn", memory)
+    yield Finding(area, "memory", "ok" if status.memory_available_bytes > LITTLE_SPACE else "warn", memory)
     load = f"{significant(status.load)} over the last minute"
     hint = "" if status.quiet else "Benchmarks will be noisy; end other work first."
     yield Finding(area, "load", "ok" if status.quiet else "warn", load, hint)
@@ -100,43 +87,6 @@ def _settings(invocation: Invocation) -> Iterator[Finding]:
     changed = len(loaded.sources)
     yield Finding("Settings", "files", "ok", ", ".join(files) or "none, defaults hold")
     yield Finding("Settings", "values", "ok", f"{plural(changed, 'setting')} changed, all valid")
-
-
-def _stores(invocation: Invocation) -> Iterator[Finding]:
-    area, home = "Stores", invocation.home_path()
-    if not home.exists():
-        parent = next(folder for folder in home.parents if folder.exists())
-        writable = os.access(parent, os.W_OK)
-        hint = "" if writable else "Choose another home with --home or QSML_HOME."
-        yield Finding(area, "home", "ok" if writable else "error", f"{home} is created by the first write", hint)
-        return
-    yield from _home(home)
-    with invocation.workbench() as workbench:
-        yield _store("catalog", lambda: plural(workbench.catalog.list_models().total, "model"))
-        yield _store("results", lambda: f"{plural(len(workbench.benchmark.history(limit=1000)), 'saved benchmark')}")
-
-
-def _home(home: Path) -> Iterator[Finding]:
-    area, mode = "Stores", stat.S_IMODE(home.stat().st_mode)
-    writable = os.access(home, os.W_OK | os.X_OK)
-    hint = "" if writable else "Choose another home with --home or QSML_HOME."
-    yield Finding(
-        area, "home", "ok" if writable else "error", f"{home}{'' if writable else ' cannot be written'}", hint
-    )
-    if os.name == "posix" and mode & 0o077:
-        yield Finding(area, "mode", "warn", f"{mode:04o}: others may look into it.", f"chmod 700 {home}")
-    free = shutil.disk_usage(home).free
-    little = free < _LITTLE_SPACE
-    yield Finding(
-        area, "disk", "warn" if little else "ok", f"{format_bytes(free)} free", "Make room." if little else ""
-    )
-
-
-def _store(name: str, read: Callable[[], str]) -> Finding:
-    try:
-        return Finding("Stores", name, "ok", read())
-    except QuickServeError as error:
-        return Finding("Stores", name, "error", error.message, error.hint)
 
 
 def _runtime(invocation: Invocation) -> Iterator[Finding]:

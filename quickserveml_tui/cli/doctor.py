@@ -14,7 +14,7 @@ from quickserveml_tui.core.text import plural, safe_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quickserveml_tui.cli.checkup import Finding
+    from quickserveml_tui.cli.checkup_stores import Finding
     from quickserveml_tui.cli.output import Output
 
 _GLYPHS = {"ok": "✓", "warn": "!", "error": "✕"}

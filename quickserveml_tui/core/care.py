@@ -147,6 +147,34 @@ class BundleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeOverview:
+    """What the home holds and takes."""
+
+    models: int
+    warn_models: int
+    """From so many on adding warns."""
+    max_models: int
+    """From so many on adding is refused."""
+    trash: int
+    blobs: int
+    blob_bytes: int
+    cache_bytes: int
+    cache_budget_bytes: int
+    live_jobs: int
+    lost_jobs: int
+    kept_generations: int
+    """Copies of the registry and the state database in `backups/`."""
+    sqlite: str
+    """Version of the SQLite library."""
+    journal: str
+    """`rollback journal` or `write-ahead log`."""
+    file_system: str = ""
+    """Type of the file system the home lies on; empty where it cannot be told."""
+    network: bool = False
+    """Whether that is a network file system, where locks cannot be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
 class CarePolicy:
     """How long things are kept."""
 

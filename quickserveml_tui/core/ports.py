@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
-from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport, HomeHealth
+from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport, HomeHealth, HomeOverview
 from quickserveml_tui.core.catalog import (
     AddRequest,
     AddResult,
@@ -269,6 +269,10 @@ class MaintenancePort(Protocol):
 
     def health(self) -> HomeHealth:
         """Whether the home can be written, and what is wrong with its stores; cheap enough for every start."""
+        ...
+
+    def overview(self) -> HomeOverview:
+        """What the home holds and takes; looks at every blob's size."""
         ...
 
     def collect(

@@ -289,3 +289,27 @@ def host_status() -> HostStatus:
         memory_total_bytes=int(memory.total),
         memory_available_bytes=int(memory.available),
     )
+
+
+# ---- file systems -------------------------------------------------------------------------------------------------
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
+)
+
+
+def file_system_of(path: Path) -> str:
+    """Type of the file system that holds `path`, such as `ext4`; empty where the system does not tell."""
+    if not HAS_PROC:
+        return ""
+    try:
+        device = path.stat().st_dev
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in reversed(lines):  # the mount that was made last covers those before
+        fields = line.split()
+        if len(fields) > 6 and fields[2] == wanted and "-" in fields[6:]:
+            return fields[fields.index("-", 6) + 1]
+    return ""

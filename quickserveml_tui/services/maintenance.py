@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from quickserveml_tui.core.care import CarePolicy, CheckReport, CollectReport, HomeHealth, StoreProblem
+from quickserveml_tui.core.care import CarePolicy, CheckReport, CollectReport, HomeHealth, HomeOverview, StoreProblem
 from quickserveml_tui.core.errors import QuickServeError, ReadOnlyError, StoreError
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
 from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
@@ -53,6 +53,12 @@ class MaintenanceService:
                 ),
             )
         return HomeHealth(bool(problems), tuple(problems))
+
+    def overview(self) -> HomeOverview:
+        """What the home holds and takes; looks at every blob's size. Raises `StoreError`."""
+        from quickserveml_tui.services.overview import overview
+
+        return overview(self._home, self._registry, self._artifacts, self._state, self._policy)
 
     def collect(
         self, *, dry_run: bool = False, grace_s: float | None = None, cancel: CancelToken | None = None
