@@ -60,6 +60,10 @@ class JobRecord:
     """One sentence once it has ended."""
     error_code: str = ""
     """Code of the error that ended it."""
+    hint: str = ""
+    """What to do about that error."""
+    exit_code: int = 0
+    """Exit code of a command that ended with that error."""
     result_id: str = ""
     """Id of the saved benchmark or batch result."""
     cancel_asked: bool = False
@@ -68,7 +72,9 @@ class JobRecord:
     pid: int = 0
     """Process that runs it; 0 before it started."""
     boot: str = ""
-    """Boot of the machine that `pid` belongs to."""
+    """Boot of the machine, and name space of its processes, that `pid` belongs to."""
+    born: int = 0
+    """Start time of that process as its system counts it: tells it from a later one with the same number."""
     rev: int = 0
 
     @property

@@ -22,6 +22,10 @@ CAN_LIMIT_MEMORY = IS_LINUX
 """Whether the memory of a process can be capped (elsewhere the limits exist, but the kernel ignores them)."""
 HAS_PROC = IS_LINUX and Path("/proc/self/statm").exists()
 """Whether memory and CPU time come from /proc: 3 µs a sample against 570 µs through psutil."""
+HAS_BOOT_ID = HAS_PROC and Path("/proc/sys/kernel/random/boot_id").exists()
+"""Whether the system names its boots."""
+HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signals, "pidfd_send_signal")
+"""Whether a process can be held on to, so that a signal cannot hit a later one with its number."""
 
 _PR_SET_PDEATHSIG = 1
 _SIGNAL_MEANINGS = {
@@ -165,6 +169,70 @@ def describe_signal(name: str) -> str:
     """What a signal means to a user: `SIGFPE, arithmetic error`."""
     meaning = _SIGNAL_MEANINGS.get(name)
     return f"{name}, {meaning}" if meaning else name
+
+
+# ---- processes ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def boot_name() -> str:
+    """Where process numbers mean the same: this boot of this machine and, on Linux, this name space of processes.
+
+    A container sees the boot of its host, but not the host's processes. Elsewhere it is the machine's name, and the
+    start time of a process, which is absolute there, tells boots apart.
+    """
+    if HAS_BOOT_ID:
+        with contextlib.suppress(OSError):
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            return safe_text(f"{boot}/{os.readlink('/proc/self/ns/pid')}", 120)  # noqa: PTH115 - not a path
+    return safe_text(platform.node() or "localhost", 80)
+
+
+def process_born(pid: int) -> int | None:
+    """Start time of a process that runs, as the system counts it; None when there is none or it has ended.
+
+    One that has ended and was not waited for yet counts as ended.
+    """
+    if pid <= 0:
+        return None
+    if not HAS_PROC:
+        return _psutil_born(pid)
+    try:
+        # The command name, in parentheses, may hold blanks: fields are counted after it.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if fields[0] in (b"Z", b"X", b"x") else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _psutil_born(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else int(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def signal_process(pid: int, born: int, number: int) -> bool:
+    """Send a signal to a process if it is still the one that was born then; False when it is gone or not ours."""
+    try:
+        if not HAS_PIDFD:
+            if process_born(pid) != born:
+                return False
+            os.kill(pid, number)
+            return True
+        descriptor = os.pidfd_open(pid)  # holds on to the process: what follows cannot hit a later one
+        try:
+            if process_born(pid) != born:
+                return False
+            signals.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 # ---- memory and CPU time ------------------------------------------------------------------------------------------
