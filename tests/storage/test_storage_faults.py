@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from storage_faults import FaultyOs, break_os
+from storage_faults import ERRORS, FaultyOs, break_os, every_call
 from storage_samples import make_model
 from tinydb import TinyDB
 
@@ -21,20 +21,6 @@ from quickserveml_tui.storage import fs
 from quickserveml_tui.storage import registry as registry_module
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
-
-ERRORS = [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EINTR, errno.EROFS]
-
-
-def every_call(monkeypatch, modules, attempt, error):
-    """Run `attempt(faulty)` with the fault at call 1, 2, 3, … until no call is left to break; returns how many were."""
-    for fail_at in range(1, 200):
-        with monkeypatch.context() as patch:
-            faulty = break_os(patch, modules, fail_at=fail_at, error=error)
-            faulty.is_armed = False
-            attempt(faulty)
-        if not faulty.has_fired:
-            return fail_at - 1
-    raise AssertionError("the operation makes no end of calls")
 
 
 def check_says_why(error, path):
