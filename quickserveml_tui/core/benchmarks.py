@@ -201,6 +201,8 @@ class BenchmarkRun:
     samples_digest: str = ""
     """Blob with the raw samples (NPZ: starts_s, latencies_ms, warmup_starts_s, warmup_latencies_ms)."""
     command: str = ""
+    origin: str = ""
+    """Where a run that was not measured in this home comes from, such as `bundle mobilenet@3`; empty for its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,11 +96,14 @@ class CollectReport:
     """Blobs that nothing needs, kept because they are younger than the grace."""
     uploads: int = 0
     """Partial uploads that expired."""
+    upload_bytes: int = 0
     cache_entries: int = 0
     """Materialised models evicted to keep the budget."""
     cache_bytes: int = 0
     rows: int = 0
     """Rows of the state database beyond retention."""
+    trash: int = 0
+    """Deleted models and versions that were forgotten for good."""
     kept_blobs: int = 0
     kept_bytes: int = 0
     digests: tuple[str, ...] = ()
@@ -128,6 +131,12 @@ class BackupInfo:
     """What had to be copied; the rest was there from earlier generations."""
     problems: tuple[str, ...] = ()
     """What verification found, a sentence each."""
+    linked: int = 0
+    """Files that models reference in place: their paths and digests are kept, their content is not."""
+    changes: tuple[str, ...] = ()
+    """What a restore changes, such as `adds resnet50` or `2 runs go`; at most 1,000."""
+    kept: str = ""
+    """Where a restore kept what the home held before: the id of a generation, or a folder in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,8 @@ class BundleInfo:
     golden: int
     members: dict[str, str] = field(default_factory=dict)
     """sha256 by name of each file in the bundle."""
+    content_digest: str = ""
+    """Equal for bundles with equal content, whatever ids, numbers and times; empty for a plain model."""
 
 
 @dataclass(frozen=True, slots=True)
