@@ -1,12 +1,12 @@
 """The file-system calls of the stores: private folders, atomic replacement, safe opening, one lock."""
 # Plain `os` calls, so that fault tests can count and break every one of them.
-# ruff: noqa: PTH102, PTH105, PTH108
+# ruff: noqa: PTH102, PTH105, PTH106, PTH108
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import shutil
 import stat
 import time
 import uuid
@@ -157,17 +157,58 @@ def remove_stale_temps(folder: Path, *, older_than_s: float = 0.0) -> int:
     return removed
 
 
-def remove_stale_dirs(folder: Path, older_than_s: float, prefix: str = "") -> int:
-    """Remove folders that a killed writer left; call it under the lock. Returns how many went."""
-    oldest = time.time() - older_than_s
-    removed = 0
-    with suppress(OSError), os.scandir(folder) as entries:
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, following no link; one that is gone is well. Raises `OSError`."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except FileNotFoundError:
+        return
+    for path, is_folder in found:
+        if is_folder:
+            remove_tree(path)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+    with suppress(FileNotFoundError):
+        os.rmdir(folder)
+
+
+def tree_bytes(folder: Path) -> int:
+    """Size of all regular files below a folder; what vanishes meanwhile is not counted. Raises `OSError`."""
+    total = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            is_own = entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)
-            if is_own and entry.stat(follow_symlinks=False).st_mtime < oldest:
-                shutil.rmtree(entry.path, ignore_errors=True)
-                removed += 1
-    return removed
+            if entry.is_dir(follow_symlinks=False):
+                total += tree_bytes(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def open_lock(path: Path, *, create: bool = True) -> int:
+    """Descriptor of a lock file, made when it is missing unless `create` is False. Raises `OSError`."""
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for as long as it is open, unless another descriptor holds it. Raises `OSError`."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Free a lock and close its file: at once, also where a forked child still has the file open."""
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

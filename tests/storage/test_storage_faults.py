@@ -15,11 +15,9 @@ from storage_faults import ERRORS, FaultyOs, break_os, every_call
 from storage_samples import make_model
 from tinydb import TinyDB
 
-from quickserveml_tui.core.errors import QuickServeError, StoreError
-from quickserveml_tui.storage import artifacts as artifacts_module
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage import registry as registry_module
-from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
 
 
@@ -114,41 +112,6 @@ def test_a_failed_fsync_is_reported_and_never_repeated(tmp_path, monkeypatch):
     assert faulty.calls == ["open", "write", "fstat", "fsync", "unlink"]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_fault_at_any_call_of_an_import_keeps_nothing_or_a_whole_artifact(tmp_path, monkeypatch, error):
-    source = tmp_path / "source.onnx"
-    source.write_bytes(b"m" * 5000)
-    data = tmp_path / "weights.bin"
-    data.write_bytes(b"w" * 5000)
-    stores = iter(tmp_path / f"store{number}" for number in range(1000))
-
-    def attempt(faulty):
-        root = next(stores)
-        store = BlobArtifactStore(root / "blobs", root / "cache")
-        faulty.is_armed = True
-        try:
-            with store.stage() as staging:
-                staging.add(source, "source.onnx")
-                staging.add(data, "weights.bin")
-                manifest = staging.commit()
-            opened = store.open_path(manifest)
-        except QuickServeError as error:  # and nothing else
-            check_says_why(error, root)
-            opened = None
-        faulty.is_armed = False
-        if opened is not None:
-            assert opened.read_bytes() == source.read_bytes()
-        for blob in (root / "blobs" / "sha256").glob("*/*"):
-            assert store.read_bytes(blob.name)
-        assert list((root / "blobs" / "staging").glob("*")) == []
-        with store.stage() as staging:
-            staging.add(source, "source.onnx")
-            staging.add(data, "weights.bin")
-            assert store.verify(staging.commit()) == ()
-
-    assert every_call(monkeypatch, [fs, artifacts_module], attempt, error) >= 20
 
 
 LIMITED_WRITER = """
