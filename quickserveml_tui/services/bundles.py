@@ -1,0 +1,102 @@
+"""Carry versions from one home to another."""
+
+from __future__ import annotations
+
+from quickserveml_tui.core.care import BundleInfo
+from quickserveml_tui.core.catalog import AddResult
+from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
+from quickserveml_tui.core.models import TrialReport
+from quickserveml_tui.core.runners import RunnerPool
+from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
+from quickserveml_tui.services.bundle_export import MODEL_SUFFIX, Export, export_target, runs_of
+from quickserveml_tui.services.bundle_import import Import, import_name
+from quickserveml_tui.services.bundle_read import open_bundle
+from quickserveml_tui.services.catalog_add import take_in
+from quickserveml_tui.services.catalog_lookup import select_version, unknown_model, without_node
+from quickserveml_tui.storage.fs import store_error
+from quickserveml_tui.storage.outputs import check_space
+
+
+class BundleService:
+    """`BundlePort` on a registry, an artifact store and a state database."""
+
+    def __init__(
+        self, registry: RegistryStore, artifacts: ArtifactStore, state: StateStore, runners: RunnerPool
+    ) -> None:
+        self._registry = registry
+        self._artifacts = artifacts
+        self._state = state
+        self._runners = runners
+
+    def export(
+        self,
+        ref: str,
+        path: str,
+        *,
+        overwrite: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> BundleInfo:
+        """Write a version to a file: a bundle (`.qsml`) with all that belongs to it, or the plain model (`.onnx`).
+
+        The same version gives byte-identical bundles. Raises `NotFoundError`, `UsageError` (`usage.export`,
+        `usage.path`), `ConflictError` (`export.exists`), `StoreError` (`artifact.…`, `store.full`), `DataError`
+        (`output.unwritable`).
+        """
+        parsed = without_node(ref)
+        model = self._registry.find(parsed.name)
+        if model is None:
+            raise unknown_model(self._registry, parsed.name)
+        version = select_version(model, parsed.selector)
+        target = export_target(path)
+        token = cancel or CancelToken()
+        if target.suffix.lower() == MODEL_SUFFIX:
+            export = Export(self._artifacts, model, version, on_progress, token)
+            return export.write_model(target, overwrite=overwrite)
+        runs = runs_of(self._state, model, version)
+        export = Export(self._artifacts, model, version, on_progress, token, runs)
+        return export.write_bundle(target, overwrite=overwrite)
+
+    def read(self, path: str) -> BundleInfo:
+        """What a bundle holds, every digest checked. Raises `DataError` (`bundle.…`)."""
+        with open_bundle(path) as bundle:
+            checked = bundle.check(None, on_progress=ignore_progress, cancel=CancelToken())
+            return bundle.info(checked.digests)
+
+    def import_bundle(
+        self,
+        path: str,
+        *,
+        name: str = "",
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> AddResult:
+        """Add what a bundle holds as the next version; tried in a runner like any other file.
+
+        Everything is compared with its digest before the store keeps any of it. Raises `DataError` (`bundle.…`),
+        `ModelError` when the model is rejected, `UsageError` (`name.invalid`), `StoreError`.
+        """
+        token = cancel or CancelToken()
+        with open_bundle(path) as bundle:
+            target = import_name(bundle.document, name)
+            with self._artifacts.stage() as staging:
+                folder = staging.folder / "bundle"
+                check_space(staging.folder, 2 * bundle.content_bytes, "the bundle")
+                try:
+                    extracted = bundle.check(folder, on_progress=on_progress, cancel=token)
+                except OSError as error:
+                    raise store_error(error, "artifact store") from error
+                work = Import(self._registry, self._artifacts, self._state, bundle.document, extracted, folder, target)
+                return take_in(
+                    str(folder / "model" / bundle.document.files[0].path),
+                    self._artifacts,
+                    self._runners,
+                    accept=_accept,
+                    keep=work.keep,
+                    on_progress=on_progress,
+                    cancel=token,
+                )
+
+
+def _accept(_report: TrialReport) -> None:
+    """A version that does not run is kept with the reason, as when it is added."""
