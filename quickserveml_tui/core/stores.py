@@ -6,7 +6,7 @@ unless it says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,7 +15,7 @@ from quickserveml_tui.core.benchmarks import BenchmarkFigures, BenchmarkRun
 from quickserveml_tui.core.care import BlobInfo, CollectReport, StoreProblem
 from quickserveml_tui.core.heads import ModelHead
 from quickserveml_tui.core.job_records import JobRecord, Lease
-from quickserveml_tui.core.jobs import CancelToken, JobState, ProgressSink, ignore_progress
+from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import ArtifactManifest, ModelRecord, TrashEntry
 from quickserveml_tui.core.predictions import BatchResult
 
@@ -302,6 +302,13 @@ class StateStore(Protocol):
 
     def change_job(self, job_id: str, change: Callable[[JobRecord], JobRecord]) -> JobRecord | None:
         """Read, change and write one job in one transaction; None when there is none. Sets `rev`."""
+        ...
+
+    def set_progress(self, progress: Mapping[str, Progress]) -> int:
+        """Write the progress of live jobs by id in one commit; jobs that ended or are gone are left alone.
+
+        Returns how many were written. Sets `rev`, but leaves the generation as it is.
+        """
         ...
 
     def remove_jobs(self, job_ids: Sequence[str]) -> int:

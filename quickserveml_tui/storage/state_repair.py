@@ -1,0 +1,203 @@
+"""Saving what can be read of a damaged state database."""
+# Plain `os` calls, so that fault tests can count and break every one of them.
+# Statements are put together from names of this module only; values are always bound.
+# ruff: noqa: PTH105, PTH108, S608
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+from quickserveml_tui.core.benchmarks import BenchmarkRun
+from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.job_records import JobRecord
+from quickserveml_tui.core.jobs import Progress
+from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.text import plural
+from quickserveml_tui.storage import fs
+from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
+from quickserveml_tui.storage.state_figures import refresh_all_newest
+from quickserveml_tui.storage.state_file import StateFile
+from quickserveml_tui.storage.state_jobs import put_job
+from quickserveml_tui.storage.state_migrate import stamp, sync_file
+from quickserveml_tui.storage.state_runs import load, put_batch, put_benchmark
+from quickserveml_tui.storage.state_schema import SCHEMA, step_up
+
+MAX_GAP = 1_000_000
+"""Rows looked for one by one between the readable ends of a damaged table."""
+_ERRORS = (sqlite3.DatabaseError, StoreError)
+
+
+class StateRepair:
+    """The part of `SqliteState` that mends it."""
+
+    _file: StateFile
+
+    def repair(self) -> str:
+        """Set the damaged files aside and save every row that can be read into a new database; says what it did.
+
+        The damaged file stands at its place until the new one, complete and durable, replaces it in one step; it stays
+        beside it as `state.db.damaged-TIME`. A database that is whole comes out with the same rows. Raises
+        `StoreError`; then nothing was changed.
+        """
+        if self._file.read_only:
+            raise read_only()
+        path = self._file.path
+        with errors("repaired"), ExitStack() as stack:
+            if self._file.identity() is None:
+                return f"There is no {WHAT} to repair."
+            fs.remove_stale_temps(path.parent, older_than_s=3600)
+            damaged = stack.enter_context(closing(self._file.connect("rw"))) if _opens(self._file) else None
+            if damaged is not None:
+                _lock(damaged)  # others must not write to a file that is about to be replaced
+            temp = path.with_name(f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}")
+            try:
+                saved, lost = _save(damaged, temp)
+                aside = _set_aside(path)
+                os.replace(temp, path)
+            except BaseException:
+                fs.remove_quietly(temp)
+                raise
+            fs.fsync_dir(path.parent)
+        return (
+            f"{plural(saved, 'row')} of the {WHAT} {'was' if saved == 1 else 'were'} saved, {lost} could not be read;"
+            f" the damaged file is kept as {aside.name}."
+        )
+
+
+def _opens(file: StateFile) -> bool:
+    """Whether SQLite takes the file for a database at all."""
+    try:
+        with closing(file.connect("rw")) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if (error.sqlite_errorname or "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            return False
+        raise
+    return True
+
+
+def _lock(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return  # too damaged to be locked: then nobody can write to it either
+
+
+def _save(damaged: sqlite3.Connection | None, temp: Path) -> tuple[int, int]:
+    """Write a new database at `temp`, durably; returns rows saved and rows lost, as far as they can be counted."""
+    os.close(fs.open_new(temp))
+    with closing(sqlite3.connect(temp, isolation_level=None)) as fresh:
+        fresh.execute("PRAGMA journal_mode = OFF")
+        fresh.execute("PRAGMA synchronous = OFF")
+        fresh.execute("BEGIN")
+        found = 0
+        while found < SCHEMA:
+            found = step_up(fresh, found)
+        counts = [_save_table(damaged, fresh, *table) for table in _TABLES] if damaged is not None else []
+        refresh_all_newest(fresh)
+        # Whoever watches must see that everything may have changed.
+        fresh.execute("UPDATE meta SET value = abs(random() % 1000000000) WHERE key = 'generation'")
+        fresh.execute("COMMIT")
+    sync_file(temp)
+    return sum(saved for saved, _ in counts), sum(lost for _, lost in counts)
+
+
+def _save_table(
+    damaged: sqlite3.Connection,
+    fresh: sqlite3.Connection,
+    table: str,
+    columns: str,
+    put: Callable[[sqlite3.Connection, Any], None],
+) -> tuple[int, int]:
+    saved = lost = 0
+    for row in _rows(damaged, table, columns):
+        try:
+            if row is None:
+                raise sqlite3.DatabaseError("cannot be read")
+            put(fresh, row)
+            saved += 1
+        except (*_ERRORS, TypeError, ValueError):
+            lost += 1
+    return saved, lost
+
+
+def _rows(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
+    """All rows by their number; None for each that is there and cannot be read, as far as that can be told."""
+    last = 0
+    try:
+        for row in damaged.execute(f"SELECT seq, {columns} FROM {table} ORDER BY seq"):
+            last = row[0]
+            yield row[1:]
+        return
+    except sqlite3.DatabaseError:
+        pass
+    first_after, tail = _from_the_end(damaged, table, columns, last)
+    for seq in range(last + 1, min(first_after, last + MAX_GAP)):
+        try:
+            row = damaged.execute(f"SELECT {columns} FROM {table} WHERE seq = ?", (seq,)).fetchone()
+        except sqlite3.DatabaseError:
+            yield None
+        else:
+            if row is not None:
+                yield row
+    yield from reversed(tail)
+
+
+def _from_the_end(damaged: sqlite3.Connection, table: str, columns: str, last: int) -> tuple[int, list[Any]]:
+    tail: list[Any] = []
+    first_after = last + 1
+    highest = last
+    with suppress(sqlite3.DatabaseError):
+        highest = int(damaged.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0])
+    try:
+        for row in damaged.execute(f"SELECT seq, {columns} FROM {table} WHERE seq > ? ORDER BY seq DESC", (last,)):
+            first_after = row[0]
+            tail.append(row[1:])
+    except sqlite3.DatabaseError:
+        pass
+    return (first_after if tail else highest + 1), tail
+
+
+def _put_run(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    put_benchmark(fresh, load(row[0], BenchmarkRun), row[0])
+
+
+def _put_batch(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    put_batch(fresh, load(row[0], BatchResult), row[0])
+
+
+def _put_job(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    document, progress, rev = row
+    record = load(document, JobRecord)
+    load(progress, Progress)
+    put_job(fresh, (record.id, str(record.state), record.created_at, int(rev), progress, document))
+
+
+_TABLES = (
+    ("benchmark_runs", "document", _put_run),
+    ("batch_runs", "document", _put_batch),
+    ("jobs", "document, progress, rev", _put_job),
+)
+
+
+def _set_aside(path: Path) -> Path:
+    """Give the damaged files second names, durably, and take the journals away from the place of the new file."""
+    aside = path.with_name(f"{path.name}.damaged-{stamp()}")
+    journals = [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal")]
+    found = [path, *(journal for journal in journals if os.path.lexists(journal))]
+    for old in found:
+        os.link(old, aside.with_name(aside.name + old.name[len(path.name) :]))
+    fs.fsync_dir(path.parent)
+    # A journal of the damaged file would be played back into the new one.
+    for journal in found[1:]:
+        os.unlink(journal)
+    fs.fsync_dir(path.parent)
+    return aside
