@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Understand": ("inspect", "schema", "predict"),
     "Measure and check": ("benchmark", "batch"),
     "Serve": ("serve",),
-    "Keep": ("fsck",),
+    "Keep": ("gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
 }
 """Headings of help, each with its commands."""
@@ -48,6 +48,7 @@ _ENTRIES = (
     ),
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry("gc", f"{_HERE}.collect", "gc", "Remove what nothing needs: files, uploads, old trash, cache."),
     CommandEntry("fsck", f"{_HERE}.fsck", "fsck", "Check the stores of the home, and mend them."),
     CommandEntry("doctor", f"{_HERE}.doctor", "doctor", "Check machine, stores, runtime and terminal."),
     CommandEntry("config", f"{_HERE}.config", "application", "Show and change settings."),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.config.load import LoadedSettings
     from quickserveml_tui.config.settings import Settings
+    from quickserveml_tui.core.care import CarePolicy
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.services.home import LocalWorkbench
 
@@ -58,12 +59,25 @@ class Invocation:
         """Whether `--home` was given."""
         return "home" in self._flags
 
+    def policy(self) -> CarePolicy:
+        """How long the stores keep what."""
+        from quickserveml_tui.core.care import CarePolicy
+
+        kept = self.settings.storage
+        return CarePolicy(
+            cache_budget_bytes=round(kept.cache_gb * 1e9),
+            grace_s=kept.gc_grace * 3600.0,
+            trash_s=kept.trash_days * 86_400.0,
+            keep_runs=kept.keep_runs,
+            keep_days=kept.keep_days,
+        )
+
     @contextmanager
     def workbench(self, home: Path | None = None) -> Iterator[Workbench]:
         """The services on a home, the chosen one by default; their runners end with the block."""
         from quickserveml_tui.services.home import open_workbench
 
-        workbench = open_workbench(home or self.home_path(), read_only=self.settings.read_only)
+        workbench = open_workbench(home or self.home_path(), read_only=self.settings.read_only, policy=self.policy())
         try:
             yield workbench
         finally:

@@ -57,7 +57,7 @@ def open_workbench_screen(
     def factory() -> Workbench:
         from quickserveml_tui.services.home import open_workbench
 
-        return open_workbench(folder)
+        return open_workbench(folder, read_only=settings.read_only, policy=invocation.policy())
 
     run_workbench(factory, options)
 

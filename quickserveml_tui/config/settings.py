@@ -53,6 +53,24 @@ class ServeSettings:
 
 
 @dataclass(frozen=True)
+class StorageSettings:
+    """How long and how much the stores keep; `gc` takes the rest."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    cache_gb: Annotated[float, Interval(ge=0, le=1_000_000)] = 20.0
+    """What models put together in the cache may take, in GB; those used longest ago go first."""
+    gc_grace: Annotated[float, Interval(ge=0, le=87_600)] = 24.0
+    """Age from which files that nothing needs are collected, in hours."""
+    trash_days: Annotated[float, Interval(ge=0, le=36_500)] = 30.0
+    """Days after which deleted models and versions are forgotten for good."""
+    keep_runs: Annotated[int, Interval(ge=1, le=1_000_000)] = 1_000
+    """Runs of each version that are kept whatever their age."""
+    keep_days: Annotated[float, Interval(ge=0, le=36_500)] = 365.0
+    """Days after which further runs, batch results and ended jobs are removed."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of every front."""
 
@@ -77,5 +95,7 @@ class Settings:
     """Defaults of `batch`."""
     serve: ServeSettings = field(default_factory=ServeSettings)
     """Defaults of `serve`."""
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    """What the stores keep."""
     keys: dict[str, str] = field(default_factory=dict)
     """Keys of the workbench by the id of their binding, such as `"benchmark.run_model" = "f5"`."""

@@ -75,12 +75,14 @@ class BenchmarkService:
                 hint="There is no partial result to keep.",
                 code="cancelled",
             )
-        digest = self._artifacts.put_bytes(pack_samples(raw)) if save else ""
-        run = _assemble(resolved, spec, raw, watch.noise(raw, load_before), digest)
+        run = _assemble(resolved, spec, raw, watch.noise(raw, load_before))
         if resolved.version is not None and self._home_args:
             run = replace(run, command=f"{run.command} {shlex.join(self._home_args)}")
         if save:
-            self._state.add_benchmark(run)
+            samples = pack_samples(raw)
+            with self._artifacts.publishing():  # no collection between the samples and the run that names them
+                run = replace(run, samples_digest=self._artifacts.put_bytes(samples))
+                self._state.add_benchmark(run)
         return run
 
     def get(self, run_id: str) -> BenchmarkRun:
@@ -108,9 +110,7 @@ class BenchmarkService:
         return self._state.benchmarks(model.id, version.version if version else None, limit)
 
 
-def _assemble(
-    resolved: Resolved, spec: BenchmarkSpec, raw: RawBenchmark, noise: HostNoise, samples_digest: str
-) -> BenchmarkRun:
+def _assemble(resolved: Resolved, spec: BenchmarkSpec, raw: RawBenchmark, noise: HostNoise) -> BenchmarkRun:
     fingerprint = take_fingerprint(
         resolved.digest,
         spec,
@@ -127,7 +127,6 @@ def _assemble(
         spec=spec,
         summary=summarise_run(raw, noise),
         fingerprint=fingerprint,
-        samples_digest=samples_digest,
         command=spec.command(resolved.ref),
     )
 
