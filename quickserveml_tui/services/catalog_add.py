@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from quickserveml_tui.core.errors import ModelError, RunnerCrashedError, RunnerTimeoutError
+from quickserveml_tui.core.errors import ModelError, RunnerCrashedError, RunnerTimeoutError, StoreError
 from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
@@ -16,6 +17,7 @@ from quickserveml_tui.core.stores import ArtifactStore, Staging
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.graph.sniff import check_file
 
+T = TypeVar("T")
 MAX_STORED_INT = 2**63 - 1
 MAX_DOC = 10_000
 MAX_VALUE = 4096
@@ -57,20 +59,24 @@ def take_in(
     runners: RunnerPool,
     *,
     accept: Callable[[TrialReport], None],
+    keep: Callable[[Intake], T],
     on_progress: ProgressSink,
     cancel: CancelToken,
-) -> Intake:
-    """Copy a model file and its external data into the store and try it in a runner.
+    link: bool = False,
+) -> T:
+    """Copy a model file and its external data into the store, try it in a runner, and `keep` it.
 
-    `accept` may refuse the trial's report by raising. Raises `ModelError` when the model is rejected; nothing is kept
-    then.
+    With `link` the files are hashed and stay where they are. `accept` may refuse the trial's report by raising. `keep`
+    names the artifact in the registry while no collection can take it; what it returns is returned. Raises `ModelError`
+    when the model is rejected; nothing is kept then.
     """
     on_progress(Progress("checking"))
     source = locate(path)
     with artifacts.stage() as staging:
-        model = staging.add(source, _file_name(source), cancel=cancel, on_progress=on_progress)
+        bring = _Bringing(staging, link, on_progress, cancel)
+        model = bring.file(source, source.name if link else _file_name(source))
         with runners.borrow() as runner:
-            facts = _examine(runner, staging, model, source, on_progress=on_progress, cancel=cancel)
+            facts = _examine(runner, bring, model, source)
             on_progress(Progress("trial"))
             report = runner.trial(model, FeedSpec(), cancel=cancel)
         cancel.raise_if_cancelled()
@@ -84,25 +90,51 @@ def take_in(
         accept(report)
         kept = storable_facts(facts)
         on_progress(Progress("storing"))
-        return Intake(staging.commit(), kept, report, _source_name(path))
+        with artifacts.publishing():
+            manifest = staging.commit()
+            if manifest.is_linked:
+                _check_unchanged(artifacts, manifest)
+            return keep(Intake(manifest, kept, report, _source_name(path)))
 
 
-def _examine(
-    runner: ModelRunner,
-    staging: Staging,
-    model: Path,
-    source: Path,
-    *,
-    on_progress: ProgressSink,
-    cancel: CancelToken,
-) -> ModelFacts:
+@dataclass(frozen=True, slots=True)
+class _Bringing:
+    """How the files of one model are brought in."""
+
+    staging: Staging
+    link: bool
+    on_progress: ProgressSink
+    cancel: CancelToken
+
+    def file(self, source: Path, name: str) -> Path:
+        """Copy or reference one file; returns where a runner finds it."""
+        take = self.staging.link if self.link else self.staging.add
+        return take(source, name, cancel=self.cancel, on_progress=self.on_progress)
+
+
+def _check_unchanged(artifacts: ArtifactStore, manifest: ArtifactManifest) -> None:
+    """Refuse files that stay where they are and are no longer what was hashed before the trial."""
+    try:
+        artifacts.open_path(manifest)
+    except StoreError as error:
+        if error.code not in ("artifact.missing", "artifact.changed"):
+            raise
+        raise ModelError(
+            "The file changed while it was tried.",
+            hint="Wait until whatever writes it has finished, or add a copy of it without --link.",
+            code="model.changed",
+        ) from error
+
+
+def _examine(runner: ModelRunner, bring: _Bringing, model: Path, source: Path) -> ModelFacts:
     """Bring in the external data and read the facts; a runner that dies over it rejects the model."""
+    cancel = bring.cancel
     release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
     try:
         # Asked where the data lies; if the file is replaced meanwhile, the copy lacks its data and is refused below.
         for name in runner.external_files(source):
-            staging.add(external_source(source.parent, name), name, cancel=cancel, on_progress=on_progress)
-        on_progress(Progress("reading"))
+            bring.file(external_source(source.parent, name), name)
+        bring.on_progress(Progress("reading"))
         return runner.read_facts(model)
     except (RunnerCrashedError, RunnerTimeoutError) as error:
         cancel.raise_if_cancelled()

@@ -1,32 +1,38 @@
-"""Pure changes of a model record: texts, tags, aliases, versions, with the rules they keep."""
+"""Pure changes of a model record: texts, tags, categories, labels, lineage, with the rules they keep."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import ConflictError, ModelUnrunnableError, NotFoundError, UsageError
-from quickserveml_tui.core.models import AliasEvent, MetadataPatch, ModelRecord, VersionRecord
-from quickserveml_tui.core.refs import PROTECTED_ALIASES, check_alias, check_label, check_tag
-from quickserveml_tui.core.text import plural, safe_text
+from quickserveml_tui.core.errors import ConflictError, NotFoundError, UsageError
+from quickserveml_tui.core.models import Lineage, MetadataPatch, ModelRecord, VersionRecord
+from quickserveml_tui.core.refs import check_category, check_label, check_tag
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.services.catalog_lookup import Find, registered, select_version
 
 MAX_LINE = 200
 MAX_LONG_TEXT = 10_000
 MAX_TAGS = 50
-MAX_ALIASES = 100
+MAX_CATEGORIES = 50
+MAX_LINEAGE = 1000
 MAX_METADATA = 200
 MAX_KEY = 128
 MAX_VALUE = 4096
-MAX_HISTORY = 1000
 _JOINERS = "\u200c\u200d"  # scripts and emoji need them; fronts drop them where they could mislead
 
 
-def check_text(what: str, value: str, *, is_long: bool = False) -> str:
+VERSION_FIELDS = ("label", "state", "notes", "made_from", "converted_by", "parent")
+"""Fields of a patch that belong to a version; the others belong to the model."""
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+def check_text(what: str, value: str, *, is_long: bool = False, limit: int = 0) -> str:
     """`value`, if it is short enough and holds no control or text-reordering characters; else `UsageError`."""
-    limit = MAX_LONG_TEXT if is_long else MAX_LINE
+    limit = limit or (MAX_LONG_TEXT if is_long else MAX_LINE)
     if len(value) > limit:
         raise UsageError(
             f"The {what} is too long: {len(value):,} characters.",
@@ -61,7 +67,7 @@ def check_metadata(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
-def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags, each once and sorted. Raises `UsageError` for a bad one or too many."""
     kept = tuple(sorted({check_tag(tag) for tag in tags}))
     if len(kept) > MAX_TAGS:
@@ -69,13 +75,52 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return kept
 
 
-def is_protected(alias: str) -> bool:
-    """Whether an alias stands for a promise to others: `prod` and `staging`, in any case of letters."""
-    return alias.lower() in PROTECTED_ALIASES
+def check_categories(categories: Iterable[str]) -> tuple[str, ...]:
+    """The categories, each once and sorted. Raises `UsageError` for a bad one or too many."""
+    kept = tuple(sorted({check_category(category) for category in categories}))
+    if len(kept) > MAX_CATEGORIES:
+        raise UsageError(
+            f"There would be {len(kept)} categories.", hint=f"Use at most {MAX_CATEGORIES}.", code="category.too_many"
+        )
+    return kept
 
 
-def patched(model: ModelRecord, number: int | None, patch: MetadataPatch) -> ModelRecord:
-    """The model with the patch; label, state and notes go to version `number`."""
+def merged(old: Sequence[str], add: Sequence[str], remove: Sequence[str] = ()) -> list[str]:
+    """Words with some added and some taken away, whatever the case of their letters.
+
+    A word that is there keeps its spelling: `Vision` beside `vision` would be two tags that nobody can tell apart.
+    """
+    gone = {word.lower() for word in remove}
+    kept = {word.lower(): word for word in reversed(old) if word.lower() not in gone}
+    for word in add:
+        kept.setdefault(word.lower(), word)
+    return list(kept.values())
+
+
+def with_tags(model: ModelRecord, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
+    """The model with tags added and taken away. Raises `UsageError` for a bad tag to add, or too many."""
+    return replace(model, tags=_changed(model.tags, add, remove, check_tags))
+
+
+def with_categories(model: ModelRecord, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
+    """The model with categories added and taken away. Raises `UsageError` for a bad one to add, or too many."""
+    return replace(model, categories=_changed(model.categories, add, remove, check_categories))
+
+
+def _changed(
+    old: tuple[str, ...], add: Sequence[str], remove: Sequence[str], check: Callable[[Iterable[str]], tuple[str, ...]]
+) -> tuple[str, ...]:
+    check(add[:MAX_TAGS])  # by themselves first: a bad word is named even when it is among too many
+    return check(merged(old, add, remove)) if add or remove else old
+
+
+def touches_version(patch: MetadataPatch) -> bool:
+    """Whether a patch changes something that belongs to a version."""
+    return any(getattr(patch, field) is not None for field in VERSION_FIELDS)
+
+
+def patched(model: ModelRecord, number: int | None, patch: MetadataPatch, find: Find) -> ModelRecord:
+    """The model with the patch; label, state, notes and lineage go to version `number`, the latest one by default."""
     texts: dict[str, Any] = {
         field: check_text(field, value, is_long=field == "description")
         for field in ("task", "author", "description", "framework", "license")
@@ -88,22 +133,73 @@ def patched(model: ModelRecord, number: int | None, patch: MetadataPatch) -> Mod
         else:
             metadata[key] = item
     changed = replace(model, metadata=check_metadata(metadata), **texts)
-    if patch.label is None and patch.state is None and patch.notes is None:
+    if not touches_version(patch):
         return changed
     version = changed.version(number) if number is not None else changed.latest
     if version is None:
         raise NotFoundError(f"{model.name} has no version to change.", code="version.not_found")
-    return with_version(changed, _patched_version(changed, version, patch))
+    return with_version(changed, _patched_version(changed, version, patch, find))
 
 
-def _patched_version(model: ModelRecord, version: VersionRecord, patch: MetadataPatch) -> VersionRecord:
+def _patched_version(model: ModelRecord, version: VersionRecord, patch: MetadataPatch, find: Find) -> VersionRecord:
     if patch.label is not None:
         version = replace(version, label=check_free_label(model, patch.label, version.version))
     if patch.state is not None:
         version = replace(version, state=patch.state)
     if patch.notes is not None:
         version = replace(version, notes=check_text("notes", patch.notes, is_long=True))
-    return version
+    return replace(version, lineage=_patched_lineage(model, version, patch, find))
+
+
+def _patched_lineage(model: ModelRecord, version: VersionRecord, patch: MetadataPatch, find: Find) -> Lineage:
+    lineage = version.lineage
+    if patch.made_from is not None:
+        lineage = replace(lineage, made_from=check_lineage_text("made from", patch.made_from))
+    if patch.converted_by is not None:
+        lineage = replace(lineage, converted_by=check_lineage_text("converted by", patch.converted_by))
+    if patch.parent is not None:
+        parent = check_parent(patch.parent, find)
+        if parent in (f"{model.name}@{version.version}", version.artifact.digest):
+            raise _bad_parent("A version cannot be derived from itself.")
+        lineage = replace(lineage, parent=parent)
+    return lineage
+
+
+def check_lineage_text(what: str, value: str) -> str:
+    """`value`, if it can say where a version comes from: one line of at most 1,000 characters; else `UsageError`."""
+    return check_text(what, value, limit=MAX_LINEAGE)
+
+
+def check_parent(parent: str, find: Find) -> str:
+    """`parent` in its canonical form: nothing, `name@version`, or a sha256 in lower case.
+
+    A reference may use a label or an alias and must lead to a version that exists; what a digest names need not be
+    here. Raises `UsageError` (`lineage.invalid`) and `NotFoundError`.
+    """
+    if not parent:
+        return ""
+    if _DIGEST.fullmatch(parent):
+        return parent.lower()
+    try:
+        parsed = registered(parent)
+    except (UsageError, NotFoundError) as error:
+        raise _bad_parent(f"“{safe_text(parent, 80)}” is no parent.") from error
+    if parsed.node is not None:
+        raise _bad_parent("A node cannot be a parent.")
+    model = find(parsed.name)
+    if model is None or model.name != parsed.name:
+        raise NotFoundError(
+            f"The parent {safe_text(parent, 80)} is not in the catalog.",
+            hint="Name a version that is, or give the sha256 of the artifact.",
+            code="model.not_found",
+        )
+    return f"{model.name}@{select_version(model, parsed.selector).version}"
+
+
+def _bad_parent(message: str) -> UsageError:
+    return UsageError(
+        message, hint="Write name@version of another version, or the sha256 of an artifact.", code="lineage.invalid"
+    )
 
 
 def check_free_label(model: ModelRecord, label: str, number: int = 0) -> str:
@@ -125,79 +221,3 @@ def with_version(model: ModelRecord, version: VersionRecord) -> ModelRecord:
     """The model with one version put in the place of the one with the same number."""
     versions = tuple(version if item.version == version.version else item for item in model.versions)
     return replace(model, versions=versions)
-
-
-def with_alias(model: ModelRecord, alias: str, number: int) -> ModelRecord:
-    """The model with the alias pointing at version `number`.
-
-    Raises `NotFoundError` when there is no such version, `ModelUnrunnableError` when a protected alias would point at
-    one that does not run.
-    """
-    check_alias(alias)
-    version = model.version(number)
-    if version is None:
-        raise NotFoundError(f"{model.name} has no version {number}.", code="version.not_found")
-    if is_protected(alias) and not version.runnable:
-        raise unrunnable(model.name, version, f"{alias} cannot point at it")
-    previous = model.aliases.get(alias, 0)
-    if previous == number:
-        return model
-    if not previous and len(model.aliases) >= MAX_ALIASES:
-        raise UsageError(
-            f"{model.name} has {plural(len(model.aliases), 'alias', 'aliases')}.",
-            hint="Remove one first.",
-            code="alias.too_many",
-        )
-    return _moved(model, model.aliases | {alias: number}, AliasEvent(alias, number, previous, utc_now()))
-
-
-def without_alias(model: ModelRecord, alias: str) -> ModelRecord:
-    """The model without the alias. Raises `NotFoundError` when it has none of that name."""
-    if alias not in model.aliases:
-        known = ", ".join(sorted(model.aliases)) or "none"
-        raise NotFoundError(
-            f"{model.name} has no alias “{safe_text(alias, 60)}”.",
-            hint=f"Its aliases: {known}.",
-            code="alias.not_found",
-        )
-    rest = {name: number for name, number in model.aliases.items() if name != alias}
-    return _moved(model, rest, AliasEvent(alias, 0, model.aliases[alias], utc_now()))
-
-
-def _moved(model: ModelRecord, aliases: dict[str, int], event: AliasEvent) -> ModelRecord:
-    return replace(model, aliases=aliases, alias_history=(*model.alias_history, event)[-MAX_HISTORY:])
-
-
-def without_version(model: ModelRecord, number: int, *, force: bool) -> ModelRecord | None:
-    """The model without a version and the aliases that point at it; None when it was the last one.
-
-    Raises `ConflictError` (`alias.protected`) while a protected alias points at it, unless forced.
-    """
-    version = model.version(number)
-    if version is None:
-        raise NotFoundError(f"{model.name} has no version {number}.", code="version.not_found")
-    aliases = model.aliases_of(number)
-    check_unprotected(model.name, [alias for alias in aliases if is_protected(alias)], force=force)
-    for alias in aliases:
-        model = without_alias(model, alias)
-    left = tuple(item for item in model.versions if item.version != number)
-    return replace(model, versions=left) if left else None
-
-
-def check_unprotected(name: str, protected: Sequence[str], *, force: bool) -> None:
-    """Raise `ConflictError` (`alias.protected`) when there are protected aliases and the deletion is not forced."""
-    if protected and not force:
-        raise ConflictError(
-            f"{name} cannot be deleted: {' and '.join(sorted(protected))} points at it.",
-            hint="Move the alias first, or delete with --force.",
-            code="alias.protected",
-        )
-
-
-def unrunnable(name: str, version: VersionRecord, consequence: str) -> ModelUnrunnableError:
-    """The error of a use that needs a version that runs."""
-    return ModelUnrunnableError(
-        f"{name}@{version.version} does not run, so {consequence}: {safe_text(version.trial.reason, 300)}",
-        hint="It can be inspected; add a corrected file as the next version.",
-        detail=version.trial.detail,
-    )
