@@ -60,16 +60,37 @@ def add(
     meta: Annotated[
         list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)
     ] = None,
+    category: Annotated[
+        list[str] | None,
+        Option(
+            "--category", metavar="CATEGORY", help="Category such as vision/ocr; may be repeated.", show_default=False
+        ),
+    ] = None,
+    notes: Annotated[str, Option("--notes", metavar="TEXT", help="Notes on the version.", show_default=False)] = "",
+    made_from: Annotated[
+        str, Option("--made-from", metavar="TEXT", help="What it was trained or exported from.", show_default=False)
+    ] = "",
+    converted_by: Annotated[
+        str, Option("--converted-by", metavar="TEXT", help="Tool that wrote the file.", show_default=False)
+    ] = "",
+    parent: Annotated[
+        str, Option("--parent", metavar="REF", help="Version it was derived from, or a sha256.", show_default=False)
+    ] = "",
+    link: Annotated[
+        bool, Option("--link", help="Leave the files where they are instead of copying them.", show_default=False)
+    ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Add model files to the catalog.
 
     Each file is checked, copied while its digest is computed, and tried once in a process of its own. A file that is no
-    ONNX model is rejected; a model that cannot run is kept with the reason, to be inspected. A folder is searched for
-    model files.
+    ONNX model is rejected; a model that cannot run is kept with the reason, to be inspected. A file that is a version
+    already gets the details that are named. A folder is searched for model files. With --link a model is only usable
+    for as long as its files stay as they are.
     """
     from quickserveml_tui.core.catalog import AddRequest
+    from quickserveml_tui.core.models import Lineage
 
     invocation.note(home=home, as_json=as_json)
     details: dict[str, Any] = {
@@ -83,6 +104,10 @@ def add(
         "framework": framework,
         "license": license_name,
         "metadata": {key: value or "" for key, value in parse_metadata(meta).items()},
+        "categories": tuple(category or ()),
+        "notes": notes,
+        "lineage": Lineage(made_from, converted_by, parent),
+        "link": link,
     }
     with invocation.workbench() as workbench:
         files = _model_files(workbench.catalog, paths)
@@ -155,7 +180,12 @@ def _add_many(catalog: CatalogPort, requests: list[AddRequest]) -> None:
 def _added_document(result: AddResult) -> dict[str, Any]:
     from quickserveml_tui.cli.documents import plain, version_document
 
-    return version_document(result.model, result.version) | {"existed": result.existed, "trial": plain(result.trial)}
+    return version_document(result.model, result.version) | {
+        "existed": result.existed,
+        "trial": plain(result.trial),
+        "lineage": plain(result.version.lineage),
+        "warning": result.warning,
+    }
 
 
 def _print_added(result: AddResult) -> None:
@@ -165,10 +195,13 @@ def _print_added(result: AddResult) -> None:
         return
     version = result.version
     ref = f"{result.model.name}@{version.version}"
+    where = ", which stays where it is" if version.artifact.is_linked else ""
     if result.existed:
-        output.line(f"{ref} is this very file already; nothing was added.")
+        output.line(f"{ref} is this very file already; only what you said about it was noted.")
     else:
-        output.line(f"{output.style('✓', 'ok')} Added {output.style(ref, 'bold')}.")
+        output.line(f"{output.style('✓', 'ok')} Added {output.style(ref, 'bold')}{where}.")
+    if result.warning:
+        warn(result.warning)
     if not version.runnable:
         warn(f"{ref} cannot be run: {version.trial.reason}")
         note("It can be inspected, but not measured or served.")

@@ -1,26 +1,36 @@
-"""`update`, `tag`, `alias` and `delete`."""
+"""`update`, `tag`, `categorise`, `alias` and `delete`."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from typer import Argument, Option
 
+from quickserveml_tui.cli.bulk_text import DryRunOption, FilterOption, print_report, selection
 from quickserveml_tui.cli.catalog import parse_metadata, print_model
+from quickserveml_tui.cli.confirm import confirm
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import HomeOption, JsonOption, NameArgument, RefArgument
-from quickserveml_tui.core.errors import CancelledError, UsageError
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quickserveml_tui.core.catalog import BulkAction
     from quickserveml_tui.core.models import ModelRecord, VersionState
+    from quickserveml_tui.core.ports import CatalogPort
+    from quickserveml_tui.core.refs import ModelRef
 
 _Text = str | None
+RefsArgument: TypeAlias = Annotated[
+    list[str] | None,
+    Argument(metavar="[REF]...", help="Models or versions: name[@version|@label|@alias].", show_default=False),
+]
 
 
 def update(
-    ref: RefArgument,
+    refs: RefsArgument = None,
     *,
     task: Annotated[_Text, Option("--task", metavar="TEXT", help="What the model does.", show_default=False)] = None,
     author: Annotated[_Text, Option("--author", metavar="TEXT", help="Who made it.", show_default=False)] = None,
@@ -48,18 +58,31 @@ def update(
         ),
     ] = None,
     notes: Annotated[_Text, Option("--notes", metavar="TEXT", help="Notes on the version.", show_default=False)] = None,
+    made_from: Annotated[
+        _Text, Option("--made-from", metavar="TEXT", help="What it was trained or exported from.", show_default=False)
+    ] = None,
+    converted_by: Annotated[
+        _Text, Option("--converted-by", metavar="TEXT", help="Tool that wrote the file.", show_default=False)
+    ] = None,
+    parent: Annotated[
+        _Text, Option("--parent", metavar="REF", help="Version it was derived from, or a sha256.", show_default=False)
+    ] = None,
+    filter_text: FilterOption = None,
+    dry_run: DryRunOption = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Change metadata of a model or version.
 
-    Label, state and notes go to the version that the reference names, the rest to the model. An empty value clears a
-    field.
+    Label, state, notes and lineage go to the version that the reference names (the latest one by default), the rest to
+    the model. An empty value clears a field.
     """
+    from quickserveml_tui.core.catalog import BulkAction
     from quickserveml_tui.core.models import MetadataPatch
 
     invocation.note(home=home, as_json=as_json)
-    fields = (task, author, description, framework, license_name, label, state, notes)
+    chosen = selection(refs, filter_text)
+    fields = (task, author, description, framework, license_name, label, state, notes, made_from, converted_by, parent)
     if not meta and all(value is None for value in fields):
         raise UsageError("There is nothing to change.", hint="Name a field, such as --task or --label.")
     patch = MetadataPatch(
@@ -72,10 +95,16 @@ def update(
         label=label,
         state=_parse_state(state),
         notes=notes,
+        made_from=made_from,
+        converted_by=converted_by,
+        parent=parent,
     )
     with invocation.workbench() as workbench:
-        workbench.catalog.update(ref, patch)
-        print_model(workbench.catalog, ref)
+        if dry_run or isinstance(chosen, str) or len(chosen) > 1:
+            print_report(workbench.catalog.bulk(chosen, BulkAction(patch=patch), dry_run=dry_run))
+        else:
+            workbench.catalog.update(chosen[0], patch)
+            print_model(workbench.catalog, chosen[0])
 
 
 def _parse_state(text: str | None) -> VersionState | None:
@@ -93,46 +122,157 @@ def _parse_state(text: str | None) -> VersionState | None:
 
 
 def tag(
-    name: NameArgument,
-    tags: Annotated[list[str] | None, Argument(metavar="[TAG]...", help="Tags to add.", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        Argument(metavar="NAME [TAG]...", help="A model and tags to add; with --filter only tags.", show_default=False),
+    ] = None,
+    *,
     remove: Annotated[
         list[str] | None,
         Option("--remove", metavar="TAG", help="Tag to take away; may be repeated.", show_default=False),
     ] = None,
+    filter_text: FilterOption = None,
+    dry_run: DryRunOption = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Add tags to a model, or take them away."""
+    from quickserveml_tui.core.catalog import BulkAction
+
     invocation.note(home=home, as_json=as_json)
-    if not tags and not remove:
-        raise UsageError("There is no tag to add or remove.", hint="Write: tag NAME TAG…, or tag NAME --remove TAG.")
+    chosen, tags = _named(words, remove, filter_text, "tag")
     with invocation.workbench() as workbench:
-        model = workbench.catalog.tag(name, tags or (), remove or ())
-        _print_changed(model, f"Tags of {model.name}: {', '.join(model.tags) or 'none'}.")
+        if dry_run or isinstance(chosen, str):
+            action = BulkAction(add_tags=tuple(tags), remove_tags=tuple(remove or ()))
+            print_report(workbench.catalog.bulk(chosen, action, dry_run=dry_run))
+        else:
+            model = workbench.catalog.tag(chosen[0], tags, remove or ())
+            _print_changed(model, f"Tags of {model.name}: {', '.join(model.tags) or 'none'}.")
+
+
+def categorise(
+    words: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="NAME [CATEGORY]...",
+            help="A model and categories to add, such as vision/ocr; with --filter only categories.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    remove: Annotated[
+        list[str] | None,
+        Option("--remove", metavar="CATEGORY", help="Category to take away; may be repeated.", show_default=False),
+    ] = None,
+    filter_text: FilterOption = None,
+    dry_run: DryRunOption = False,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put a model into categories, or take it out."""
+    from quickserveml_tui.core.catalog import BulkAction
+
+    invocation.note(home=home, as_json=as_json)
+    chosen, categories = _named(words, remove, filter_text, "category")
+    with invocation.workbench() as workbench:
+        if dry_run or isinstance(chosen, str):
+            action = BulkAction(add_categories=tuple(categories), remove_categories=tuple(remove or ()))
+            print_report(workbench.catalog.bulk(chosen, action, dry_run=dry_run))
+        else:
+            model = workbench.catalog.categorise(chosen[0], categories, remove or ())
+            _print_changed(model, f"Categories of {model.name}: {', '.join(model.categories) or 'none'}.")
+
+
+def _named(
+    words: list[str] | None, remove: list[str] | None, filter_text: str | None, noun: str
+) -> tuple[Sequence[str] | str, list[str]]:
+    """What to change, and the words to add: the first word names the model unless a filter does."""
+    words = words or []
+    if filter_text is None:
+        names, added = words[:1], words[1:]
+    else:
+        names, added = [], words
+    chosen = selection(names, filter_text)
+    if not added and not remove:
+        raise UsageError(
+            f"There is no {noun} to add or remove.",
+            hint=f"Write: NAME {noun.upper()}…, or NAME --remove {noun.upper()}.",
+        )
+    return chosen, added
 
 
 def alias(
     ref: RefArgument,
-    alias_name: Annotated[str, Argument(metavar="ALIAS", help="The alias.", show_default=False)],
+    alias_name: Annotated[str, Argument(metavar="[ALIAS]", help="The alias.", show_default=False)] = "",
+    *,
     remove: Annotated[bool, Option("--remove", help="Take the alias away.", show_default=False)] = False,
+    force: Annotated[bool, Option("--force", help="Take away also a protected alias.", show_default=False)] = False,
+    protected: Annotated[
+        bool | None,
+        Option(
+            "--protect/--unprotect", help="Protect the alias like prod and staging, or no longer.", show_default=False
+        ),
+    ] = None,
+    history: Annotated[
+        bool, Option("--history", help="Show where the aliases pointed, oldest move first.", show_default=False)
+    ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Point an alias at a version, or take it away."""
+    """Point an alias at a version, or take it away.
+
+    With --protect an alias that is there stays where it points, unless the reference names a version. A protected alias
+    only points at versions that run, and what it points at is only deleted by force.
+    """
     from quickserveml_tui.core.refs import ModelRef, parse_ref
 
     invocation.note(home=home, as_json=as_json)
     parsed = parse_ref(ref)
     if not isinstance(parsed, ModelRef):
         raise UsageError("An alias belongs to a registered model.", hint="Add the file first: quickserveml add PATH.")
+    if sum((remove, protected is not None, history)) > 1:
+        raise UsageError("--remove, --protect and --history exclude each other.", hint="Do one after the other.")
+    if not alias_name and not history:
+        raise UsageError("No alias is named.", hint="Write: alias REF ALIAS, or alias NAME --history.")
     with invocation.workbench() as workbench:
-        if remove:
-            model = workbench.catalog.remove_alias(parsed.name, alias_name)
-            sentence = f"{model.name}@{safe_text(alias_name)} is gone."
+        if history:
+            _print_history(workbench.catalog.show(parsed.name).model, alias_name)
+        elif remove:
+            model = workbench.catalog.remove_alias(parsed.name, alias_name, force=force)
+            _print_changed(model, f"{model.name}@{safe_text(alias_name)} is gone.")
+        elif protected is not None:
+            _print_changed(*_protect(workbench.catalog, ref, parsed, alias_name, protected=protected))
         else:
             model = workbench.catalog.set_alias(ref, alias_name)
-            sentence = f"{model.name}@{safe_text(alias_name)} is version {model.aliases.get(alias_name)} now."
-        _print_changed(model, sentence)
+            _print_changed(model, _points(model, alias_name))
+
+
+def _points(model: ModelRecord, alias_name: str) -> str:
+    return f"{model.name}@{safe_text(alias_name)} is version {model.aliases.get(alias_name)} now."
+
+
+def _protect(
+    catalog: CatalogPort, ref: str, parsed: ModelRef, alias_name: str, *, protected: bool
+) -> tuple[ModelRecord, str]:
+    is_new = alias_name not in catalog.show(parsed.name).model.aliases
+    sentence = ""
+    if protected and (parsed.selector or is_new):
+        sentence = _points(catalog.set_alias(ref, alias_name), alias_name) + " "
+    model = catalog.protect_alias(parsed.name, alias_name, protected=protected)
+    return model, f"{sentence}{safe_text(alias_name)} is {'protected' if protected else 'not protected any more'}."
+
+
+def _print_history(model: ModelRecord, alias_name: str) -> None:
+    output = invocation.output
+    if output.as_json:
+        from quickserveml_tui.cli.documents import alias_history_document
+
+        output.document(alias_history_document(model, alias_name))
+        return
+    from quickserveml_tui.cli.model_text import history_lines
+
+    moves = [event for event in model.alias_history if alias_name in ("", event.alias)]
+    output.lines(history_lines(moves) if moves else [f"No alias of {model.name} was ever moved."])
 
 
 def _print_changed(model: ModelRecord, sentence: str) -> None:
@@ -147,45 +287,53 @@ def _print_changed(model: ModelRecord, sentence: str) -> None:
 
 
 def delete(
-    ref: RefArgument,
-    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
+    refs: RefsArgument = None,
+    *,
+    filter_text: FilterOption = None,
     force: Annotated[
         bool, Option("--force", help="Delete also what a protected alias points at.", show_default=False)
     ] = False,
+    dry_run: DryRunOption = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask before a filter deletes.", show_default=False)] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a version or a whole model."""
-    from quickserveml_tui.core.refs import ModelRef, parse_ref
+    """Move versions or whole models to the trash.
+
+    They can be restored until they are purged, so only a filter asks before. A model whose last version goes, goes as a
+    whole.
+    """
+    from quickserveml_tui.core.catalog import BulkAction
 
     output = invocation.note(home=home, as_json=as_json).output
-    parsed = parse_ref(ref)
-    if not isinstance(parsed, ModelRef):
-        raise UsageError("Only what is in the catalog can be deleted.", hint="Name a model or a version: name@2.")
+    chosen = selection(refs, filter_text)
+    action = BulkAction(delete=True, force=force)
     with invocation.workbench() as workbench:
-        resolved = workbench.catalog.resolve(ref) if parsed.selector else None
-        view = workbench.catalog.show(ref)
-        subject = (
-            resolved.ref if resolved else f"{view.model.name} with all its versions ({len(view.model.versions):,})"
-        )
-        if not yes:
-            _ask(subject)
-        left = workbench.catalog.delete(ref, force=force)
+        if dry_run:
+            print_report(workbench.catalog.bulk(chosen, action, dry_run=True))
+            return
+        if isinstance(chosen, str) and not yes:
+            chosen = _asked(workbench.catalog, chosen, action)
+        if filter_text is not None or len(chosen) != 1:
+            print_report(workbench.catalog.bulk(chosen, action))
+            return
+        deletion = workbench.catalog.delete(chosen[0], force=force)
     if output.as_json:
-        output.document(
-            {
-                "deleted": resolved.ref if resolved else view.model.name,
-                "versions_left": len(left.versions) if left else 0,
-            }
-        )
+        from quickserveml_tui.cli.documents import deletion_document
+
+        output.document(deletion_document(deletion))
     else:
-        output.line(f"Deleted {subject}.")
+        count = len(deletion.entry.versions)
+        whole = "" if deletion.left else f" with {plural(count, 'version')}"
+        output.line(f"Moved {deletion.entry.title}{whole} to the trash.")
+        output.line(output.style(f"Undo: quickserveml restore {deletion.entry.id}", "muted"))
 
 
-def _ask(subject: str) -> None:
-    if invocation.as_json or not sys.stdin.isatty():
-        raise UsageError(f"Deleting {safe_text(subject)} needs a yes.", hint="Add --yes.")
-    sys.stderr.write(f"Delete {safe_text(subject)}? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CancelledError("Nothing was deleted.")
+def _asked(catalog: CatalogPort, filter_text: str, action: BulkAction) -> Sequence[str]:
+    """The models that a filter finds, once the user has agreed that they go."""
+    found = [item.ref for item in catalog.bulk(filter_text, action, dry_run=True).items]
+    if found:
+        names = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+        question = f"Move {plural(len(found), 'model')} to the trash: {names}?"
+        confirm(question, as_json=invocation.as_json, otherwise="Nothing was deleted.")
+    return found

@@ -21,7 +21,7 @@ _HERE = "quickserveml_tui.cli"
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("demo", "open"),
-    "Catalog": ("add", "list", "show", "update", "tag", "alias", "delete"),
+    "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
     "Understand": ("inspect", "schema", "predict"),
     "Measure and check": ("benchmark", "batch"),
     "Serve": ("serve",),
@@ -38,8 +38,14 @@ _ENTRIES = (
     CommandEntry("show", f"{_HERE}.catalog", "show", "Show a model or a version of it."),
     CommandEntry("update", f"{_HERE}.catalog_changes", "update", "Change metadata of a model or version."),
     CommandEntry("tag", f"{_HERE}.catalog_changes", "tag", "Add tags to a model, or take them away."),
+    CommandEntry(
+        "categorise", f"{_HERE}.catalog_changes", "categorise", "Put a model into categories, or take it out."
+    ),
     CommandEntry("alias", f"{_HERE}.catalog_changes", "alias", "Point an alias at a version, or take it away."),
-    CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Delete a version or a whole model."),
+    CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Move versions or whole models to the trash."),
+    CommandEntry("restore", f"{_HERE}.trash", "restore", "Bring a deleted model or version back."),
+    CommandEntry("trash", f"{_HERE}.trash", "trash", "List what was deleted and can be restored."),
+    CommandEntry("purge", f"{_HERE}.trash", "purge", "Forget what is in the trash for good."),
     CommandEntry("inspect", f"{_HERE}.inspect", "inspect", "Say what a model is: inputs, outputs, size, cost, layers."),
     CommandEntry("schema", f"{_HERE}.inspect", "schema", "Print the JSON Schema of a model's request and response."),
     CommandEntry("predict", f"{_HERE}.predict", "predict", "Run one inference on given or synthetic inputs."),
@@ -63,6 +69,7 @@ _ORIGINAL_NAMES = {
     "benchmark-registry": "benchmark",
     "serve-registry": "serve",
     "deploy": "serve",
+    "categorize": "categorise",
 }
 
 COMMANDS: dict[str, CommandEntry] = {entry.name: entry for entry in _ENTRIES}

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quickserveml_tui.core.models import Lineage
+from quickserveml_tui.core.refs import PROTECTED_ALIASES
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quickserveml_tui.core.benchmarks import BenchmarkRun
-    from quickserveml_tui.core.catalog import ModelView, Resolved
+    from quickserveml_tui.core.catalog import BulkReport, Deletion, ModelView, Resolved
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
-    from quickserveml_tui.core.models import ModelRecord, TrialReport, VersionRecord
+    from quickserveml_tui.core.models import ModelRecord, TrashEntry, TrialReport, VersionRecord
     from quickserveml_tui.core.predictions import BatchResult
     from quickserveml_tui.core.tensors import TensorSpec
 
@@ -45,6 +47,7 @@ def version_document(model: ModelRecord, version: VersionRecord, *, p50_ms: floa
         "state": version.state.value,
         "aliases": list(model.aliases_of(version.version)),
         "tags": list(model.tags),
+        "categories": list(model.categories),
         "label": version.label,
         "runnable": version.runnable,
         "reason": version.trial.reason,
@@ -53,6 +56,7 @@ def version_document(model: ModelRecord, version: VersionRecord, *, p50_ms: floa
         "nodes": version.facts.nodes,
         "p50_ms": p50_ms,
         "created_at": version.created_at,
+        "linked": version.artifact.is_linked,
     }
 
 
@@ -62,7 +66,7 @@ def model_document(view: ModelView, number: int | None = None) -> dict[str, Any]
     version = model.version(number) if number is not None else model.latest
     if version is None:
         empty: dict[str, Any] = {"version": None, "digest": None, "size_bytes": 0, "state": "empty", "aliases": []}
-        return {"name": model.name, **empty, "tags": list(model.tags)}
+        return {"name": model.name, **empty, "tags": list(model.tags), "categories": list(model.categories)}
     return version_document(model, version, p50_ms=view.p50_ms(version.version))
 
 
@@ -85,6 +89,63 @@ def show_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
         "versions": [version_document(model, item, p50_ms=view.p50_ms(item.version)) for item in model.versions],
         "alias_targets": dict(model.aliases),
         "alias_history": plain(model.alias_history),
+        "protected": protected_aliases(model),
+        "lineage": plain(version.lineage if version else Lineage()),
+        "links": [file.link.path for file in version.artifact.files if file.link] if version else [],
+    }
+
+
+def protected_aliases(model: ModelRecord) -> list[str]:
+    """The aliases of a model that are protected, sorted."""
+    own = {alias.lower() for alias in (*PROTECTED_ALIASES, *model.protected)}
+    return sorted(alias for alias in model.aliases if alias.lower() in own)
+
+
+def alias_history_document(model: ModelRecord, alias: str) -> dict[str, Any]:
+    """Where the aliases of a model, or one of them, point and pointed, oldest move first."""
+    moves = [event for event in model.alias_history if alias in ("", event.alias)]
+    return {
+        "name": model.name,
+        "alias_targets": dict(model.aliases),
+        "protected": protected_aliases(model),
+        "alias_history": plain(moves),
+    }
+
+
+def deletion_document(deletion: Deletion) -> dict[str, Any]:
+    """What went to the trash."""
+    entry, left = deletion.entry, deletion.left
+    return {
+        "deleted": entry.title,
+        "versions_left": len(left.versions) if left else 0,
+        "trash_id": entry.id,
+        "restore": f"quickserveml restore {entry.id}",
+    }
+
+
+def trash_document(entry: TrashEntry) -> dict[str, Any]:
+    """An entry of the trash."""
+    artifacts = {item.artifact.digest: item.artifact.size_bytes for item in entry.versions}
+    return {
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "title": entry.title,
+        "name": entry.name,
+        "version": entry.version.version if entry.version else None,
+        "versions": len(entry.versions),
+        "size_bytes": sum(artifacts.values()),
+        "aliases": sorted(entry.model.aliases if entry.model else entry.aliases),
+        "deleted_at": entry.deleted_at,
+    }
+
+
+def bulk_document(report: BulkReport) -> dict[str, Any]:
+    """What a change of many models did, or would do."""
+    return {
+        "dry_run": report.dry_run,
+        "changed": report.changed,
+        "refused": report.refused,
+        "items": plain(report.items),
     }
 
 

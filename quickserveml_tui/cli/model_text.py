@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quickserveml_tui.cli.documents import protected_aliases
 from quickserveml_tui.core.tensors import format_shape
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes, format_count, significant
 from quickserveml_tui.reports.tables import Column, Table, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.catalog import ModelView
     from quickserveml_tui.core.facts import ModelFacts
-    from quickserveml_tui.core.models import VersionRecord
+    from quickserveml_tui.core.models import AliasEvent, VersionRecord
     from quickserveml_tui.core.tensors import TensorSpec
 
 _VERSION_COLUMNS = (
@@ -28,6 +30,7 @@ _VERSION_COLUMNS = (
     Column("state", "State"),
     Column("created_at", "Added"),
 )
+_LAST_MOVES = 5
 _TENSOR_COLUMNS = (Column("role", ""), Column("name", "Name"), Column("dtype", "Type"), Column("shape", "Shape"))
 
 
@@ -46,7 +49,9 @@ def print_view(output: Output, view: ModelView, number: int | None) -> None:
             ("Framework", model.framework),
             ("Licence", model.license),
             ("Tags", ", ".join(model.tags)),
+            ("Categories", ", ".join(model.categories)),
             ("Aliases", ", ".join(f"{alias} → @{target}" for alias, target in sorted(model.aliases.items()))),
+            ("Protected", ", ".join(protected_aliases(model))),
             *((key, value) for key, value in sorted(model.metadata.items())),
             ("Updated", model.updated_at),
         ]
@@ -56,6 +61,20 @@ def print_view(output: Output, view: ModelView, number: int | None) -> None:
         _print_version(output, version)
     output.line()
     print_table(output, _versions_table(view))
+    if model.alias_history:
+        output.line()
+        output.lines(history_lines(model.alias_history[-_LAST_MOVES:]))
+
+
+def history_lines(events: Sequence[AliasEvent]) -> Iterator[str]:
+    """Moves of aliases, oldest first: `2026-11-23T10:15:30.123Z  prod  @1 → @2`."""
+    for event in events:
+        before, after = (f"@{number}" if number else "none" for number in (event.previous, event.version))
+        yield f"{safe_text(event.at, 40)}  {safe_text(event.alias)}  {before} → {after}"
+
+
+def _links(version: VersionRecord) -> str:
+    return ", ".join(file.link.path for file in version.artifact.files if file.link is not None)
 
 
 def _print_version(output: Output, version: VersionRecord) -> None:
@@ -65,6 +84,10 @@ def _print_version(output: Output, version: VersionRecord) -> None:
             ("State", version.state.value),
             ("Digest", version.artifact.digest),
             ("Source", version.source),
+            ("Linked to", _links(version)),
+            ("Made from", version.lineage.made_from),
+            ("Converted by", version.lineage.converted_by),
+            ("Parent", version.lineage.parent),
             ("Notes", version.notes),
             ("Cannot run", version.trial.reason),
             *((key, value) for key, value in sorted(version.metadata.items())),

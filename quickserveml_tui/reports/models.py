@@ -8,7 +8,7 @@ from typing import Any
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.facts import LayerRow
-from quickserveml_tui.core.models import ModelRecord
+from quickserveml_tui.core.models import ModelRecord, TrashEntry
 from quickserveml_tui.core.tensors import format_shape
 from quickserveml_tui.core.units import MISSING, format_bytes, format_count, significant
 from quickserveml_tui.reports.tables import Column, Table, table
@@ -57,6 +57,26 @@ def _aliases(model: ModelRecord) -> tuple[str, ...]:
 def models_table(views: Sequence[ModelView]) -> Table:
     """Models with their latest version."""
     return table(MODEL_COLUMNS, [model_row(view) for view in views])
+
+
+TRASH_COLUMNS = (
+    Column("id", "Id"),
+    Column("title", "What"),
+    Column("versions", "Versions", align="right"),
+    Column("size_bytes", "Size", align="right", show=format_bytes),
+    Column("aliases", "Aliases"),
+    Column("deleted_at", "Deleted"),
+)
+
+
+def trash_table(entries: Sequence[TrashEntry]) -> Table:
+    """What was deleted, newest first."""
+    rows = []
+    for entry in entries:
+        sizes = {item.artifact.digest: item.artifact.size_bytes for item in entry.versions}
+        aliases = tuple(sorted(entry.model.aliases)) if entry.model else entry.aliases
+        rows.append((entry.id, entry.title, len(entry.versions), sum(sizes.values()), aliases, entry.deleted_at))
+    return table(TRASH_COLUMNS, rows)
 
 
 LAYER_COLUMNS = (

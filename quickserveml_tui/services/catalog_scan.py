@@ -10,8 +10,8 @@ from pathlib import Path
 
 from quickserveml_tui.core.catalog import ScanHit
 from quickserveml_tui.core.errors import ModelError, NotFoundError
+from quickserveml_tui.core.heads import ModelHead
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.storage.artifacts import file_digest
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class KnownFiles:
     """Which registered version a file equals: only files of a registered size are read and hashed."""
 
-    def __init__(self, models: Iterable[ModelRecord]) -> None:
+    def __init__(self, models: Iterable[ModelHead]) -> None:
         self._refs: dict[int, dict[str, str]] = {}
         for model in models:
             for version in model.versions:
