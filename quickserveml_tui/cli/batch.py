@@ -15,6 +15,8 @@ from quickserveml_tui.core.units import significant
 
 if TYPE_CHECKING:
     from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 
 _MOST_CLASSES = 20
@@ -35,12 +37,16 @@ def batch(
         str, Option("--output", metavar="FILE", help="Write the predictions to a JSONL file.", show_default=False)
     ] = "",
     threads: Annotated[int, Option("--threads", metavar="N", help="Intra-op threads.")] = 1,
+    detach: Annotated[
+        bool, Option("--detach", help="Leave it to the background and print the id of the job.", show_default=False)
+    ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a data set through a model and measure its accuracy.
 
-    Rows that do not fit are set apart with the reason and do not stop the run.
+    Rows that do not fit are set apart with the reason and do not stop the run. It runs as a job of its own, which goes
+    on when the terminal is closed; Ctrl-C ends it early, and what was done until then is kept.
     """
     from quickserveml_tui.core.predictions import BatchSpec
 
@@ -50,9 +56,14 @@ def batch(
         raise UsageError(
             "The batch settings are out of range.", hint="--batch-size 1 to 1,000,000, --threads 1 to 1024."
         )
-    result = run_batch(
-        ref, data, BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
-    )
+    spec = BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
+    if detach:
+        from quickserveml_tui.cli.job_text import print_started
+
+        with invocation.workbench() as workbench:
+            print_started(invocation.output, _start(workbench, ref, data, spec))
+        return
+    result = run_batch(ref, data, spec)
     if size == BatchSpec().batch_size != invocation.settings.batch.size:  # the command must repeat it there too
         result = replace(result, command=f"{result.command} --batch-size {size}")
     if invocation.as_json:
@@ -65,18 +76,23 @@ def batch(
         raise Exit(int(ExitCode.INTERRUPTED))
 
 
-def run_batch(ref: str, data: str, spec: BatchSpec) -> BatchResult:
-    """Run a batch under Ctrl-C, saying on stderr how far it is."""
-    from quickserveml_tui.cli.work import Narrator, run_cancellable
+def _start(workbench: Workbench, ref: str, data: str, spec: BatchSpec) -> JobRecord:
+    """Start the job of a batch, after a look at what would make it fail at once."""
+    from quickserveml_tui.core.job_records import JobKind, JobRequest
+    from quickserveml_tui.services.batch import check_data
 
-    narrator = Narrator(quiet=invocation.as_json)
+    source = check_data(data)
+    workbench.catalog.resolve(ref, runnable=True)
+    return workbench.jobs.start(JobRequest(JobKind.BATCH, ref, data=str(source), batch=spec))
+
+
+def run_batch(ref: str, data: str, spec: BatchSpec) -> BatchResult:
+    """Run a batch as a job, saying on stderr how far it is; Ctrl-C stops the job and gives its partial result."""
+    from quickserveml_tui.cli.job_follow import check_outcome, follow
+
     with invocation.workbench() as workbench:
-        try:
-            return run_cancellable(
-                lambda cancel: workbench.batch.run(ref, data, spec, on_progress=narrator.on_progress, cancel=cancel)
-            )
-        finally:
-            narrator.close()
+        record = check_outcome(follow(workbench.jobs, _start(workbench, ref, data, spec).id, detaches=False))
+        return workbench.batch.get(record.result_id)
 
 
 def print_batch(output: Output, result: BatchResult) -> None:

@@ -21,7 +21,7 @@ from quickserveml_tui.cli.options import (
     SeedOption,
     ShapeOption,
 )
-from quickserveml_tui.core.errors import ExitCode
+from quickserveml_tui.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from quickserveml_tui.config.settings import BenchmarkSettings
@@ -47,6 +47,9 @@ def benchmark(
     ] = "all",
     spinning: Annotated[bool, Option("--spinning", help="Let idle threads spin.", show_default=False)] = False,
     save: Annotated[bool, Option("--save/--no-save", help="Keep the result.")] = True,
+    detach: Annotated[
+        bool, Option("--detach", help="Leave it to the background and print the id of the job.", show_default=False)
+    ] = False,
     dim: DimOption = None,
     shape: ShapeOption = None,
     value_range: RangeOption = None,
@@ -79,6 +82,9 @@ def benchmark(
         spinning=spinning,
         feed=feed_spec(dim, shape, value_range, batch, seed),
     ).validate()
+    if detach:
+        _detach(ref, spec, save=save, format_name=format_name)
+        return
     run = _repeatable(measure(ref, spec, save=save), defaults)
     _print_run(run, format_name)
     if run.summary.cancelled:
@@ -104,6 +110,20 @@ def _seconds(text: str, default: float) -> float:
     if not text:
         return default
     return 0.0 if re.fullmatch(r"0+(\.0+)?(ms|s|m|h)?", text.strip()) else parse_duration(text)
+
+
+def _detach(ref: str, spec: BenchmarkSpec, *, save: bool, format_name: str) -> None:
+    from quickserveml_tui.cli.job_text import print_started
+    from quickserveml_tui.core.job_records import JobKind, JobRequest
+
+    if not save or format_name != "text":
+        raise UsageError(
+            "--detach leaves a job behind: it cannot be combined with --no-save or --format.",
+            hint="quickserveml job watch ID follows it; its run is saved.",
+        )
+    with invocation.workbench() as workbench:
+        workbench.catalog.resolve(ref, runnable=True)
+        print_started(invocation.output, workbench.jobs.start(JobRequest(JobKind.BENCHMARK, ref, benchmark=spec)))
 
 
 def measure(ref: str, spec: BenchmarkSpec, *, save: bool) -> BenchmarkRun:

@@ -23,7 +23,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("demo", "open"),
     "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
     "Understand": ("inspect", "schema", "predict"),
-    "Measure and check": ("benchmark", "batch"),
+    "Measure and check": ("benchmark", "batch", "job"),
     "Serve": ("serve",),
     "Keep": ("gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
@@ -53,6 +53,7 @@ _ENTRIES = (
         "benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."
     ),
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
+    CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
     CommandEntry("gc", f"{_HERE}.collect", "gc", "Remove what nothing needs: files, uploads, old trash, cache."),
     CommandEntry("fsck", f"{_HERE}.fsck", "fsck", "Check the stores of the home, and mend them."),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.core.errors import DataError, NotFoundError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress, new_id
 from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
@@ -45,11 +45,7 @@ class BatchService:
         fit the model, `UsageError` for settings out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
         """
         spec.validate()
-        source = user_path(data)
-        if not source.exists():
-            raise DataError(
-                f"There is no file “{safe_text(source.name, 80)}”.", hint="Check the path.", code="data.missing"
-            )
+        source = check_data(data)
         output = str(user_path(spec.output_path)) if spec.output_path else ""
         resolved = self._catalog.resolve(ref, runnable=True)
         token = cancel or CancelToken()
@@ -69,9 +65,30 @@ class BatchService:
         self._state.add_batch(result)
         return result
 
+    def get(self, result_id: str) -> BatchResult:
+        """A saved result. Raises `NotFoundError` (`batch.not_found`)."""
+        result = self._state.batch(result_id)
+        if result is None:
+            raise NotFoundError(
+                f"There is no batch result “{safe_text(result_id, 60)}”.",
+                hint="The history of batches lists them.",
+                code="batch.not_found",
+            )
+        return result
+
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
         """Results, newest first."""
         return self._state.batches(limit)
+
+
+def check_data(data: str) -> Path:
+    """The absolute path of a data set that is there. Raises `DataError` (`data.missing`), `UsageError`."""
+    source = user_path(data)
+    if not source.exists():
+        raise DataError(
+            f"There is no file “{safe_text(source.name, 80)}”.", hint="Check the path.", code="data.missing"
+        )
+    return source
 
 
 def command_of(ref: str, data: str, spec: BatchSpec, home_args: tuple[str, ...] = ()) -> str:

@@ -184,7 +184,7 @@ class LocalWorkbench:
         """Work in processes of its own."""
         from quickserveml_tui.services.jobs import DetachedJobs
 
-        return DetachedJobs(self.home, self.state)
+        return DetachedJobs(self.home, self.state, read_only=self._read_only)
 
     @part
     def maintenance(self) -> MaintenancePort:

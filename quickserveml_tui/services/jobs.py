@@ -1,127 +1,340 @@
-"""The board of jobs under way in this process and what became of them."""
+"""Jobs: work in processes of its own, which goes on when the front that started it ends."""
 
 from __future__ import annotations
 
 import builtins
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
-from quickserveml_tui.core.jobs import CancelToken, JobRecord, JobState, Progress, new_id
+from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, UsageError
+from quickserveml_tui.core.job_records import JobEvents, JobKind, JobRecord, JobRequest, Lease
+from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress, new_id
+from quickserveml_tui.core.refs import PathRef, parse_ref
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.services.job_folders import (
+    check_id,
+    job_folder,
+    make_job_folder,
+    no_such_job,
+    read_log,
+    remove_job_folder,
+    stray_job_folders,
+)
+from quickserveml_tui.services.paths import user_path
 
-MAX_JOBS = 200
+if TYPE_CHECKING:
+    from quickserveml_tui.core.runners import FrameSink
+    from quickserveml_tui.core.stores import StateStore
 
+__all__ = ["DetachedJobs", "stray_job_folders"]
 
-class _Handle:
-    """`JobHandle` of one job."""
-
-    def __init__(self, job_id: str, report: Callable[[str, Progress], None]) -> None:
-        self._id = job_id
-        self._cancel = CancelToken()
-        self._report = report
-
-    @property
-    def id(self) -> str:
-        """Job id."""
-        return self._id
-
-    @property
-    def cancel(self) -> CancelToken:
-        """Cancelled by whoever watches the job."""
-        return self._cancel
-
-    def report(self, progress: Progress) -> None:
-        """Say how far it is; a report after the end is dropped."""
-        self._report(self._id, progress)
+MAX_JOBS_AT_ONCE = 100
+_ALL = 10_000
+_LOST = "Its process ended without a word."
 
 
-class JobBoard:
-    """`JobsPort`: safe to use from any thread; keeps the 200 newest jobs."""
+class DetachedJobs:
+    """`JobsPort` on a home of this machine: safe to use from any thread and any number of processes."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._records: dict[str, JobRecord] = {}
-        self._running: dict[str, _Handle] = {}
+    def __init__(self, home: Path, state: StateStore, *, read_only: bool = False) -> None:
+        self._home = home
+        self._state = state
+        self._read_only = read_only
 
-    @contextmanager
-    def run(self, kind: str, subject: str) -> Iterator[_Handle]:
-        """Keep a job on the board while the block runs; its end decides the state.
+    # ---- starting -------------------------------------------------------------------------------------------------
 
-        Raises `UnavailableError` (`jobs.full`) while 200 jobs are under way.
+    def start(self, request: JobRequest) -> JobRecord:
+        """Record a job and start a process for it; see `start_all`."""
+        return self.start_all([request])[0]
+
+    def start_all(self, requests: Sequence[JobRequest]) -> tuple[JobRecord, ...]:
+        """Record jobs and start one process that runs them in their order; 1 to 100 of them.
+
+        When it returns, the jobs are recorded durably and their process lives. Raises `UsageError` for requests that
+        are not complete, `ReadOnlyError`, `StoreError`, and `UnavailableError` (`job.start`); then no job is recorded.
         """
-        handle = self._begin(kind, subject)
+        from quickserveml_tui.services.job_process import start_process
+
+        wanted = [_absolute(request.validate()) for request in requests]
+        if not 1 <= len(wanted) <= MAX_JOBS_AT_ONCE:
+            raise UsageError(f"Start 1 to {MAX_JOBS_AT_ONCE} jobs at once.", code="usage.jobs")
+        self._check_writable()
+        ids = [new_id("job") for _ in wanted]
         try:
-            yield handle
-        except CancelledError as error:
-            self._end(handle.id, JobState.CANCELLED, error.message)
+            folders = [make_job_folder(self._home, job_id) for job_id in ids]
+            process = start_process(self._home, ids, folders[0])
+            try:
+                name, now = process.name, utc_now()
+                records = tuple(
+                    JobRecord(
+                        job_id, request, subject_of(request), JobState.QUEUED, Progress("queued"), now,
+                        pid=name.pid, boot=name.boot, born=name.born,
+                    )
+                    for job_id, request in zip(ids, wanted, strict=True)
+                )  # fmt: skip
+                self._state.add_jobs(records)
+            finally:
+                process.let_go()
+        except BaseException:
+            for job_id in ids:
+                remove_job_folder(self._home, job_id)
             raise
-        except BaseException as error:
-            self._end(handle.id, JobState.FAILED, _sentence(error))
+        return records
+
+    def resume(self, job_id: str) -> JobRecord:
+        """Start a lost, failed or cancelled job again under its id, from its beginning.
+
+        Raises `ConflictError` for one that is done (`job.done`) or has not ended (`job.running`).
+        """
+        from quickserveml_tui.services.job_attempt import begun_anew
+        from quickserveml_tui.services.job_lane import claim, lease_of
+        from quickserveml_tui.services.job_process import start_process
+        from quickserveml_tui.services.job_spool import SpoolWriter
+
+        record = self.get(job_id)
+        _check_resumable(record)
+        self._check_writable()
+        folder = make_job_folder(self._home, job_id)
+        process = start_process(self._home, [job_id], folder)
+        try:
+            # The lease keeps others from resuming or cleaning it. An earlier attempt may hold it for a last moment.
+            held = claim(self._state, lease_of(job_id), process.name)
+            if held is not None and record.state is JobState.LOST:
+                raise _still_runs(job_id)
+            SpoolWriter(folder).close()
+            leases = self._leases()
+
+            def change(old: JobRecord) -> JobRecord:
+                _check_resumable(self._judged(old, leases))
+                return begun_anew(old, process.name)
+
+            resumed = self._state.change_job(job_id, change)
+        except BaseException:
+            self._state.release_lease(lease_of(job_id), str(process.name))
             raise
-        if handle.cancel.cancelled:
-            self._end(handle.id, JobState.CANCELLED, "Cancelled; what was finished before is kept.")
-        else:
-            self._end(handle.id, JobState.DONE, "")
+        finally:
+            process.let_go()
+        if resumed is None:
+            raise no_such_job(job_id)
+        return resumed
 
-    def list(self) -> tuple[JobRecord, ...]:
-        """Jobs, newest first; the 200 last."""
-        with self._lock:
-            return tuple(reversed(self._records.values()))
-
-    def cancel(self, job_id: str) -> bool:
-        """Ask a job to stop; False when it is not running."""
-        with self._lock:
-            handle = self._running.get(job_id)
-        if handle is None:
-            return False
-        handle.cancel.cancel()  # outside the lock: its callbacks may look at the board
-        return True
-
-    @property
-    def running(self) -> int:
-        """Jobs under way."""
-        with self._lock:
-            return len(self._running)
-
-    def _begin(self, kind: str, subject: str) -> _Handle:
-        record = JobRecord(new_id("job"), kind, subject, JobState.RUNNING, Progress("starting"), utc_now())
-        handle = _Handle(record.id, self._report)
-        with self._lock:
-            if len(self._running) >= MAX_JOBS:
-                raise UnavailableError(
-                    f"{MAX_JOBS} jobs are under way.", hint="Wait until one has ended, or cancel one.", code="jobs.full"
-                )
-            for old in self._ended()[: max(len(self._records) + 1 - MAX_JOBS, 0)]:
-                del self._records[old]
-            self._records[record.id] = record
-            self._running[record.id] = handle
-        return handle
-
-    def _ended(self) -> builtins.list[str]:
-        return [job_id for job_id in self._records if job_id not in self._running]
-
-    def _report(self, job_id: str, progress: Progress) -> None:
-        with self._lock:
-            if job_id in self._running:
-                self._records[job_id] = replace(self._records[job_id], progress=progress)
-
-    def _end(self, job_id: str, state: JobState, outcome: str) -> None:
-        with self._lock:
-            del self._running[job_id]
-            record = self._records[job_id]
-            self._records[job_id] = replace(
-                record, state=state, ended_at=utc_now(), outcome=outcome or record.progress.note or "Done."
+    def _check_writable(self) -> None:
+        problem = self._state.problem()
+        if self._read_only or problem is not None:
+            raise ReadOnlyError(
+                problem.message if problem is not None else "The home was opened read-only.",
+                hint="Jobs need a home that can be written: quickserveml doctor tells more.",
             )
 
+    # ---- looking --------------------------------------------------------------------------------------------------
 
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, QuickServeError):
-        return error.message
-    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-        return "Interrupted."
-    text = safe_text(error, 200)
-    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."
+    def list(self, *, states: Sequence[JobState] = (), limit: int = 100) -> tuple[JobRecord, ...]:
+        """Jobs, newest first; one whose process is gone is `lost`, and recorded as such where that can be."""
+        asked = set(states)
+        if JobState.LOST in asked:  # a lost job may still be recorded as one that runs
+            asked |= {JobState.QUEUED, JobState.RUNNING}
+        found = self._state.jobs(states=builtins.list(asked), limit=_ALL if asked != set(states) else limit)
+        judged = self._judged_all(found)
+        return tuple(record for record in judged if not states or record.state in states)[:limit]
+
+    def get(self, job_id: str) -> JobRecord:
+        """One job. Raises `NotFoundError` (`job.not_found`)."""
+        record = self._state.job(check_id(job_id))
+        if record is None:
+            raise no_such_job(job_id)
+        return self._judged_all([record])[0]
+
+    def _leases(self) -> Mapping[str, Lease]:
+        return {lease.name: lease for lease in self._state.leases()}
+
+    def _judged_all(self, records: Iterable[JobRecord]) -> tuple[JobRecord, ...]:
+        found = tuple(records)
+        leases = self._leases() if any(record.live for record in found) else {}
+        judged = tuple(self._judged(record, leases) for record in found)
+        if judged == found or self._read_only or self._state.problem() is not None:
+            return judged
+        return tuple(
+            self._record_loss(old, leases) if new is not old else old for old, new in zip(found, judged, strict=True)
+        )
+
+    def _judged(self, record: JobRecord, leases: Mapping[str, Lease]) -> JobRecord:
+        if not record.live:
+            return record
+        from quickserveml_tui.services.job_process import is_lost
+
+        if not is_lost(record, leases):
+            return record
+        return replace(
+            record,
+            state=JobState.LOST,
+            ended_at=utc_now(),
+            outcome=_LOST,
+            error_code="job.lost",
+            hint=f"quickserveml job resume {record.id}",
+            exit_code=6,
+        )
+
+    def _record_loss(self, record: JobRecord, leases: Mapping[str, Lease]) -> JobRecord:
+        """Record that a job is lost, unless it has ended or was begun anew meanwhile."""
+
+        def change(now: JobRecord) -> JobRecord:
+            is_same = (now.pid, now.born, now.boot) == (record.pid, record.born, record.boot)
+            return self._judged(now, leases) if is_same else now
+
+        return self._state.change_job(record.id, change) or self._judged(record, leases)
+
+    # ---- stopping and forgetting ----------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask a job to stop; what it has is kept. One that waits is cancelled at once.
+
+        Raises `ConflictError` (`job.ended`) when it has ended.
+        """
+        from quickserveml_tui.services.job_process import ProcessName
+
+        record = self.get(job_id)
+        if not record.live:
+            raise _has_ended(record)
+        changed = self._state.change_job(job_id, _cancelled)
+        if changed is None:
+            raise no_such_job(job_id)
+        if changed.state is JobState.RUNNING:
+            ProcessName.of(changed).signal(signal.SIGTERM)  # without it, its process would look within a second
+        return changed
+
+    def clean(self, job_ids: Sequence[str] = ()) -> tuple[str, ...]:
+        """Forget ended and lost jobs with their logs: these, or all of them and stray folders too; returns the ids.
+
+        Their results stay. Raises `ConflictError` (`job.running`) for one that has not ended; then nothing was done.
+        """
+        self._check_writable()
+        chosen = [self.get(job_id) for job_id in dict.fromkeys(job_ids)] if job_ids else self.list(limit=_ALL)
+        for record in chosen if job_ids else ():
+            if record.live:
+                raise _still_runs(record.id)
+        cleaned = tuple(record.id for record in chosen if not record.live and self._forget(record.id))
+        if not job_ids:
+            for folder in stray_job_folders(self._home, self._state):
+                remove_job_folder(self._home, folder.name)
+        return cleaned
+
+    def _forget(self, job_id: str) -> bool:
+        from quickserveml_tui.services.job_lane import claim, lease_of
+        from quickserveml_tui.services.job_process import ProcessName
+
+        me = ProcessName.own()
+        if claim(self._state, lease_of(job_id), me) is not None:  # it was resumed, or is about to end
+            return False
+        try:
+            record = self._state.job(job_id)
+            if record is None or record.live:
+                return False
+            self._state.remove_jobs([job_id])
+        finally:
+            self._state.release_lease(lease_of(job_id), str(me))
+        remove_job_folder(self._home, job_id)
+        return True
+
+    # ---- following ------------------------------------------------------------------------------------------------
+
+    def events(self, job_id: str, offset: int = 0) -> JobEvents:
+        """What a job said since `offset`, at most 1 MiB of it; empty for a job that is not there."""
+        from quickserveml_tui.services.job_spool import read_spool
+
+        part = read_spool(job_folder(self._home, job_id), offset)
+        return JobEvents(part.offset, part.progress[-1] if part.progress else None, part.frames)
+
+    def log(self, job_id: str, offset: int = 0) -> tuple[str, int]:
+        """What a job wrote to its log since byte `offset`, at most 128 KiB of it, and where to go on."""
+        return read_log(job_folder(self._home, job_id), offset)
+
+    def watch(
+        self,
+        job_id: str,
+        *,
+        on_progress: ProgressSink = ignore_progress,
+        on_frame: FrameSink | None = None,
+        cancel: CancelToken | None = None,
+        detach: CancelToken | None = None,
+    ) -> JobRecord:
+        """Follow a job to its end and return it. `cancel` asks the job to stop; `detach` only ends the watching.
+
+        Gives each phase and the newest progress about twelve times a second, and frames merged. Raises `NotFoundError`.
+        """
+        from quickserveml_tui.services.job_watch import JobWatch
+
+        watch = JobWatch(job_folder(self._home, job_id), lambda: self.get(job_id), on_progress, on_frame)
+        return watch.follow(self._stopper(job_id), cancel or CancelToken(), detach or CancelToken())
+
+    def _stopper(self, job_id: str) -> Callable[[], None]:
+        def stop() -> None:
+            try:
+                self.cancel(job_id)
+            except ConflictError as error:
+                if error.code != "job.ended":  # which is what was wanted
+                    raise
+
+        return stop
+
+
+def _cancelled(record: JobRecord) -> JobRecord:
+    if record.state is JobState.QUEUED:
+        return replace(
+            record,
+            state=JobState.CANCELLED,
+            cancel_asked=True,
+            ended_at=utc_now(),
+            outcome="Cancelled before it began.",
+            error_code="cancelled",
+            hint=f"quickserveml job resume {record.id}",
+            exit_code=130,
+        )
+    if not record.live:
+        raise _has_ended(record)
+    return replace(record, cancel_asked=True)
+
+
+def _has_ended(record: JobRecord) -> ConflictError:
+    return ConflictError(
+        f"The job {record.id} has ended already ({record.state.value}).",
+        hint=f"quickserveml job show {record.id}",
+        code="job.ended",
+    )
+
+
+def _still_runs(job_id: str) -> ConflictError:
+    return ConflictError(
+        f"The job {job_id} has not ended.",
+        hint=f"Cancel it first: quickserveml job cancel {job_id}",
+        code="job.running",
+    )
+
+
+def _check_resumable(record: JobRecord) -> None:
+    if record.live:
+        raise _still_runs(record.id)
+    if record.state is JobState.DONE:
+        raise ConflictError(f"The job {record.id} is done.", hint="Start a new one to run it again.", code="job.done")
+
+
+def _absolute(request: JobRequest) -> JobRequest:
+    """The request with absolute paths: the job's process does not stand where the front does."""
+    if isinstance(parse_ref(request.ref), PathRef):
+        request = replace(request, ref=str(user_path(request.ref)))
+    if request.kind is JobKind.BATCH and request.batch is not None:
+        spec = request.batch
+        if spec.output_path:
+            spec = replace(spec, output_path=str(user_path(spec.output_path)))
+        request = replace(request, data=str(user_path(request.data)), batch=spec)
+    return request
+
+
+def subject_of(request: JobRequest) -> str:
+    """What a job works on, for lists: a reference or the name of a file and, for a batch, the name of the data."""
+    ref = Path(request.ref).name if isinstance(parse_ref(request.ref), PathRef) else request.ref
+    data = Path(request.data).name if request.kind is JobKind.BATCH else ""
+    return safe_text(f"{ref}  {data}".rstrip(), 200)

@@ -1,0 +1,111 @@
+"""Following jobs under Ctrl-C, and running them in this process."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    DataError,
+    NotPermittedError,
+    QuickServeError,
+    RunnerError,
+    UnavailableError,
+    UsageError,
+)
+from quickserveml_tui.core.jobs import CancelToken, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.ports import JobsPort
+
+_LOG_POLL_S = 0.25
+_ERRORS: dict[int, type[QuickServeError]] = {
+    int(kind.exit_code): kind
+    for kind in (
+        QuickServeError,
+        UsageError,
+        DataError,
+        UnavailableError,
+        NotPermittedError,
+        RunnerError,
+        CancelledError,
+    )
+}
+
+
+def follow(jobs: JobsPort, job_id: str, *, detaches: bool) -> JobRecord:
+    """Follow a job, saying on stderr how far it is; returns its record.
+
+    The first Ctrl-C asks the job to stop, or with `detaches` ends only the watching; a second one raises
+    `KeyboardInterrupt`.
+    """
+    from quickserveml_tui.cli.work import Narrator, run_cancellable
+
+    narrator = Narrator(quiet=invocation.as_json)
+
+    def watch(token: CancelToken) -> JobRecord:
+        asks: dict[str, Any] = {"detach" if detaches else "cancel": token}
+        return jobs.watch(job_id, on_progress=narrator.on_progress, on_frame=narrator.on_frame, **asks)
+
+    try:
+        return run_cancellable(watch)
+    finally:
+        narrator.close()
+
+
+def check_outcome(record: JobRecord) -> JobRecord:
+    """The record, unless the job ended without a result: then the error that ended it is raised."""
+    if record.result_id or record.state is JobState.DONE:
+        return record
+    kind = _ERRORS.get(record.exit_code, QuickServeError)
+    raise kind(
+        record.outcome or f"The job {record.id} has no result.",
+        hint=record.hint or f"quickserveml job logs {record.id}",
+        code=record.error_code,
+    )
+
+
+def run_here(job_ids: Sequence[str]) -> tuple[JobRecord, ...]:
+    """Run recorded jobs in this process, saying on stderr how far they are."""
+    from quickserveml_tui.cli.work import Narrator
+    from quickserveml_tui.services.home import open_workbench
+    from quickserveml_tui.services.job_attempt import JobSinks
+    from quickserveml_tui.services.job_run import JobProcess
+
+    narrator = Narrator(quiet=invocation.as_json)
+    bench = open_workbench(invocation.home_path())
+    try:
+        return JobProcess(bench, job_ids, sinks=JobSinks(narrator.on_progress, narrator.on_frame)).run()
+    finally:
+        narrator.close()
+        bench.close()
+
+
+def print_log(output: Output, jobs: JobsPort, job_id: str, *, follow: bool) -> None:
+    """Print a job's log; with `follow`, until the job ends. Raises `UsageError` for a document that has no end."""
+    if follow and output.as_json:
+        raise UsageError(
+            "--json and --follow exclude each other.", hint="A document ends; a log that is followed grows."
+        )
+    record, offset, parts = jobs.get(job_id), 0, []
+    pause = threading.Event()
+    while True:
+        text, offset = jobs.log(job_id, offset)
+        if text and output.as_json:
+            parts.append(text)
+        elif text:
+            output.raw(text)
+            output.stream.flush()
+        else:
+            if not follow or not record.live:
+                break
+            pause.wait(_LOG_POLL_S)
+            record = jobs.get(job_id)
+    if output.as_json:
+        output.document({"id": record.id, "log": "".join(parts)})

@@ -1,0 +1,118 @@
+"""Jobs as text and as documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quickserveml_tui.cli.documents import plain
+from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.text import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.job_records import JobRecord
+
+_ROLES = {
+    JobState.QUEUED: ("○", "muted"),
+    JobState.RUNNING: ("●", "accent"),
+    JobState.DONE: ("✓", "ok"),
+    JobState.CANCELLED: ("–", "muted"),
+    JobState.FAILED: ("✕", "error"),
+    JobState.LOST: ("✕", "warn"),
+}
+
+
+def job_document(record: JobRecord) -> dict[str, Any]:
+    """A job."""
+    error = None
+    if record.error_code:
+        error = {"code": record.error_code, "message": record.outcome, "hint": record.hint}
+    return {
+        "id": record.id,
+        "kind": record.kind.value,
+        "subject": record.subject,
+        "ref": record.request.ref,
+        "data": record.request.data or None,
+        "origin": record.request.origin,
+        "state": record.state.value,
+        "progress": plain(record.progress) | {"fraction": record.progress.fraction},
+        "created_at": record.created_at,
+        "started_at": record.started_at or None,
+        "ended_at": record.ended_at or None,
+        "outcome": record.outcome,
+        "error": error,
+        "exit_code": record.exit_code,
+        "result_id": record.result_id or None,
+        "cancel_asked": record.cancel_asked,
+        "attempt": record.attempt,
+        "pid": record.pid or None,
+    }
+
+
+def print_jobs(output: Output, records: Sequence[JobRecord]) -> None:
+    """Print a table of jobs."""
+    from quickserveml_tui.cli.tables import print_table
+    from quickserveml_tui.reports.tables import Column, table
+
+    if not records:
+        output.line("There are no jobs.")
+        return
+    columns = [Column(name.lower(), name) for name in ("Id", "State", "Kind", "Subject", "Progress", "Started")]
+    rows = [
+        (record.id, record.state.value, record.kind.value, record.subject, _how_far(record), _time(record))
+        for record in records
+    ]
+    print_table(output, table(columns, rows))
+
+
+def _time(record: JobRecord) -> str:
+    return (record.started_at or record.created_at)[:19].replace("T", " ")
+
+
+def _how_far(record: JobRecord) -> str:
+    if not record.live:
+        return safe_text(record.outcome, 80)
+    if record.cancel_asked:
+        return "stopping"
+    progress = record.progress
+    share = progress.fraction
+    parts = [progress.phase, "" if share is None else f"{share * 100:.0f} %", progress.note]
+    return safe_text(" ".join(filter(None, parts)), 80)
+
+
+def print_answer(output: Output, record: JobRecord) -> None:
+    """Print one job, as a document with `--json`."""
+    if output.as_json:
+        output.document(job_document(record))
+        return
+    glyph, role = _ROLES[record.state]
+    output.heading(f"{record.id}  {record.subject}")
+    output.line(f"{output.style(glyph, role)} {record.state.value}  {_how_far(record)}".rstrip())
+    output.line()
+    output.pairs(
+        [
+            ("Kind", record.kind.value),
+            ("Model", record.request.ref),
+            ("Data", record.request.data),
+            ("Result", record.result_id),
+            ("Hint", "" if record.live else record.hint),
+            ("Attempt", record.attempt if record.attempt > 1 else ""),
+            ("Process", record.pid if record.state is JobState.RUNNING else ""),
+            ("Created", record.created_at),
+            ("Started", record.started_at),
+            ("Ended", record.ended_at),
+        ]
+    )
+
+
+def print_started(output: Output, record: JobRecord) -> None:
+    """Print the id of a job that was started, and how to follow it."""
+    if output.as_json:
+        output.document(job_document(record))
+        return
+    home = f" --home {invocation.home_path()}" if invocation.has_home_flag else ""
+    output.line(f"{record.id}  {safe_text(record.subject)}")
+    output.line(output.style(safe_text(f"quickserveml job watch {record.id}{home}"), "muted"))
