@@ -203,7 +203,7 @@ def _named(
 
 def alias(
     ref: RefArgument,
-    alias_name: Annotated[str, Argument(metavar="[ALIAS]", help="The alias.", show_default=False)] = "",
+    alias_name: Annotated[str | None, Argument(metavar="[ALIAS]", help="The alias.", show_default=False)] = None,
     *,
     remove: Annotated[bool, Option("--remove", help="Take the alias away.", show_default=False)] = False,
     force: Annotated[bool, Option("--force", help="Take away also a protected alias.", show_default=False)] = False,
@@ -232,11 +232,11 @@ def alias(
         raise UsageError("An alias belongs to a registered model.", hint="Add the file first: quickserveml add PATH.")
     if sum((remove, protected is not None, history)) > 1:
         raise UsageError("--remove, --protect and --history exclude each other.", hint="Do one after the other.")
-    if not alias_name and not history:
-        raise UsageError("No alias is named.", hint="Write: alias REF ALIAS, or alias NAME --history.")
     with invocation.workbench() as workbench:
         if history:
-            _print_history(workbench.catalog.show(parsed.name).model, alias_name)
+            _print_history(workbench.catalog.show(parsed.name).model, alias_name or "")
+        elif alias_name is None:
+            raise UsageError("No alias is named.", hint="Write: alias REF ALIAS, or alias NAME --history.")
         elif remove:
             model = workbench.catalog.remove_alias(parsed.name, alias_name, force=force)
             _print_changed(model, f"{model.name}@{safe_text(alias_name)} is gone.")

@@ -89,8 +89,12 @@ def test_changes_print_the_model_as_show_does(cli: Cli, model: Path) -> None:
     assert cli.json("alias", "alias", "lin@1", "prod")["alias_targets"] == {"prod": 1}
     refused = cli("delete", "lin", "--yes", "--json")
     assert (refused.code, bool(refused.error["hint"])) == (3, True)
-    assert cli.json("alias", "alias", "lin", "prod", "--remove")["alias_targets"] == {}
-    assert cli.json("delete", "delete", "lin@1", "--yes") == {"deleted": "lin@1", "versions_left": 0}
+    refused = cli("alias", "lin", "prod", "--remove", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "alias.protected")
+    assert cli.json("alias", "alias", "lin", "prod", "--remove", "--force")["alias_targets"] == {}
+    deleted = cli.json("delete", "delete", "lin@1", "--yes")
+    assert (deleted["deleted"], deleted["versions_left"]) == ("lin", 0)
+    assert deleted["restore"].endswith(deleted["trash_id"])
 
 
 def test_inspect_works_on_references_and_on_files(stocked: Cli, model: Path) -> None:
@@ -221,7 +225,21 @@ def test_machine_commands(cli: Cli) -> None:
         (("config", "set", "serve.port", "high"), 2, "config.invalid"),
         (("config",), 2, "usage"),
         (("completion", "tcsh"), 2, "usage"),
-        (("delete", "linear"), 2, "usage"),
+        (("delete",), 2, "usage"),
+        (("delete", "--filter", "linear"), 2, "usage"),
+        (("delete", "linear", "--filter", "linear"), 2, "usage"),
+        (("delete", "--filter", " "), 2, "usage"),
+        (("purge",), 2, "usage"),
+        (("purge", "--all", "--older-than", "30d"), 2, "usage"),
+        (("purge", "--older-than", "soon"), 2, "usage.age"),
+        (("purge", "nothing"), 3, "trash.not_found"),
+        (("restore", "nothing"), 3, "trash.not_found"),
+        (("restore", "trash-000000000000"), 3, "trash.not_found"),
+        (("tag", "linear"), 2, "usage"),
+        (("categorise", "linear", "a//b"), 2, "category.invalid"),
+        (("alias", "linear"), 2, "usage"),
+        (("alias", "linear", "prod", "--remove", "--history"), 2, "usage"),
+        (("update", "linear", "--parent", "nothing@1"), 3, "model.not_found"),
         (("update", "linear"), 2, "usage"),
         (("open",), 2, "usage.no_terminal"),
         ((), 2, "usage.no_terminal"),

@@ -70,14 +70,20 @@ def test_ctrl_c_in_a_terminal_prints_what_was_measured(stocked: Cli) -> None:
     assert "p50" in rest
 
 
-def test_delete_asks_and_takes_no_for_an_answer(cli: Cli, model: Path) -> None:
+@pytest.mark.parametrize("words", [("delete", "--filter", "lin"), ("purge", "lin")], ids=" ".join)
+def test_what_hits_more_or_cannot_be_undone_asks_and_takes_no_for_an_answer(
+    cli: Cli, model: Path, words: tuple[str, ...]
+) -> None:
     assert cli("add", str(model), "--name", "lin").code == 0
+    if words[0] == "purge":
+        assert cli("delete", "lin").code == 0
     for answer, code in (("", 130), ("n", 130), ("y", 0)):
-        child = spawn(cli, "delete", "lin", NO_COLOR="1")
+        child = spawn(cli, *words, NO_COLOR="1")
         child.expect(re.escape("[y/N] "))
         child.sendline(answer)
         assert finish(child)[0] == code
     assert cli("show", "lin").code == 3
+    assert cli.json("trash", "trash")["total"] == (1 if words[0] == "delete" else 0)
 
 
 @pytest.mark.parametrize("arguments", [("--home", "HOME", "open", "linear"), ("open",), ()], ids=" ".join)

@@ -160,8 +160,8 @@ def test_an_unexpected_error_is_one_line_and_a_report_without_values(cli: Cli, m
     assert (document.code, document.error["code"]) == (1, "internal")
 
 
-def test_delete_asks_nobody_without_a_terminal(stocked: Cli) -> None:
-    result = stocked("delete", "linear")
+def test_a_filter_deletes_nothing_without_a_terminal_or_a_yes(stocked: Cli) -> None:
+    result = stocked("delete", "--filter", "linear")
     assert (result.code, result.out) == (2, "")
     assert "--yes" in result.err
     assert stocked("show", "linear").code == 0

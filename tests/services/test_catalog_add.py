@@ -29,7 +29,7 @@ from quickserveml_tui.core.errors import (
     UsageError,
 )
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.models import TrialOutcome, TrialReport
+from quickserveml_tui.core.models import Lineage, TrialOutcome, TrialReport
 from quickserveml_tui.runtime.pool import LocalRunnerPool
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
@@ -235,11 +235,37 @@ def test_every_new_file_is_the_next_version(catalog, tmp_path):
 
 def test_an_equal_file_is_not_added_twice(catalog, linear, tmp_path):
     first = add(catalog, linear, name="m")
-    again = add(catalog, save_linear(tmp_path / "copy.onnx"), name="m", label="9.9.9", tags=("late",))
+    again = add(catalog, save_linear(tmp_path / "copy.onnx"), name="m")
     assert again.existed
-    assert again.version == first.version
     assert again.model == first.model
     assert not add(catalog, linear, name="other").existed
+
+
+def test_an_equal_file_gives_its_version_the_details_that_are_named(catalog, linear, tmp_path):
+    add(catalog, linear, name="m", tags=("early",), task="t", notes="old")
+    add(catalog, save_linear(tmp_path / "two.onnx", 2.0), name="m")
+    details = {
+        "label": "9.9.9", "tags": ("late",), "categories": ("vision/ocr",), "alias": "prod", "author": "Ada",
+        "notes": "new", "metadata": {"k": "v"}, "lineage": Lineage("run 7", "torch 2.9", "m@2"),
+    }  # fmt: skip
+    again = add(catalog, linear, name="m", **details)
+    assert (again.existed, again.version.version, again.model.aliases) == (True, 1, {"prod": 1})
+    assert (again.model.tags, again.model.categories) == (("early", "late"), ("vision/ocr",))
+    assert (again.model.task, again.model.author, again.model.metadata) == ("t", "Ada", {"k": "v"})
+    assert (again.version.label, again.version.notes) == ("9.9.9", "new")
+    assert again.version.lineage == Lineage("run 7", "torch 2.9", "m@2")
+    assert add(catalog, linear, name="m", **details).model == again.model
+
+
+def test_an_equal_file_with_another_label_is_a_conflict(catalog, linear, tmp_path):
+    add(catalog, linear, name="m", label="1.0.0")
+    add(catalog, save_linear(tmp_path / "two.onnx", 2.0), name="m", label="2.0.0")
+    before = catalog.show("m").model
+    for label in ("1.0.1", "2.0.0"):
+        with pytest.raises(ConflictError) as caught:
+            add(catalog, linear, name="m", label=label)
+        assert caught.value.code == "label.taken"
+    assert catalog.show("m").model == before
 
 
 def test_two_files_added_at_once_get_two_versions(catalog, tmp_path):
@@ -305,7 +331,7 @@ def test_when_the_registry_cannot_be_written_nothing_is_visible(make_catalog, ho
     def fail(*_args, **_kwargs):
         raise StoreError("The registry could not be written: the disk is full.")
 
-    catalog._registry.put = fail
+    catalog._registry.edit = fail
     with pytest.raises(StoreError):
         add(catalog, linear, name="after")
     assert [model.name for model in TinyDbRegistry(home / "registry.json").models()] == ["before"]
@@ -357,6 +383,13 @@ def test_progress_names_the_phases(catalog, linear):
         {"metadata": {"": "x"}},
         {"metadata": {"k": "v" * 5000}},
         {"metadata": {f"k{number}": "v" for number in range(201)}},
+        {"categories": ("a//b",)},
+        {"categories": ("a/b/c/d/e",)},
+        {"categories": tuple(f"c{number}" for number in range(51))},
+        {"notes": "\x1b[2J"},
+        {"lineage": Lineage(made_from="a\nb")},
+        {"lineage": Lineage(converted_by="x" * 1001)},
+        {"lineage": Lineage(parent="../m")},
     ],
     ids=str,
 )
@@ -405,3 +438,67 @@ def test_oversized_facts_are_cut_and_say_so(make_catalog, linear):
     kept = result.version.facts
     assert (len(kept.doc), len(kept.metadata), len(kept.op_types), kept.macs) == (10_000, 500, 500, None)
     assert "documentation, metadata, operators" in kept.warnings[-1]
+
+
+# ---- files that stay where they are ---------------------------------------------------------------------------------
+
+
+def test_a_linked_model_is_tried_and_opened_where_it_lies(catalog, home, tmp_path):
+    path = save_external(tmp_path / "m" / "ext.onnx")
+    result = add(catalog, path, link=True)
+    assert (result.trial.outcome, result.version.artifact.is_linked) == (TrialOutcome.READY, True)
+    assert [file.link.path for file in result.version.artifact.files] == [str(path), str(path.parent / "weights.bin")]
+    assert catalog.resolve("ext", runnable=True).path == str(path)
+    assert list((home / "blobs" / "sha256").rglob("*.*")) == []
+    assert add(catalog, path, link=True).model == result.model
+
+
+def test_a_linked_file_that_is_replaced_is_noticed_and_can_be_added_again(catalog, tmp_path):
+    path = save_linear(tmp_path / "m.onnx")
+    add(catalog, path, link=True)
+    path.unlink()
+    with pytest.raises(StoreError) as caught:
+        catalog.resolve("m")
+    assert caught.value.code == "artifact.missing"
+    moved = save_linear(tmp_path / "moved" / "m.onnx")
+    again = add(catalog, moved, link=True)
+    assert (again.existed, catalog.resolve("m").path) == (True, str(moved))
+    copied = add(catalog, moved)
+    assert (copied.existed, copied.version.version, copied.version.artifact.is_linked) == (True, 1, False)
+    moved.unlink()
+    assert catalog.resolve("m").digest == copied.version.artifact.digest
+
+
+@pytest.mark.parametrize("stage", ["external_files", "read_facts", "trial"])
+def test_a_linked_file_that_changes_while_it_is_tried_is_refused(make_catalog, linear, stage):
+    def replace_it(name):
+        if name == stage:
+            linear.unlink()
+            save_linear(linear, 2.0)
+
+    catalog = make_catalog(PoolDouble(RunnerDouble(on_call=replace_it)))
+    with pytest.raises(ModelError) as caught:
+        add(catalog, linear, link=True)
+    assert caught.value.code == "model.changed"
+    assert catalog.list_models().models == ()
+
+
+# ---- room -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_registry_refuses_before_a_byte_is_copied(make_catalog, home, linear, tmp_path):
+    catalog = make_catalog(PoolDouble(RunnerDouble()))
+    add(catalog, linear, name="one")
+    catalog._registry.capacity = lambda: (10_000, 5_000, 10_000)
+    runner = catalog._runners.runner
+    runner.calls.clear()
+    with pytest.raises(StoreError) as caught:
+        add(catalog, linear, name="two")
+    assert (caught.value.code, runner.calls) == ("registry.full", [])
+    assert "purge" in caught.value.hint
+    another = add(catalog, save_linear(tmp_path / "another.onnx", 2.0), name="one")
+    assert (another.version.version, "10,000" in another.warning) == (2, True)
+
+
+def test_a_registry_with_room_warns_of_nothing(make_catalog, linear):
+    assert add(make_catalog(PoolDouble(RunnerDouble())), linear).warning == ""

@@ -8,8 +8,8 @@ import pytest
 from catalog_builders import UNRUNNABLE, PoolDouble, RunnerDouble, make_model, make_version
 
 from quickserveml_tui.core.errors import ConflictError, ModelUnrunnableError, NotFoundError, UsageError
-from quickserveml_tui.core.models import MetadataPatch, VersionState
-from quickserveml_tui.services import catalog_edit
+from quickserveml_tui.core.models import Lineage, MetadataPatch, VersionState
+from quickserveml_tui.services import catalog_aliases
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
@@ -97,12 +97,117 @@ def test_tags_are_bounded_and_checked(catalog):
         catalog.tag("m", add=["one-more"])
 
 
+def test_the_case_of_letters_makes_no_other_tag_or_category(catalog):
+    catalog.tag("m", add=["Vision"])
+    assert catalog.tag("m", add=["vision", "VISION"]).tags == ("Vision",)
+    assert catalog.tag("m", remove=["viSion"]).tags == ()
+    catalog.categorise("m", add=["Vision/OCR"])
+    assert catalog.categorise("m", add=["vision/ocr"]).categories == ("Vision/OCR",)
+
+
+def test_categories_have_levels(catalog):
+    model = catalog.categorise("m", add=["vision/ocr/latin/print", "audio", "audio"])
+    assert model.categories == ("audio", "vision/ocr/latin/print")
+    assert catalog.categorise("m", remove=["audio"]).categories == ("vision/ocr/latin/print",)
+
+
+@pytest.mark.parametrize("category", ["", "/", "a/", "/a", "a//b", "a/../b", "a/./b", "a/b/c/d/e", "a b", "CON/x", "a" * 129])
+def test_a_category_whose_levels_are_no_names_is_refused(catalog, category):
+    with pytest.raises(UsageError) as caught:
+        catalog.categorise("m", add=[category])
+    assert caught.value.code == "category.invalid"
+    assert catalog.show("m").model.categories == ()
+
+
+def test_categories_are_bounded(catalog):
+    catalog.categorise("m", add=[f"c{number}" for number in range(50)])
+    with pytest.raises(UsageError) as caught:
+        catalog.categorise("m", add=["one-more"])
+    assert caught.value.code == "category.too_many"
+
+
+def test_lineage_goes_to_the_version_and_its_parent_is_kept_in_canonical_form(catalog):
+    catalog.set_alias("m@1", "base")
+    model = catalog.update("m@2.0.0", MetadataPatch(made_from="run 7", converted_by="torch 2.9", parent="m@base"))
+    assert version(model, 2).lineage == Lineage("run 7", "torch 2.9", "m@1")
+    model = catalog.update("m@2", MetadataPatch(parent="AB" * 32))
+    assert version(model, 2).lineage == Lineage("run 7", "torch 2.9", "ab" * 32)
+    assert version(catalog.update("m@2", MetadataPatch(parent="")), 2).lineage == Lineage("run 7", "torch 2.9")
+    assert version(model, 3).lineage == Lineage()
+
+
+@pytest.mark.parametrize(
+    ("parent", "error"),
+    [
+        ("m@2", UsageError), ("m@9", NotFoundError), ("other@1", NotFoundError), ("./m.onnx", UsageError),
+        ("m#node", UsageError), ("m@", UsageError), ("a b", UsageError), ("ab" * 31, NotFoundError),
+    ],
+)  # fmt: skip
+def test_a_parent_that_is_no_other_version_is_refused(catalog, parent, error):
+    with pytest.raises(error) as caught:
+        catalog.update("m@2", MetadataPatch(parent=parent))
+    assert caught.value.hint
+    assert version(catalog.show("m").model, 2).lineage == Lineage()
+
+
+def test_an_alias_has_no_twin_that_differs_only_in_case(catalog):
+    catalog.set_alias("m@1", "canary")
+    with pytest.raises(ConflictError) as caught:
+        catalog.set_alias("m@2", "Canary")
+    assert caught.value.code == "alias.twin"
+    assert catalog.show("m").model.aliases == {"canary": 1}
+
+
+def test_an_alias_that_is_protected_behaves_like_prod(catalog):
+    catalog.set_alias("m@1", "canary")
+    assert catalog.protect_alias("m", "canary").protected == ("canary",)
+    for call in (
+        lambda: catalog.delete("m@1"),
+        lambda: catalog.delete("m"),
+        lambda: catalog.remove_alias("m", "canary"),
+    ):
+        with pytest.raises(ConflictError) as caught:
+            call()
+        assert caught.value.code == "alias.protected"
+    with pytest.raises(ModelUnrunnableError):
+        catalog.set_alias("m@3", "canary")
+    assert catalog.set_alias("m@2", "canary").aliases == {"canary": 2}
+    assert catalog.protect_alias("m", "canary", protected=False).protected == ()
+    assert catalog.remove_alias("m", "canary").aliases == {}
+
+
+def test_protection_goes_with_an_alias_that_is_taken_away_by_force(catalog):
+    catalog.set_alias("m@1", "canary")
+    catalog.protect_alias("m", "canary")
+    assert catalog.remove_alias("m", "canary", force=True).protected == ()
+
+
+def test_prod_cannot_lose_its_protection(catalog):
+    catalog.set_alias("m@1", "prod")
+    before = catalog.show("m").model
+    assert catalog.protect_alias("m", "prod") == before
+    with pytest.raises(ConflictError) as caught:
+        catalog.protect_alias("m", "prod", protected=False)
+    assert caught.value.code == "alias.always_protected"
+
+
+def test_only_an_alias_that_is_there_and_runs_can_be_protected(catalog):
+    catalog.set_alias("m@3", "odd")
+    with pytest.raises(ModelUnrunnableError):
+        catalog.protect_alias("m", "odd")
+    with pytest.raises(NotFoundError):
+        catalog.protect_alias("m", "nothing")
+
+
 def test_an_alias_moves_and_keeps_its_history(catalog):
     catalog.set_alias("m@1", "prod")
     model = catalog.set_alias("m@2.0.0", "prod")
     assert model.aliases == {"prod": 2}
     assert catalog.show("m@prod").model.aliases_of(2) == ("prod",)
-    model = catalog.remove_alias("m", "prod")
+    with pytest.raises(ConflictError) as caught:
+        catalog.remove_alias("m", "prod")
+    assert caught.value.code == "alias.protected"
+    model = catalog.remove_alias("m", "prod", force=True)
     assert model.aliases == {}
     moves = [(event.alias, event.previous, event.version) for event in model.alias_history]
     assert moves == [("prod", 0, 1), ("prod", 1, 2), ("prod", 2, 0)]
@@ -114,7 +219,7 @@ def test_an_alias_that_stays_is_no_event(catalog):
 
 
 def test_alias_history_is_bounded(catalog, monkeypatch):
-    monkeypatch.setattr(catalog_edit, "MAX_HISTORY", 3)
+    monkeypatch.setattr(catalog_aliases, "MAX_HISTORY", 3)
     for number in (1, 2, 1, 2, 1):
         model = catalog.set_alias(f"m@{number}", "x")
     assert [event.version for event in model.alias_history] == [1, 2, 1]
@@ -141,7 +246,7 @@ def test_an_alias_that_is_not_there_cannot_be_removed(catalog):
 
 def test_a_deleted_version_takes_its_aliases_along(catalog):
     catalog.set_alias("m@1", "old")
-    model = catalog.delete("m@1")
+    model = catalog.delete("m@1").left
     assert [item.version for item in model.versions] == [2, 3]
     assert model.aliases == {}
     assert (model.alias_history[-1].alias, model.alias_history[-1].version) == ("old", 0)
@@ -149,18 +254,18 @@ def test_a_deleted_version_takes_its_aliases_along(catalog):
 
 
 def test_latest_names_one_version_and_not_the_model(catalog):
-    assert [item.version for item in catalog.delete("m@latest").versions] == [1, 2]
+    assert [item.version for item in catalog.delete("m@latest").left.versions] == [1, 2]
 
 
 def test_the_last_version_takes_the_model_along(catalog):
     for number in (1, 2):
-        assert catalog.delete(f"m@{number}") is not None
-    assert catalog.delete("m@3") is None
+        assert catalog.delete(f"m@{number}").left is not None
+    assert catalog.delete("m@3").left is None
     assert catalog.list_models().models == ()
 
 
 def test_a_whole_model_is_deleted_by_its_name(catalog):
-    assert catalog.delete("m") is None
+    assert catalog.delete("m").left is None
     with pytest.raises(NotFoundError):
         catalog.show("m")
 
