@@ -139,6 +139,45 @@ def test_bytes_come_back_by_their_digest(store):
     assert store.read_bytes(store.put_bytes(b"")) == b""
 
 
+def test_a_file_is_kept_as_a_blob(store, source):
+    data = (source.parent / "weights.bin").read_bytes()
+    digest, size = store.put_file(source.parent / "weights.bin")
+    assert (digest, size) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert store.read_bytes(digest) == data
+    assert store.blob_path(digest).read_bytes() == data
+    assert store.put_file(source.parent / "weights.bin") == (digest, size)
+
+
+def test_a_file_that_is_none_is_not_kept(store, source, tmp_path):
+    (tmp_path / "link").symlink_to(source)
+    for path, code in ((tmp_path / "none", "model.missing"), (tmp_path / "link", "model.not_a_file")):
+        with pytest.raises(ModelError) as caught:
+            store.put_file(path)
+        assert caught.value.code == code
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(CancelledError):
+        store.put_file(source, cancel=token)
+    assert list(store.blobs()) == []
+
+
+def test_all_blobs_are_listed_with_their_sizes(store, source):
+    manifest = bring_in(store, source, "weights.bin")
+    digest = store.put_bytes(b"samples")
+    sizes = {blob.digest: blob.size_bytes for blob in store.blobs()}
+    assert sizes == {file.digest: file.size_bytes for file in manifest.files} | {digest: 7}
+    assert all(abs(time.time() - blob.modified_at) < 600 for blob in store.blobs())
+
+
+def test_what_is_there_is_whole_and_what_is_not_is_missing(store, source):
+    digest, absent = store.put_bytes(b"samples"), "0" * 64
+    assert (store.has(digest), store.check(digest), store.check(digest, full=False)) == (True, "", "")
+    assert (store.has(absent), store.check(absent), store.check(absent, full=False)) == (False, "missing", "missing")
+    with pytest.raises(StoreError) as caught:
+        store.blob_path(absent)
+    assert caught.value.code == "artifact.missing"
+
+
 # ---- on disk --------------------------------------------------------------------------------------------------------
 
 
@@ -278,3 +317,13 @@ def test_a_private_folder_is_created_with_its_parents(tmp_path):
     fs.make_private_dir(folder)
     fs.make_private_dir(folder)
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in (folder, folder.parent, folder.parent.parent))
+
+
+def test_a_full_check_finds_what_a_quick_one_cannot(disk, root, tmp_path):
+    digest = disk.put_bytes(b"samples")
+    damage(blob_path(root, digest), b"SAMPLES")
+    assert (disk.check(digest, full=False), disk.check(digest)) == ("", "damaged")
+    blob_path(root, digest).unlink()
+    blob_path(root, digest).mkdir()
+    assert (disk.check(digest, full=False), disk.check(digest)) == ("damaged", "damaged")
+    assert not disk.has(digest)
