@@ -56,6 +56,10 @@ class StateFile:
         """Device and inode of the file that the watching connection has open."""
         self._watch_pid = 0
         self._watch_count = 0
+        self._header_lock = threading.Lock()
+        self._header = -1
+        self._header_of: tuple[int, int] | None = None
+        """Device and inode of the file that `_header` has open."""
 
     def identity(self) -> tuple[int, int] | None:
         """Device and inode of the file; None while there is none. Raises `OSError`."""
@@ -173,19 +177,21 @@ class StateFile:
     def _connect_to_read(self, check_same_thread: bool) -> sqlite3.Connection:
         if not self.read_only:
             return self.connect("rw", check_same_thread=check_same_thread)
-        connection = self.connect("ro", check_same_thread=check_same_thread, options="&readonly_shm=1")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if error.sqlite_errorname.startswith("SQLITE_CANTOPEN") and not _beside(self.path, "-wal").exists():
-                # A write-ahead log that is not there cannot be read, and may not be created: nobody writes now.
-                return self.connect("ro", check_same_thread=check_same_thread, options="&immutable=1")
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        options = "&readonly_shm=1"
+        if not _beside(self.path, "-wal").exists() and self._has_write_ahead_log():
+            # SQLite would create the log even to read. Where there is none nobody has the file open for writing.
+            options = "&immutable=1"
+        return self.connect("ro", check_same_thread=check_same_thread, options=options)
+
+    def _has_write_ahead_log(self) -> bool:
+        """Whether the head of the file says so (file format, offset 18)."""
+        with self._header_lock:
+            identity = self.identity()
+            if identity != self._header_of:
+                # The descriptor before is never closed: closing any gives up the locks that SQLite has on the file.
+                self._header = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self._header_of = identity
+            return os.pread(self._header, 1, 18) == b"\x02"
 
     # ---- the generation ---------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
 MAX_GAP = 1_000_000
 """Rows looked for one by one between the readable ends of a damaged table."""
+_JOURNALS = ("-journal", "-wal")
 _ERRORS = (sqlite3.DatabaseError, StoreError)
 
 
@@ -48,25 +49,30 @@ class StateRepair:
         if self._file.read_only:
             raise read_only()
         path = self._file.path
+        temp = path.with_name(f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}")
+        aside: list[Path] = []
         with errors("repaired"), ExitStack() as stack:
             if self._file.identity() is None:
                 return f"There is no {WHAT} to repair."
             fs.remove_stale_temps(path.parent, older_than_s=3600)
-            damaged = stack.enter_context(closing(self._file.connect("rw"))) if _opens(self._file) else None
-            if damaged is not None:
-                _lock(damaged)  # others must not write to a file that is about to be replaced
-            temp = path.with_name(f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}")
             try:
+                # Before SQLite sees them: it removes a journal that it takes for nothing.
+                _set_aside(path, aside)
+                damaged = stack.enter_context(closing(self._file.connect("rw"))) if _opens(self._file) else None
+                if damaged is not None:
+                    _lock(damaged)  # others must not write to a file that is about to be replaced
                 saved, lost = _save(damaged, temp)
-                aside = _set_aside(path)
+                fs.fsync_dir(path.parent)
+                _remove_journals(path)
                 os.replace(temp, path)
             except BaseException:
-                fs.remove_quietly(temp)
+                for file in (temp, *aside):
+                    fs.remove_quietly(file)
                 raise
             fs.fsync_dir(path.parent)
         return (
             f"{plural(saved, 'row')} of the {WHAT} {'was' if saved == 1 else 'were'} saved, {lost} could not be read;"
-            f" the damaged file is kept as {aside.name}."
+            f" the damaged file is kept as {aside[0].name}."
         )
 
 
@@ -188,16 +194,20 @@ _TABLES = (
 )
 
 
-def _set_aside(path: Path) -> Path:
-    """Give the damaged files second names, durably, and take the journals away from the place of the new file."""
-    aside = path.with_name(f"{path.name}.damaged-{stamp()}")
-    journals = [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal")]
-    found = [path, *(journal for journal in journals if os.path.lexists(journal))]
-    for old in found:
-        os.link(old, aside.with_name(aside.name + old.name[len(path.name) :]))
+def _set_aside(path: Path, aside: list[Path]) -> None:
+    """Give the damaged file and its journals second names, which are added to `aside`."""
+    kept = path.with_name(f"{path.name}.damaged-{stamp()}")
+    for suffix in ("", *_JOURNALS):
+        old, new = path.with_name(path.name + suffix), kept.with_name(kept.name + suffix)
+        if not suffix or os.path.lexists(old):
+            os.link(old, new)
+            aside.append(new)
+
+
+def _remove_journals(path: Path) -> None:
+    """Take journals of the damaged file away: they would be played back into the new one."""
+    for suffix in _JOURNALS:
+        journal = path.with_name(path.name + suffix)
+        if os.path.lexists(journal):
+            os.unlink(journal)
     fs.fsync_dir(path.parent)
-    # A journal of the damaged file would be played back into the new one.
-    for journal in found[1:]:
-        os.unlink(journal)
-    fs.fsync_dir(path.parent)
-    return aside

@@ -16,7 +16,8 @@ from quickserveml_tui.core.benchmarks import (
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.jobs import new_id
+from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
+from quickserveml_tui.core.jobs import JobState, Progress, new_id
 from quickserveml_tui.core.models import (
     AliasEvent,
     ArtifactManifest,
@@ -132,3 +133,15 @@ def make_batch(created_at="", **changes):
         "created_at": created_at or utc_now(),
     }
     return BatchResult(**(fields | changes))
+
+
+def make_job(created_at="", **changes):
+    fields = {
+        "id": new_id("job"),
+        "request": JobRequest(JobKind.BENCHMARK, "digits@1", benchmark=BenchmarkSpec(duration_s=2.0)),
+        "subject": "digits@1",
+        "state": JobState.QUEUED,
+        "progress": Progress("queued"),
+        "created_at": created_at or utc_now(),
+    }
+    return JobRecord(**(fields | changes))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from reference_state import MemoryState
-from storage_samples import make_batch, make_run
+from storage_samples import make_batch, make_job, make_run
 
+from quickserveml_tui.core.clock import utc_days_ago
 from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.storage.state import SqliteState
 
 
@@ -92,6 +94,93 @@ def test_the_newest_complete_run_of_each_version_counts(state):
     for run in (new, old, partial, other):
         state.add_benchmark(run)
     assert state.newest_benchmarks() == {"m": {1: new, 2: other}}
+
+
+def test_runs_are_kept_together(state):
+    runs = [make_run("m", number, samples_digest=f"d{number % 2}") for number in range(1, 6)]
+    state.add_benchmarks([])
+    assert state.generation() == "0"
+    state.add_benchmarks(runs)
+    assert state.benchmarks("m") != ()
+    assert {run.id for run in state.benchmarks()} == {run.id for run in runs}
+    assert state.blobs() == {"d0", "d1"}
+
+
+def test_a_batch_result_is_found_by_id(state):
+    result = make_batch()
+    state.add_batch(result)
+    assert state.batch(result.id) == result
+    assert state.batch("batch-none") is None
+
+
+def test_figures_are_those_of_the_newest_complete_runs(state):
+    runs = [
+        make_run("m", 1, created_at="2026-01-02T00:00:00.000Z", p50=7.5),
+        make_run("m", 1, created_at="2026-01-01T00:00:00.000Z"),
+        make_run("m", 1, created_at="2026-01-03T00:00:00.000Z", cancelled=True),
+        make_run("n", 3),
+        make_run("", None),
+    ]
+    state.add_benchmarks(runs)
+    figures = state.figures()
+    assert {model: set(versions) for model, versions in figures.items()} == {"m": {1}, "n": {3}}
+    found = figures["m"][1]
+    assert (found.run_id, found.p50_ms, found.n, found.throughput_per_s) == (runs[0].id, 7.5, 400, 400.0)
+    assert state.newest_benchmarks(["n", "unknown"]) == {"n": {3: runs[3]}}
+    assert state.newest_benchmarks([]) == {}
+
+
+def test_figures_follow_a_run_that_moves_or_turns_partial(state):
+    old, new = (make_run("m", 1, created_at=f"2026-01-0{day}T00:00:00.000Z") for day in (1, 2))
+    state.add_benchmarks([old, new])
+    state.add_benchmark(make_run("m", 2, id=new.id))
+    assert {version: run.run_id for version, run in state.figures()["m"].items()} == {1: old.id, 2: new.id}
+    state.add_benchmark(make_run("m", 1, id=old.id, cancelled=True))
+    assert set(state.figures()["m"]) == {2}
+
+
+def aged(make, *days, **fields):
+    """Records of so many days ago."""
+    return [make(created_at=utc_days_ago(day), **fields) for day in days]
+
+
+def test_what_is_old_and_beyond_the_number_to_keep_is_removed(state):
+    runs = aged(make_run, 500, 400, 300, 2, 1)
+    others = aged(make_run, 600, 500, version=2)
+    unregistered = aged(make_run, 700, 600, 1, model="", version=None)
+    state.add_benchmarks([*runs, *others, *unregistered])
+    batches = aged(make_batch, 500, 400, 1)
+    for result in batches:
+        state.add_batch(result)
+    ended = aged(make_job, 500, 400, 1, state=JobState.DONE)
+    live = aged(make_job, 900, state=JobState.RUNNING) + aged(make_job, 900)
+    state.add_jobs([*ended, *live])
+    rows = 2 + 1 + 2 + 2 + 2
+    before = state.generation()
+    assert state.prune(keep_runs=1, keep_days=350, dry_run=True) == rows
+    assert len(state.benchmarks()) == 10
+    assert state.generation() == before
+    assert state.prune(keep_runs=1, keep_days=350) == rows
+    assert state.generation() != before
+    assert {run.id for run in state.benchmarks()} == {run.id for run in [*runs[2:], others[1], unregistered[2]]}
+    assert state.batches() == (batches[2],)
+    assert {job.id for job in state.jobs()} == {job.id for job in [ended[2], *live]}
+    assert state.prune(keep_runs=1, keep_days=350) == 0
+
+
+def test_the_newest_complete_run_of_each_version_is_never_removed(state):
+    complete = aged(make_run, 900, 800)
+    partial = aged(make_run, 700, 600, cancelled=True)
+    state.add_benchmarks([*complete, *partial])
+    assert state.prune(keep_runs=0, keep_days=0) == 3
+    assert state.benchmarks() == (complete[1],)
+    assert state.figures()["model-1"][1].run_id == complete[1].id
+
+
+def test_pruning_keeps_what_the_number_or_the_age_protects(state):
+    state.add_benchmarks(aged(make_run, 900, 800, 700))
+    assert state.prune(keep_runs=3, keep_days=1) == 0
+    assert state.prune(keep_runs=0, keep_days=1e9) == 0
 
 
 def test_a_run_that_is_kept_again_takes_its_own_place(state):
@@ -301,6 +390,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from storage_samples import make_batch
 from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.storage.state import SqliteState
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 size = Path(sys.argv[1]).stat().st_size
