@@ -111,7 +111,9 @@ def test_categories_have_levels(catalog):
     assert catalog.categorise("m", remove=["audio"]).categories == ("vision/ocr/latin/print",)
 
 
-@pytest.mark.parametrize("category", ["", "/", "a/", "/a", "a//b", "a/../b", "a/./b", "a/b/c/d/e", "a b", "CON/x", "a" * 129])
+@pytest.mark.parametrize(
+    "category", ["", "/", "a/", "/a", "a//b", "a/../b", "a/./b", "a/b/c/d/e", "a b", "CON/x", "a" * 129]
+)
 def test_a_category_whose_levels_are_no_names_is_refused(catalog, category):
     with pytest.raises(UsageError) as caught:
         catalog.categorise("m", add=[category])
