@@ -57,7 +57,7 @@ class StoreLocks:
         """
         if touching and self._read_only:
             raise read_only()
-        with self._locked(self._publish, "publish", touching=touching):
+        with self._locked(self._publish, "", touching=touching):
             yield
 
     @contextmanager
@@ -113,7 +113,7 @@ class StoreLocks:
             raise fs.store_error(error, WHAT, "locked") from error
         try:
             wait_for_lock(descriptor, self._wait_s)
-            if touching:
+            if touching and purpose:
                 _say(descriptor, purpose)
         except BaseException:
             os.close(descriptor)
@@ -134,16 +134,18 @@ def wait_for_lock(descriptor: int, wait_s: float) -> None:
 
 
 def _say(descriptor: int, purpose: str) -> None:
-    """Leave word for those who wait; without it they only hear that somebody is there."""
+    """Leave word for those who wait; without it they only hear that somebody is there.
+
+    Always as many bytes: to truncate the file first costs 3 ms on ext4, which then writes it out.
+    """
     with suppress(OSError):
         text = f"{purpose[: MAX_PURPOSE // 2]} (process {os.getpid()})".encode("utf-8", "replace")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
+        os.pwrite(descriptor, text[:MAX_PURPOSE].ljust(MAX_PURPOSE), 0)
 
 
 def _holder(descriptor: int) -> str:
     with suppress(OSError):
-        text = safe_text(os.pread(descriptor, MAX_PURPOSE, 0).decode("utf-8", "replace"))
+        text = safe_text(os.pread(descriptor, MAX_PURPOSE, 0).decode("utf-8", "replace")).strip()
         if text:
             return f"it is held by: {text}"
     return "another process holds it"
