@@ -35,6 +35,11 @@ LANE_POLL_S = 0.2
 _OLD_HOLDER_S = 20.0
 """How long to wait for the lease of an attempt that is about to end."""
 _RECORD_TRIES = 5
+_EXIT_CODES = {
+    JobState.DONE: ExitCode.DONE,
+    JobState.CANCELLED: ExitCode.INTERRUPTED,
+    JobState.FAILED: ExitCode.GATE_FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +247,10 @@ class JobAttempt:
                 result_id=outcome.result_id,
                 error_code=error.code if error else "",
                 hint=safe_text(error.hint, 500) if error else "",
-                exit_code=int(error.exit_code if error else ExitCode.DONE),
+                exit_code=int(error.exit_code if error else _EXIT_CODES[outcome.state]),
             )
 
-        self._say(f"{outcome.state.value.capitalize()}: {outcome.sentence}")
+        self._say(f"Ended, {outcome.state.value}. {outcome.sentence}")
         for attempt in range(_RECORD_TRIES):
             try:
                 self._change(change)
