@@ -70,8 +70,7 @@ class _Parser:
 
     def _go_behind(self, token: Token) -> None:
         if not token.is_closed:
-            quote = token.column if token.kind is TokenKind.STRING else token.end - 1
-            raise FilterError("The quotes are not closed.", column=quote, hint='Write "like this".')
+            raise FilterError("The quotes are not closed.", column=token.open_quote + 1, hint='Write "like this".')
         self._at, self._known = token.end, None
 
     def _sees(self, *keywords: str) -> bool:

@@ -40,8 +40,13 @@ class Token:
     """Its meaning: a string without quotes and escapes, a keyword in capitals."""
     start: int
     end: int
-    is_closed: bool = True
-    """Whether a string has its closing quote."""
+    open_quote: int = -1
+    """Offset of a quote that is not closed; −1 when all is well."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a string has its closing quote."""
+        return self.open_quote < 0
 
     @property
     def column(self) -> int:
@@ -108,7 +113,7 @@ def _word(text: str, start: int, end: int, place: Place) -> Token:
     # meta."my key": the name of a field whose key needs quotes.
     if place is Place.TERM and (dot := _quoted_key(text, start, end)):
         key = _string(text, dot)
-        return Token(TokenKind.WORD, text[start:dot] + key.text, start, key.end, key.is_closed)
+        return Token(TokenKind.WORD, text[start:dot] + key.text, start, key.end, key.open_quote)
     return Token(TokenKind.WORD, text[start:end], start, end)
 
 
@@ -124,6 +129,7 @@ def _quoted_key(text: str, start: int, end: int) -> int:
 def _string(text: str, start: int) -> Token:
     match = _STRING_PARTS[text[start]].match(text, start + 1)
     end = match.end() if match else start + 1
-    is_closed = end < len(text)
     meaning = _ESCAPES.sub(r"\1", text[start + 1 : end])
-    return Token(TokenKind.STRING, meaning, start, end + 1 if is_closed else end, is_closed)
+    if end == len(text):
+        return Token(TokenKind.STRING, meaning, start, end, open_quote=start)
+    return Token(TokenKind.STRING, meaning, start, end + 1)
