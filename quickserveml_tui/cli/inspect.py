@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,15 +132,16 @@ def schema(
 def write_file(path: str, data: bytes) -> None:
     """Write a result file as a whole. Raises `DataError` (`output.unwritable`)."""
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.parent / f".{uuid.uuid4().hex}.part"
     try:
         with temporary.open("xb") as file:
             file.write(data)
         temporary.replace(target)
     except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
         raise DataError(
-            f"{safe_text(path)} cannot be written: {getattr(error, 'strerror', None) or error}.",
+            f"{safe_text(path, 200)} cannot be written: {getattr(error, 'strerror', None) or safe_text(error, 80)}.",
             hint="Choose another file with --output.",
             code="output.unwritable",
         ) from error

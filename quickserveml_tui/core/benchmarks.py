@@ -41,6 +41,10 @@ class BenchmarkSpec:
             (not 1 <= self.intra_op_threads <= 1024, "Intra-op threads must be between 1 and 1024."),
             (not 1 <= self.inter_op_threads <= 1024, "Inter-op threads must be between 1 and 1024."),
             (
+                not (self.provider.isascii() and self.provider.isalnum() and len(self.provider) <= 64),
+                "An execution provider is called like CPUExecutionProvider.",
+            ),
+            (
                 self.optimization not in ("disable", "basic", "extended", "all"),
                 "Optimisation is one of disable, basic, extended, all.",
             ),
