@@ -125,13 +125,15 @@ class Staging(Protocol):
         source: Path,
         name: str,
         *,
+        beneath: Path | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressSink = ignore_progress,
     ) -> Path:
         """Copy a regular file while hashing it; `name` is a relative path. The first file added is the model.
 
-        Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything but a readable regular file, and for a
-        name that leaves the folder.
+        With `beneath`, a folder that holds the file, no link below that folder is followed, and the file may have no
+        other name. Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything but a readable regular file,
+        and for a name that leaves the folder.
         """
         ...
 

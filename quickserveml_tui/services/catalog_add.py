@@ -106,10 +106,11 @@ class _Bringing:
     on_progress: ProgressSink
     cancel: CancelToken
 
-    def file(self, source: Path, name: str) -> Path:
+    def file(self, source: Path, name: str, *, beneath: Path | None = None) -> Path:
         """Copy or reference one file; returns where a runner finds it."""
-        take = self.staging.link if self.link else self.staging.add
-        return take(source, name, cancel=self.cancel, on_progress=self.on_progress)
+        if self.link:
+            return self.staging.link(source, name, cancel=self.cancel, on_progress=self.on_progress)
+        return self.staging.add(source, name, beneath=beneath, cancel=self.cancel, on_progress=self.on_progress)
 
 
 def _check_unchanged(artifacts: ArtifactStore, manifest: ArtifactManifest) -> None:
@@ -133,7 +134,8 @@ def _examine(runner: ModelRunner, bring: _Bringing, model: Path, source: Path) -
     try:
         # Asked where the data lies; if the file is replaced meanwhile, the copy lacks its data and is refused below.
         for name in runner.external_files(source):
-            bring.file(external_source(source.parent, name), name)
+            # Looked at by path, but copied beneath: swapping a folder for a link in between leads nowhere.
+            bring.file(external_source(source.parent, name), name, beneath=source.parent)
         bring.on_progress(Progress("reading"))
         return runner.read_facts(model)
     except (RunnerCrashedError, RunnerTimeoutError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -88,11 +89,14 @@ def damaged(digest: str) -> StoreError:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[int]:
-    """Descriptor of a model file or its data. Raises `ModelError` for anything but a readable regular file."""
+def open_source(path: Path, beneath: Path | None = None) -> Iterator[int]:
+    """Descriptor of a model file or its data. Raises `ModelError` for anything but a readable regular file.
+
+    With `beneath`, also for one that is reached through a link below that folder, or that has another name elsewhere.
+    """
     name = safe_text(path.name, 80)
     try:
-        descriptor = fs.open_regular(path)
+        descriptor = fs.open_regular(path) if beneath is None else _open_beneath(path, beneath)
     except FileNotFoundError as error:
         raise ModelError(
             f"There is no file {name}.", hint="Check the path; external data must lie beside it.", code="model.missing"
@@ -109,6 +113,17 @@ def open_source(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_beneath(path: Path, folder: Path) -> int:
+    descriptor = fs.open_beneath(folder, path.relative_to(folder))
+    try:
+        if os.fstat(descriptor).st_nlink > 1:
+            raise OSError(errno.EMLINK, "has another name")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def hash_copy(

@@ -107,6 +107,7 @@ class BlobStaging:
         source: Path,
         name: str,
         *,
+        beneath: Path | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressSink = ignore_progress,
     ) -> Path:
@@ -118,7 +119,7 @@ class BlobStaging:
         self._check_room()
         if self._model is not None:
             raise _mixed()
-        with open_source(source) as descriptor:
+        with open_source(source, beneath) as descriptor:
             output = _open_target(target, name)
             try:
                 digest, size = hash_copy(descriptor, output, cancel=cancel, on_progress=on_progress)

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from quickserveml_tui.core.errors import StoreError
 
@@ -88,7 +88,10 @@ def open_regular(path: Path) -> int:
 
     Raises `OSError`: with `ELOOP` for a link, with `EISDIR` or `EINVAL` for anything else that is not a regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _checked_regular(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _checked_regular(descriptor: int) -> int:
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
@@ -99,6 +102,27 @@ def open_regular(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_beneath(folder: Path, relative: PurePath) -> int:
+    """Read descriptor of a regular file below `folder`, reached without following a link anywhere on the way down.
+
+    Each part is opened in the folder before it, so that swapping one for a link meanwhile leads nowhere. Raises
+    `OSError` as `open_regular` does, with `ELOOP` or `ENOTDIR` for a link.
+    """
+    # A folder that may be searched need not be readable: O_PATH asks for no more than a path does.
+    flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    at = os.open(folder, flags)
+    try:
+        for part in relative.parts[:-1]:
+            below = os.open(part, flags, dir_fd=at)
+            os.close(at)
+            at = below
+        return _checked_regular(
+            os.open(relative.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+        )
+    finally:
+        os.close(at)
 
 
 def read_all(descriptor: int, limit: int) -> bytes:
