@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quickserveml_tui.core.catalog import CatalogPage, CatalogQuery, Completion, ModelView
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.filters import build
 from quickserveml_tui.core.filters.complete import complete_filter
 from quickserveml_tui.core.heads import ModelHead
@@ -47,8 +48,11 @@ class CatalogListing:
         build.check_filter(text, CATALOG_FIELDS)
 
     def complete(self, text: str, cursor: int) -> tuple[Completion, ...]:
-        """Ways to go on with a filter at the cursor, best first; at most 50."""
-        return complete_filter(text, cursor, CATALOG_FIELDS, self._values)
+        """Ways to go on with a filter at the cursor, best first; at most 50, none while a store cannot be read."""
+        try:
+            return complete_filter(text, cursor, CATALOG_FIELDS, self._values)
+        except StoreError:
+            return ()
 
     def _find(self, text: str, *, with_figures: bool = False) -> list[Row]:
         built = build.build_filter(text, CATALOG_FIELDS)

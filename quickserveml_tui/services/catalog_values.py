@@ -6,12 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from quickserveml_tui.services.catalog_fields import CatalogField
+from quickserveml_tui.core.filters.fields import Kind
+from quickserveml_tui.services.catalog_fields import CATALOG_FIELDS, CatalogField
 from quickserveml_tui.services.catalog_rows import Row, Rows
 
 MAX_KEPT = 64
 """Fields whose values are kept: more than there are, as metadata keys are free."""
 MAX_VALUE_CHARS = 200
+_WORDED = (Kind.TEXT, Kind.CHOICE, Kind.ANY)
 _WORD_FIELDS = ("name", "tag", "category", "alias", "op")
 
 
@@ -26,13 +28,13 @@ class KnownValues:
 
     def of(self, field: CatalogField) -> tuple[str, ...]:
         """Values of a text field, most frequent first; none for a field whose values are not offered."""
-        if not field.suggests or field.kind.is_number:
+        if not field.suggests or field.kind not in _WORDED:
             return ()
         return self._kept(field.name, field)
 
     def keys(self, family: str) -> tuple[str, ...]:
         """Keys of `meta`, most frequent first."""
-        return self._kept("meta.", None) if family == "meta" else ()
+        return self._kept("meta.", None) if family in CATALOG_FIELDS.families else ()
 
     def words(self) -> tuple[str, ...]:
         """Names of fields whose values serve as bare words."""

@@ -107,13 +107,13 @@ def _choices(found: Outline, table: FieldTable[Any], values: ValueSource) -> Ite
             yield from _operators(field, found)
         yield from _connectives(found)
     elif found.expected is Expected.NEGATED:
-        yield from _matching(found, [_Choice(word) for word in ("IN", "LIKE", "ILIKE")])
+        yield from _beginning(found, [_Choice(word) for word in ("IN", "LIKE", "ILIKE")])
     elif found.expected is Expected.VALUE:
         yield from _values(field, found, values)
     elif found.expected is Expected.LIST:
-        yield from _matching(found, [_Choice("(", "the values, between commas", after="")])
+        yield from _beginning(found, [_Choice("(", "the values, between commas", after="")])
     elif found.expected is Expected.SEPARATOR:
-        yield from _matching(found, [_Choice(",", "another value"), _Choice(")", "end of the list")])
+        yield from _beginning(found, [_Choice(",", "another value"), _Choice(")", "end of the list")])
     elif found.expected is Expected.CONNECTIVE:
         yield from _connectives(found)
         yield from _terms(found, table, values)
@@ -127,8 +127,8 @@ def _choices(found: Outline, table: FieldTable[Any], values: ValueSource) -> Ite
 
 
 def _terms(found: Outline, table: FieldTable[Any], values: ValueSource) -> Iterator[_Choice]:
-    own = table.find(found.partial)
-    if own is not None and not found.is_quoted:
+    own = None if found.is_quoted else table.find(found.partial)
+    if own is not None and _is_known(own, table, values):
         yield from (
             _Choice(f"{found.written}{'' if operator is Operator.STARTS else ' '}{operator}", _OPERATOR_HELP[operator],
                     after="" if operator is Operator.STARTS else " ")
@@ -137,7 +137,7 @@ def _terms(found: Outline, table: FieldTable[Any], values: ValueSource) -> Itera
     if not found.is_quoted:
         yield from _fields(found, table, values)
         if found.partial:
-            yield from _matching(found, [_Choice("NOT"), _Choice("EXISTS")])
+            yield from _beginning(found, [_Choice("NOT"), _Choice("EXISTS")])
     if found.partial:
         for name in values.words():
             field = table.find(name)
@@ -147,10 +147,16 @@ def _terms(found: Outline, table: FieldTable[Any], values: ValueSource) -> Itera
         yield from (_Choice("NOT", "the opposite"), _Choice("EXISTS", "has a value"), _Choice("(", after=""))
 
 
+def _is_known(field: Field[Any], table: FieldTable[Any], values: ValueSource) -> bool:
+    """Whether a field is one of the table, or of a family with a key that there is."""
+    family, _dot, key = field.name.partition(".")
+    return field in table.fields or key in values.keys(family)
+
+
 def _fields(found: Outline, table: FieldTable[Any], values: ValueSource) -> Iterator[_Choice]:
     family, dot, key = found.partial.partition(".")
     if dot and family.lower() in table.families:
-        keys = [name for name in values.keys("meta") if _is_writable(name) and _fits(name, key)]
+        keys = [name for name in values.keys(family.lower()) if _is_writable(name) and _fits(name, key)]
         yield from (_Choice(write_field(f"{family}.{name}"), "metadata") for name in keys)
         return
     yield from _matching(found, [_Choice(field.name, field.help) for field in table.fields])
@@ -166,7 +172,7 @@ def _connectives(found: Outline) -> Iterator[_Choice]:
     choices = [_Choice("AND", "both must hold"), _Choice("OR", "either may hold")]
     if found.depth > 0:
         choices.append(_Choice(")", "end of the group"))
-    yield from _matching(found, choices)
+    yield from _beginning(found, choices)
 
 
 def _operators(field: Field[Any], found: Outline) -> Iterator[_Choice]:
@@ -174,7 +180,7 @@ def _operators(field: Field[Any], found: Outline) -> Iterator[_Choice]:
         _Choice(operator.value, _OPERATOR_HELP[operator], after="" if operator is Operator.STARTS else " ")
         for operator in field.operators
     ]
-    yield from _matching(found, [*choices, _Choice("EXISTS", "has a value")])
+    yield from _beginning(found, [*choices, _Choice("EXISTS", "has a value")])
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
@@ -203,8 +209,14 @@ def _fits(label: str, partial: str) -> bool:
     return partial.casefold() in label.casefold()
 
 
+def _beginning(found: Outline, choices: Iterable[_Choice]) -> Iterator[_Choice]:
+    """The choices that begin with what is written: for keywords and operators."""
+    partial = found.partial.casefold()
+    yield from (choice for choice in choices if choice.label.casefold().startswith(partial))
+
+
 def _matching(found: Outline, choices: Iterable[_Choice]) -> Iterator[_Choice]:
-    """The choices that begin with what is written, then those that hold it."""
+    """The choices that begin with what is written, then those that hold it: for names and values."""
     partial = found.partial.casefold()
     if not partial:
         yield from choices
