@@ -21,8 +21,13 @@ def to_document(record: Any) -> Any:
     (orjson reads them as floats), NaN and infinities (written as null), and text that is not valid Unicode.
     """
     document = msgspec.to_builtins(record)
-    _check(document, 0)
+    check_document(document)
     return document
+
+
+def check_document(document: Any) -> None:
+    """Make sure that JSON gives a document back as it is. Raises `StoreError` (`store.unrepresentable`)."""
+    _check(document, 0)
 
 
 def from_document(document: Any, kind: type[T], what: str) -> T:

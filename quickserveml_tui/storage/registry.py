@@ -1,80 +1,39 @@
 """The registry: models in one TinyDB document, changed by locked transactions that replace the file atomically."""
+# Plain `os` calls, so that fault tests can count and break every one of them.
+# ruff: noqa: PTH116
 
 from __future__ import annotations
 
-import gc
-import logging
+import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeVar
 
-import msgspec
-import orjson
-from tinydb import TinyDB, where
-from tinydb.storages import Storage
-from tinydb.table import Document, Table
+from tinydb import TinyDB
 
-from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import ConflictError, StoreError
-from quickserveml_tui.core.models import ModelRecord
-from quickserveml_tui.storage import fs
-from quickserveml_tui.storage.documents import corrupt, from_document, newer_schema, to_document
+from quickserveml_tui.core.care import StoreProblem
+from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, StoreError
+from quickserveml_tui.core.heads import ModelHead
+from quickserveml_tui.core.models import ModelRecord, TrashEntry
+from quickserveml_tui.core.stores import RegistryEdit
+from quickserveml_tui.storage import fs, registry_health, registry_repair
+from quickserveml_tui.storage.registry_edit import RegistryLimits, TableEdit
+from quickserveml_tui.storage.registry_generations import FOLDER, RegistryGenerations, set_aside
+from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT, Tables, dump, is_corrupt, parse, parse_heads
+from quickserveml_tui.storage.registry_snapshot import Snapshot, newest_first, paused_collector
+from quickserveml_tui.storage.registry_tables import TableStorage
+from quickserveml_tui.storage.registry_transfer import RegistryTransfer
 
-WHAT = "registry"
-SCHEMA = 1
-META = "_meta"
-MODELS = "models"
-MAX_FILE_BYTES = 512 << 20
-MAX_MODELS = 10_000
-WARN_MODELS = 5_000
-
-_RECORDS = msgspec.json.Decoder(ModelRecord)
-Tables: TypeAlias = dict[str, dict[str, Any]]
-log = logging.getLogger(__name__)
+LIMITS = RegistryLimits()
+T = TypeVar("T")
+_EMPTY = Snapshot("0", {})
 
 
-class MemoryStorage(Storage):
-    """A TinyDB storage over tables in memory that remembers whether it was written."""
-
-    def __init__(self, tables: Tables | None) -> None:
-        self.tables = tables
-        self.is_written = False
-
-    def read(self) -> Tables | None:
-        """The tables; None when there are none yet."""
-        return self.tables
-
-    def write(self, data: Tables) -> None:
-        """Keep the tables."""
-        self.tables = data
-        self.is_written = True
-
-
-class _File(msgspec.Struct):
-    """What readers need of the file; each model stays raw until it is known to have changed."""
-
-    meta: dict[str, dict[str, Any]] = msgspec.field(name=META)
-    models: dict[str, msgspec.Raw] = {}
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    token: str
-    models: tuple[ModelRecord, ...]
-    by_key: dict[str, ModelRecord]
-    """By id and, winning over ids, by name."""
-    decoded: dict[str, tuple[bytes, ModelRecord]]
-    """Document and record by document id."""
-
-
-_EMPTY = _Snapshot("0", (), {}, {})
-
-
-class TinyDbRegistry:
+class TinyDbRegistry(RegistryTransfer):
     """`RegistryStore` in a file that any number of threads and processes may use at once.
 
     TinyDB's own storage rewrites the file in place without a lock, so two writers or a kill destroy it. Here each
@@ -82,60 +41,194 @@ class TinyDbRegistry:
     cache), and replaces the file atomically if anything was written. ADR 0002 tells more.
     """
 
-    def __init__(self, path: Path, *, lock_timeout_s: float = 10.0, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, lock_timeout_s: float = 10.0, read_only: bool = False, limits: RegistryLimits = LIMITS
+    ) -> None:
         self._path = path
-        self._read_only = read_only
         self._lock_path = path.with_name(path.name + ".lock")
         self._lock_timeout_s = lock_timeout_s
+        self._read_only = read_only
+        self._limits = limits
+        self._generations = RegistryGenerations(path.with_name(FOLDER))
         self._thread_lock = threading.Lock()
         self._cache_lock = threading.Lock()
         self._cache = _EMPTY
+        self._broken: tuple[str, StoreError] | None = None
+        """State of the file in which a document turned out damaged while nothing older could be shown."""
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
     def generation(self) -> str:
         """A token that changes with every write: inode, size and modification time, which writes keep ascending."""
         try:
-            return _token(self._path.stat(follow_symlinks=False))
+            return _token(os.stat(self._path, follow_symlinks=False))
         except FileNotFoundError:
             return _EMPTY.token
         except OSError as error:
             raise fs.store_error(error, WHAT, "read") from error
 
+    def problem(self) -> StoreProblem | None:
+        """Why the registry can only be read, or not even that; see `RegistryStore.problem`."""
+        try:
+            found = self._ask(Snapshot.check).problem
+            if found is None and self._broken is not None and self._broken[0] == self._cache.token:
+                raise self._broken[1]
+        except StoreError as error:
+            return registry_health.problem_of(error)
+        if found is None and not self._read_only:
+            found = registry_health.folder_problem(self._path.parent, self._lock_path)
+        return found
+
+    def heads(self) -> tuple[ModelHead, ...]:
+        """All models, by name: what lists and filters look at."""
+        return self._ask(Snapshot.heads, for_heads=True)
+
     def models(self) -> tuple[ModelRecord, ...]:
-        """All models, by name."""
-        return self._snapshot().models
+        """All models, by name, in full; more than 1,000 are decoded anew by each call."""
+        return self._ask(Snapshot.records)
 
     def find(self, name: str) -> ModelRecord | None:
         """The model with this name or id."""
-        return self._snapshot().by_key.get(name)
+        return self._ask(lambda snapshot: snapshot.find(name))
 
-    def _snapshot(self) -> _Snapshot:
+    def trash(self) -> tuple[TrashEntry, ...]:
+        """Deleted models and versions, newest first."""
+        return newest_first(list(self._ask(Snapshot.trash).values()))
+
+    def blobs(self) -> frozenset[str]:
+        """Digests of all blobs that models, the trash, and damaged files that were set aside, need.
+
+        Raises `StoreError` while the registry is damaged or of a newer schema: nobody knows then what is needed.
+        """
+        snapshot = self._ask(lambda snapshot: snapshot)
+        needed = self._ask(Snapshot.blobs)
+        problem = self._ask(lambda snapshot: snapshot).problem or snapshot.problem
+        if problem is not None:
+            raise registry_health.error_of(problem)
+        try:
+            for path in self._path.parent.glob(f"{self._path.name}.damaged-*"):
+                needed |= registry_repair.digests_in(self._read(path)[0] or b"")
+        except OSError as error:
+            raise fs.store_error(error, WHAT, "read") from error
+        return frozenset(needed)
+
+    def capacity(self) -> tuple[int, int, int]:
+        """Models now, the number from which to warn, and the number from which adding is refused."""
+        count = len(self._ask(lambda snapshot: snapshot).models)
+        return count, self._limits.warn_models, self._limits.max_models
+
+    def _ask(self, question: Callable[[Snapshot], T], *, for_heads: bool = False) -> T:
+        """The answer of the newest state, or of the newest kept one where a document of it turns out damaged."""
+        snapshot = self._snapshot(for_heads)
+        try:
+            return question(snapshot)
+        except StoreError as error:
+            if snapshot.problem is not None or not is_corrupt(error):
+                raise
+            with self._cache_lock:
+                self._cache = snapshot = self._fall_back(snapshot.token, error)
+            return question(snapshot)
+
+    def _snapshot(self, for_heads: bool) -> Snapshot:
         if self._cache.token == self.generation():
             return self._cache
-        with self._cache_lock:
-            data, token = self._read()
+        with self._cache_lock, paused_collector():
+            try:
+                data, token, mtime_ns = self._read(self._path)
+            except OSError as error:
+                raise fs.store_error(error, WHAT, "read") from error
             if token != self._cache.token:
-                self._cache = _EMPTY if data is None else _decode(data, token, self._cache)
+                self._cache = _EMPTY if data is None else self._decode(data, token, mtime_ns, for_heads)
             return self._cache
 
-    def _read(self) -> tuple[bytes | None, str]:
-        """Content and token of one and the same file; None where there is no file yet."""
+    def _read(self, path: Path) -> tuple[bytes | None, str, int]:
+        """Content, token and modification time of one and the same file; None where there is none. Raises `OSError`."""
         try:
-            descriptor = fs.open_regular(self._path)
+            descriptor = fs.open_regular(path)
         except FileNotFoundError:
-            return None, _EMPTY.token
-        except OSError as error:
-            raise fs.store_error(error, WHAT, "read") from error
+            return None, _EMPTY.token, 0
         try:
-            token = _token(os.fstat(descriptor))
-            return fs.read_all(descriptor, MAX_FILE_BYTES), token
-        except OSError as error:
-            raise fs.store_error(error, WHAT, "read") from error
+            status = os.fstat(descriptor)
+            if status.st_size > self._limits.max_bytes:
+                raise OSError(errno.EFBIG, f"is larger than {self._limits.max_bytes:,} bytes")
+            # In one piece where the system gives it: 25 MB in chunks cost 26 ms more to put together.
+            data = os.read(descriptor, status.st_size + 1)
+            rest = fs.read_all(descriptor, self._limits.max_bytes - len(data))
+            return data + rest if rest else data, _token(status), status.st_mtime_ns
         finally:
             os.close(descriptor)
 
+    def _decode(self, data: bytes, token: str, mtime_ns: int, for_heads: bool) -> Snapshot:
+        if for_heads and self._cache is _EMPTY:
+            heads = parse_heads(data)
+            if heads is not None:
+                return Snapshot(token, data, heads=heads, mtime_ns=mtime_ns)
+        try:
+            file = parse(data)
+        except StoreError as error:
+            if not is_corrupt(error):
+                raise
+            return self._fall_back(token, error)
+        problem = registry_health.newer_problem(file.schema) if file.schema > SCHEMA else None
+        return Snapshot(token, file.tables, schema=file.schema, mtime_ns=mtime_ns, before=self._cache, problem=problem)
+
+    def _fall_back(self, token: str, error: StoreError) -> Snapshot:
+        """The newest kept generation that can be read, in the place of a damaged file; else raises `error`."""
+        with suppress(OSError), paused_collector():
+            for path in self._generations.newest_first():
+                kept = self._kept(path)
+                if kept is not None:
+                    problem = registry_health.damaged_problem(path.name)
+                    return Snapshot(token, kept.tables, schema=kept.schema, problem=problem)
+        self._broken = token, error
+        raise error
+
+    def _kept(self, path: Path) -> Snapshot | None:
+        """A kept generation; None where it cannot be read or is damaged itself."""
+        try:
+            data, token, _mtime_ns = self._read(path)
+            if data is None:
+                return None
+            file = parse(data)
+            snapshot = Snapshot(token, file.tables, schema=file.schema)
+            snapshot.check().heads()
+        except (OSError, StoreError):
+            return None
+        return snapshot
+
     # ---- writing --------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        name: str,
+        change: Callable[[ModelRecord | None], ModelRecord | None],
+        *,
+        expected_rev: int | None = None,
+    ) -> ModelRecord | None:
+        """Read, change and write one model in one transaction; see `RegistryStore.put`."""
+
+        def work(edit: RegistryEdit) -> ModelRecord | None:
+            old = edit.find(name)
+            if expected_rev is not None and (old is None or old.rev != expected_rev):
+                raise ConflictError(
+                    f"{name} was changed by somebody else in the meantime.",
+                    hint="Read it again, then repeat the change.",
+                    code="model.changed",
+                )
+            new = change(old)
+            if old is not None and (new is None or new.id != old.id):
+                edit.remove(old.id)
+            return None if new is None else edit.put(new)
+
+        return self.edit(work)
+
+    def edit(self, work: Callable[[RegistryEdit], T]) -> T:
+        """Run `work` in one transaction and return its result; see `RegistryStore.edit`."""
+        with self._changing(are_checked=True) as (db, snapshot):
+            edit = TableEdit(snapshot, self._limits)
+            result = work(edit)
+            edit.flush(db)
+        return result
 
     @contextmanager
     def transaction(self) -> Iterator[TinyDB]:
@@ -144,18 +237,26 @@ class TinyDbRegistry:
         Raises `StoreError` when the lock is not free in time or the file cannot be read or written; the file then
         holds the old or, when only the folder could not be synced, the new content.
         """
-        with self._locked(), _paused_collector():
-            data, _token_before = self._read()
-            storage = MemoryStorage(None if data is None else _parse(data))
-            try:
-                yield TinyDB(storage=lambda: storage)
-                if storage.is_written and storage.tables is not None:
-                    self._write(storage.tables)
-            finally:
-                storage.tables = None  # before the collector goes on
+        with self._changing(are_checked=False) as (db, _snapshot):
+            yield db
+
+    @contextmanager
+    def _changing(self, *, are_checked: bool) -> Iterator[tuple[TinyDB, Snapshot]]:
+        with self._locked(), paused_collector():
+            snapshot = self._ask(Snapshot.check)
+            if snapshot.problem is not None:
+                raise registry_health.error_of(snapshot.problem)
+            storage = TableStorage(snapshot.tables)
+            yield TinyDB(storage=lambda: storage), snapshot
+            if storage.is_written:
+                self._commit(snapshot, storage.raw_tables(are_checked=are_checked))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if self._read_only:
+            raise ReadOnlyError(
+                "This home was opened for reading only; nothing was changed.", hint="Open it without --read-only."
+            )
         try:
             fs.make_private_dir(self._path.parent)
         except OSError as error:
@@ -169,151 +270,66 @@ class TinyDbRegistry:
         finally:
             self._thread_lock.release()
 
-    def _write(self, tables: Tables) -> None:
-        tables.setdefault(META, {})["1"] = {"schema": SCHEMA}
+    def _commit(self, before: Snapshot, tables: Tables) -> None:
+        """Put the tables durably in the place of the file, and what it was among the generations where that is due."""
+        data = dump(tables)
+        if len(data) > self._limits.max_bytes:
+            raise registry_health.too_large(len(data), self._limits.max_bytes)
         try:
-            data = orjson.dumps(tables)
-        except TypeError as error:
-            raise StoreError(
-                "The registry cannot hold this value; nothing was changed.",
-                hint="Integers must fit 64 bits and text must be valid Unicode.",
-                code="store.unrepresentable",
-                detail=str(error),
-            ) from error
-        try:
-            before_ns = self._path.stat().st_mtime_ns
-        except OSError:
-            before_ns = 0
-        try:
-            fs.write_atomic(self._path, data, newer_than_ns=before_ns)
+            if before.mtime_ns and before.schema < SCHEMA:
+                self._generations.keep_before_migration(self._path, before.mtime_ns, before.schema)
+            elif before.mtime_ns:
+                self._generations.keep_before_write(self._path, before.mtime_ns, time.time_ns())
+            fs.write_atomic(self._path, data, newer_than_ns=before.mtime_ns)
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
+        with suppress(OSError), self._cache_lock:  # without it, the next reader reads the file
+            status = os.stat(self._path, follow_symlinks=False)
+            self._cache = Snapshot(_token(status), tables, mtime_ns=status.st_mtime_ns, before=before)
 
-    def put(
-        self,
-        name: str,
-        change: Callable[[ModelRecord | None], ModelRecord | None],
-        *,
-        expected_rev: int | None = None,
-    ) -> ModelRecord | None:
-        """Read, change and write one model in one transaction; see `RegistryStore.put`."""
-        with self.transaction() as db:
-            table = db.table(MODELS)
-            document = _find(table, name)
-            old = None if document is None else from_document(document, ModelRecord, WHAT)
-            if expected_rev is not None and (old is None or old.rev != expected_rev):
-                raise ConflictError(
-                    f"{name} was changed by somebody else in the meantime.",
-                    hint="Read it again, then repeat the change.",
-                    code="model.changed",
-                )
-            new = change(old)
-            if new is None:
-                if document is not None:
-                    table.remove(doc_ids=[document.doc_id])
-                return None
-            if old is not None and replace(new, rev=old.rev, updated_at=old.updated_at) == old:
-                return old
-            return _store(table, document, replace(new, rev=old.rev + 1 if old else 1, updated_at=utc_now()))
+    # ---- repair ---------------------------------------------------------------------------------------------------
 
+    def repair(self) -> str:
+        """Mend a damaged file from what can still be read of it and from the newest kept generation.
 
-@contextmanager
-def _paused_collector() -> Iterator[None]:
-    """Keep the cycle collector out of the way: it would walk the growing tables again and again.
+        Returns one sentence on what was done; the damaged file is set aside, never removed. Raises `StoreError`:
+        `store.corrupt` when nothing could be saved, in which case the file stays where it is.
+        """
+        with self._locked(), paused_collector():
+            try:
+                data, _token_now, mtime_ns = self._read(self._path)
+            except OSError as error:
+                raise fs.store_error(error, WHAT, "read") from error
+            try:
+                file = parse(data) if data is not None else None
+            except StoreError as error:
+                if not is_corrupt(error):
+                    raise
+                file = None
+            if data is None or (file is not None and registry_repair.is_whole(file.tables)):
+                return "The registry is whole; nothing had to be repaired."
+            if file is not None and file.schema > SCHEMA:
+                raise registry_health.error_of(registry_health.newer_problem(file.schema))
+            return self._mend(data, mtime_ns)
 
-    A write at 10,000 models takes a quarter of the CPU time. Whoever found it running starts it again, so it cannot be
-    left off.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _store(table: Table, document: Document | None, record: ModelRecord) -> ModelRecord:
-    taken = table.get(where("name") == record.name)
-    if isinstance(taken, Document) and (document is None or taken.doc_id != document.doc_id):
-        raise ConflictError(
-            f"There is already a model called {record.name}.", hint="Choose another name.", code="name.taken"
-        )
-    fields = to_document(record)
-    if document is not None:
-
-        def replace_fields(stored: MutableMapping[str, Any]) -> None:
-            stored.clear()
-            stored.update(fields)
-
-        table.update(replace_fields, doc_ids=[document.doc_id])
-        return record
-    count = len(table)
-    if count >= MAX_MODELS:
-        raise StoreError(
-            f"The registry is full: it holds {count:,} models.",
-            hint="Delete models that are no longer needed.",
-            code="registry.full",
-        )
-    if count + 1 >= WARN_MODELS:
-        log.warning("The registry holds %d of at most %d models; writes become slow.", count + 1, MAX_MODELS)
-    table.insert(fields)
-    return record
-
-
-def _find(table: Table, name: str) -> Document | None:
-    for query in (where("name") == name, where("id") == name):
-        found = table.get(query)
-        if isinstance(found, Document):
-            return found
-    return None
+    def _mend(self, data: bytes, mtime_ns: int) -> str:
+        found = registry_repair.salvage(data)
+        salvaged = len(found.models)
+        try:
+            paths = self._generations.newest_first()
+        except OSError as error:
+            raise fs.store_error(error, WHAT, "read") from error
+        name, kept = next(((path.name, kept) for path in paths if (kept := self._kept(path))), ("", None))
+        added = registry_repair.merge(found, registry_repair.readable(kept or _EMPTY))
+        if found.is_empty() and kept is None:
+            raise registry_health.hopeless()
+        try:
+            aside = set_aside(self._path, time.time_ns())
+            fs.write_atomic(self._path, dump(found.tables()), newer_than_ns=mtime_ns)
+        except OSError as error:
+            raise fs.store_error(error, WHAT) from error
+        return registry_repair.sentence(salvaged, added, name, aside.name)
 
 
 def _token(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-
-
-def _parse(data: bytes) -> Tables:
-    try:
-        tables = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise corrupt(WHAT, str(error)) from error
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise corrupt(WHAT, "The file holds no tables.")
-    _check_schema(tables.get(META, {}))
-    if not all(isinstance(document, dict) for table in tables.values() for document in table.values()):
-        raise corrupt(WHAT, "A table holds something that is not a document.")
-    if not all(key.isdecimal() and key.isascii() for table in tables.values() for key in table):
-        raise corrupt(WHAT, "A document id is not a number.")
-    return tables
-
-
-def _check_schema(meta: dict[str, Any]) -> None:
-    document = meta.get("1")
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise corrupt(WHAT, "The file names no schema.")
-    if schema > SCHEMA:
-        raise newer_schema(WHAT, schema, SCHEMA)
-
-
-def _decode(data: bytes, token: str, before: _Snapshot) -> _Snapshot:
-    """Snapshot of the file; a record whose document did not change is taken over, because decoding costs most.
-
-    At 10,000 models this takes a third of the time of reading through TinyDB, which would build every document.
-    """
-    decoded: dict[str, tuple[bytes, ModelRecord]] = {}
-    try:
-        file = msgspec.json.decode(data, type=_File)
-        _check_schema(file.meta)
-        for key, raw in file.models.items():
-            document = bytes(raw)
-            known = before.decoded.get(key)
-            if known is None or known[0] != document:
-                known = (document, _RECORDS.decode(document))
-            decoded[key] = known
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise corrupt(WHAT, str(error)) from error
-    records = sorted((record for _document, record in decoded.values()), key=lambda record: record.name)
-    by_key = {record.id: record for record in records} | {record.name: record for record in records}
-    return _Snapshot(token, tuple(records), by_key, decoded)

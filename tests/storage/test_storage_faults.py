@@ -45,7 +45,7 @@ def test_a_fault_at_any_call_of_a_registry_write_leaves_the_old_or_the_new_state
         now = TinyDbRegistry(path).find("a")
         assert now == written if written else now.task in (old.task, f"{int(old.task) + 1}")
         assert registry.put("a", lambda model: replace(model, author=f"after {now.rev}")).author == f"after {now.rev}"
-        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["registry.json", "registry.json.lock"]
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["backups", "registry.json", "registry.json.lock"]
 
     assert every_call(monkeypatch, [fs, registry_module], attempt, error) >= 8
 

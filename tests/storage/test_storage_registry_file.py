@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 
 import orjson
 import pytest
 from storage_samples import make_facts, make_model, make_version
+from tinydb import where
+from tinydb.table import Table
 
-from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.errors import ReadOnlyError, StoreError
 from quickserveml_tui.storage import fs
-from quickserveml_tui.storage import registry as registry_module
 from quickserveml_tui.storage.registry import TinyDbRegistry
+from quickserveml_tui.storage.registry_edit import RegistryLimits
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def test_the_file_is_a_tinydb_document_with_its_schema(path):
     registry = TinyDbRegistry(path)
     registry.put("a", lambda _old: make_model("a"))
     tables = orjson.loads(path.read_bytes())
-    assert tables["_meta"] == {"1": {"schema": 1}}
+    assert tables["_meta"] == {"1": {"schema": 2, "reads": 1}}
     assert [document["name"] for document in tables["models"].values()] == ["a"]
 
 
@@ -57,7 +61,10 @@ def test_the_file_is_a_tinydb_document_with_its_schema(path):
         (b'{"_meta": {"1": {"schema": 1}}, "models": {"1": 5}}', "store.corrupt"),
         (b'{"_meta": {"1": {"schema": 1}}, "models": {"one": {}}}', "store.corrupt"),
         (b'{"_meta": {"1": {"schema": 1}}, "models": {"1": {"name": "a", "id": []}}}', "store.corrupt"),
-        (b'{"_meta": {"1": {"schema": 2}}, "models": {"1": {"later": 1}}}', "store.newer_schema"),
+        (b'{"_meta": {"1": {"schema": 1}}, "models": {"01": {"name": "a", "id": "a"}}}', "store.corrupt"),
+        (b'{"_meta": {"1": {"schema": 2, "reads": 1}}, "models": {"1": {"name": "a", "id": "i"}}}', "store.corrupt"),
+        (b'{"_meta": {"1": {"schema": 3}}, "models": {"1": {"later": 1}}}', "store.newer_schema"),
+        (b'{"_meta": {"1": {"schema": 4, "reads": 3}}, "models": {"1": {"later": 1}}}', "store.newer_schema"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_reported_and_left_alone(path, content, code):
@@ -75,6 +82,7 @@ def test_a_file_that_cannot_be_understood_is_reported_and_left_alone(path, conte
         assert caught.value.hint
         assert str(path) not in caught.value.message
     assert path.read_bytes() == content
+    assert registry.problem().code == code
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "link"])
@@ -193,12 +201,136 @@ def test_several_documents_change_together_or_not_at_all(path):
     assert registry.find("a") is not None
 
 
-def test_a_full_registry_says_so(path, monkeypatch):
-    monkeypatch.setattr(registry_module, "MAX_MODELS", 2)
+def test_a_registry_that_could_not_be_read_again_is_not_written(path):
+    registry = TinyDbRegistry(path, limits=RegistryLimits(max_bytes=6_000))
+    registry.put("a", lambda _old: make_model("a"))
+    before = path.read_bytes()
+    with pytest.raises(StoreError) as caught:
+        registry.put("a", lambda old: replace(old, description="x" * 6_000))
+    assert caught.value.code == "registry.full"
+    assert path.read_bytes() == before
+    assert registry.find("a").rev == 1
+
+
+def test_a_large_edit_is_few_table_operations(path, monkeypatch):
+    registry = TinyDbRegistry(path)
+    registry.edit(lambda edit: [edit.put(make_model(f"m{number}")) for number in range(60)])
+    operations = []
+    update = Table._update_table
+    monkeypatch.setattr(Table, "_update_table", lambda self, work: (operations.append(self.name), update(self, work)))
+
+    def work(edit):
+        for number in range(20):
+            edit.remove(edit.find(f"m{number}").id)
+            edit.put(replace(edit.find(f"m{number + 20}"), task="changed"))
+            edit.put(make_model(f"new{number}"))
+
+    registry.edit(work)
+    assert operations == ["models"] * 3
+    models = TinyDbRegistry(path).models()
+    assert {model.name: model.task for model in models if model.name.startswith("m")} == {
+        f"m{number}": "changed" if number < 40 else "classification" for number in range(20, 60)
+    }
+    assert sum(model.name.startswith("new") for model in models) == 20
+
+
+def test_a_write_leaves_the_documents_it_does_not_touch_byte_for_byte(path):
     registry = TinyDbRegistry(path)
     registry.put("a", lambda _old: make_model("a"))
     registry.put("b", lambda _old: make_model("b"))
-    with pytest.raises(StoreError) as caught:
-        registry.put("c", lambda _old: make_model("c"))
-    assert caught.value.code == "registry.full"
-    assert registry.put("a", lambda old: replace(old, task="x")).task == "x"
+    text = path.read_bytes().replace(b'"task":"classification"', b'"task": "classification", "unknown": [1.50]', 1)
+    path.write_bytes(text)
+    registry.put("b", lambda old: replace(old, task="x"))
+    assert b'"task": "classification", "unknown": [1.50]' in path.read_bytes()
+    with registry.transaction() as db:  # a query touches them all, and changes none
+        assert db.table("models").get(where("task") == "x")["name"] == "b"
+        db.table("specs").insert({"n": 1})
+    assert orjson.loads(path.read_bytes())["models"]["1"]["unknown"] == [1.5]
+
+
+def test_finding_one_model_decodes_no_other(path):
+    TinyDbRegistry(path).edit(lambda edit: [edit.put(make_model(name)) for name in ("a", "b")])
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"next_version":3', b'"next_version":"x"', 1))
+    registry = TinyDbRegistry(path)
+    assert registry.find("b").next_version == 3
+    with pytest.raises(StoreError):
+        registry.find("a")
+
+
+def test_listing_before_and_after_reading_gives_the_same(path):
+    writer = TinyDbRegistry(path)
+    writer.edit(lambda edit: [edit.put(make_model(name)) for name in ("b", "a")])
+    listed, found = TinyDbRegistry(path), TinyDbRegistry(path)
+    assert listed.heads()
+    assert found.find("a")
+    assert listed.heads() == found.heads()
+    assert listed.find("a") == found.find("a")
+    writer.put("c", lambda _old: make_model("c"))
+    assert listed.heads() == found.heads() == writer.heads()
+    assert listed.heads()[0] is listed.heads()[0]
+
+
+def test_after_another_ones_write_only_changed_heads_are_new(path):
+    reader, writer = TinyDbRegistry(path), TinyDbRegistry(path)
+    writer.edit(lambda edit: [edit.put(make_model(name)) for name in ("a", "b")])
+    before = reader.heads()
+    writer.put("b", lambda old: replace(old, task="x"))
+    after = reader.heads()
+    assert after[0] is before[0]
+    assert after[1].task == "x"
+
+
+def test_a_registry_opened_for_reading_only_refuses_every_write_and_creates_nothing(path):
+    reader = TinyDbRegistry(path, read_only=True)
+    for write in (
+        lambda: reader.put("a", lambda _old: make_model("a")),
+        lambda: reader.edit(lambda edit: edit.remove("a")),
+        reader.repair,
+        lambda: reader.transaction().__enter__(),
+    ):
+        with pytest.raises(ReadOnlyError):
+            write()
+    assert not path.parent.exists()
+    TinyDbRegistry(path).put("a", lambda _old: make_model("a"))
+    assert [model.name for model in reader.models()] == ["a"]
+    assert reader.problem() is None
+
+
+def test_a_folder_that_may_not_be_written_is_named_as_the_problem(path):
+    TinyDbRegistry(path).put("a", lambda _old: make_model("a"))
+    assert TinyDbRegistry(path).problem() is None
+    # As somebody else than the owner, in a process of its own: permissions do not bind root.
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from quickserveml_tui.storage.registry import TinyDbRegistry\n"
+        "registry = TinyDbRegistry(Path(sys.argv[1]))\n"
+        "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "problem = registry.problem(); print(problem.code, problem.hint != '', registry.find('a').name)\n"
+    )
+    for folder in (path.parent, *path.parent.parents):
+        if folder.owner() != "root" or str(folder) == "/tmp":
+            break
+        folder.chmod(folder.stat().st_mode | 0o055)
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    path.parent.chmod(0o755)
+    assert done.stdout == "store.read_only True a\n", done.stderr
+
+
+def test_while_the_lock_is_held_reads_go_on_and_writes_say_why_not(path):
+    TinyDbRegistry(path).put("a", lambda _old: make_model("a"))
+    other = TinyDbRegistry(path, lock_timeout_s=0.02)
+    with fs.locked(path.with_name("registry.json.lock"), "test"):
+        assert other.find("a")
+        assert other.heads()
+        assert other.problem() is None
+        for write in (lambda: other.put("a", lambda _old: None), other.repair):
+            with pytest.raises(StoreError) as caught:
+                write()
+            assert caught.value.code == "store.locked"
+            assert caught.value.hint
