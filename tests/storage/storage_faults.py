@@ -9,7 +9,7 @@ import signal
 CALLS = frozenset(
     {
         "open", "write", "read", "fstat", "stat", "fsync", "replace", "rename", "link", "mkdir", "utime", "fchmod",
-        "unlink", "scandir", "ftruncate",
+        "unlink", "rmdir", "scandir", "ftruncate",
     }
 )  # fmt: skip
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EINTR, errno.EROFS]

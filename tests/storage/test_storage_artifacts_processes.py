@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
-from pathlib import Path
 
 import pytest
 from artifact_writers import References
 from storage_kills import Nursery
+from storage_memory import memory_folder
 
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
@@ -19,11 +17,8 @@ MODULES = ("artifact_writers", "filelock", "numpy")
 
 @pytest.fixture
 def home(tmp_path):
-    """A home in memory where there is such a place: a kill does not touch what the kernel holds, and it is faster."""
-    memory = Path("/dev/shm")
-    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else tmp_path
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        home, chance = Path(folder) / "home", random.Random(5)
+    with memory_folder(tmp_path) as folder:
+        home, chance = folder / "home", random.Random(5)
         (home / "sources").mkdir(parents=True)
         for number in range(24):
             (home / "sources" / f"{number:02}").write_bytes(chance.randbytes(chance.randint(1, 30_000)))
