@@ -212,12 +212,20 @@ def list_command(
     filter_text: Annotated[
         str,
         Option(
-            "--filter", metavar="TEXT", help="Words that must all occur; tag:x and state:x narrow.", show_default=False
+            "--filter",
+            metavar="FILTER",
+            help="Words and comparisons, such as 'vision AND params < 10M AND bench.p99_ms < 5'.",
+            show_default=False,
         ),
     ] = "",
     sort: Annotated[
         str,
-        Option("--sort", metavar="KEY", help="name, updated, size, params, p50 or versions; a leading - sorts down."),
+        Option(
+            "--sort",
+            metavar="KEY",
+            help="name, created, updated, size, params, macs, nodes, versions, p50, p95, p99, throughput, task or "
+            "state; a leading - sorts down.",
+        ),
     ] = "name",
     limit: Annotated[int, Option("--limit", metavar="N", help="Models on a page, 1 to 1000.")] = 1000,
     page_token: Annotated[
@@ -227,7 +235,10 @@ def list_command(
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List the models of the catalog."""
+    """List the models of the catalog.
+
+    A filter asks for names, tags, sizes, operators, dates and measured figures; docs/filters.md has all fields.
+    """
     from quickserveml_tui.cli.reporting import check_format, print_report
     from quickserveml_tui.core.catalog import CatalogQuery
     from quickserveml_tui.reports.models import models_table

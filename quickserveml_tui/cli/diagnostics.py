@@ -11,6 +11,8 @@ from quickserveml_tui.core.errors import ExitCode, QuickServeError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from quickserveml_tui.cli.output import Terminal
+
 
 def run(arguments: list[str]) -> int:
     """Run a command line; returns its exit code. Nothing is raised but `SystemExit`."""
@@ -130,6 +132,8 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
     terminal = Terminal(sys.stderr)
     glyph = terminal.style("✕" if terminal.unicode else "x", "error")
     try:
+        if filter_text := getattr(error, "text", ""):
+            _point_at(terminal, filter_text, getattr(error, "column", 1))
         terminal.line(f"{glyph} {safe_text(error.message)}")
         if error.hint:
             terminal.line(f"  {terminal.style(safe_text(error.hint), 'muted')}")
@@ -137,6 +141,17 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
     except (QuickServeError, OSError):  # nowhere to say it: the exit code does
         _discard(sys.stderr)
     return int(error.exit_code)
+
+
+def _point_at(terminal: Terminal, filter_text: str, column: int) -> None:
+    """Show a filter with a mark under the place where it could not be read."""
+    import shutil
+
+    from quickserveml_tui.cli.filter_text import pointer_lines
+
+    shown, mark = pointer_lines(filter_text, column, shutil.get_terminal_size().columns)
+    terminal.line(f"  {shown}")
+    terminal.line(f"  {terminal.style(mark, 'error')}")
 
 
 def _from_click(error: Any) -> UsageError:

@@ -51,9 +51,10 @@ class UsageError(QuickServeError):
 
 
 class FilterError(UsageError):
-    """A filter that cannot be read; `column` is where, counted from 1."""
+    """A filter that cannot be read; `column` is where, counted from 1, and `text` the filter where it is known."""
 
     default_code = "usage.filter"
+    text = ""
 
     def __init__(self, message: str, *, column: int, hint: str = "", code: str = "", detail: str = "") -> None:
         super().__init__(message, hint=hint, code=code, detail=detail)

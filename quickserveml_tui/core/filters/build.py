@@ -32,12 +32,18 @@ def build_filter(text: str, table: FieldTable[R], *, now: datetime | None = None
 
     `now` is what `7d` counts back from.
     """
-    tree = parse_filter(text)
-    if tree is None:
-        return BuiltFilter(lambda _row: True, frozenset())
     builder = _Builder(table, now or datetime.now(UTC))
-    matches = builder.build(tree)
+    try:
+        tree = parse_filter(text)
+        matches = builder.build(tree) if tree is not None else _everything
+    except FilterError as error:
+        error.text = text
+        raise
     return BuiltFilter(matches, frozenset(builder.sources))
+
+
+def _everything(_row: Any) -> bool:
+    return True
 
 
 def check_filter(text: str, table: FieldTable[Any]) -> None:
