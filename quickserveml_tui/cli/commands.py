@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Understand": ("inspect", "schema", "predict"),
     "Measure and check": ("benchmark", "batch", "job"),
     "Serve": ("serve",),
-    "Keep": ("gc", "fsck"),
+    "Keep": ("export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
 }
 """Headings of help, each with its commands."""
@@ -55,6 +55,10 @@ _ENTRIES = (
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry("export", f"{_HERE}.bundles", "export", "Write a version to a file, with all that belongs to it."),
+    CommandEntry("import", f"{_HERE}.bundles", "import_command", "Add what a bundle holds as the next version."),
+    CommandEntry("backup", f"{_HERE}.backups", "backup", "Keep the whole home as a generation in another folder."),
+    CommandEntry("restore-backup", f"{_HERE}.backups", "restore_backup", "Bring the home back to a kept generation."),
     CommandEntry("gc", f"{_HERE}.collect", "gc", "Remove what nothing needs: files, uploads, old trash, cache."),
     CommandEntry("fsck", f"{_HERE}.fsck", "fsck", "Check the stores of the home, and mend them."),
     CommandEntry("doctor", f"{_HERE}.doctor", "doctor", "Check machine, stores, runtime and terminal."),
@@ -67,6 +71,7 @@ _ORIGINAL_NAMES = {
     "registry-list": "list",
     "registry-get": "show",
     "registry-update": "update",
+    "registry-export": "export",
     "benchmark-registry": "benchmark",
     "serve-registry": "serve",
     "deploy": "serve",

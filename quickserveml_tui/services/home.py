@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         PredictPort,
     )
     from quickserveml_tui.core.runners import ModelRunner
-    from quickserveml_tui.core.stores import ArtifactStore, RegistryStore
+    from quickserveml_tui.core.stores import ArtifactStore
     from quickserveml_tui.runtime.pool import LocalRunnerPool
+    from quickserveml_tui.storage.registry import TinyDbRegistry
     from quickserveml_tui.storage.state import SqliteState
 
 T = TypeVar("T")
@@ -112,10 +113,11 @@ class LocalWorkbench:
     # ---- stores and runners ---------------------------------------------------------------------------------------
 
     @part
-    def registry(self) -> RegistryStore:
+    def registry(self) -> TinyDbRegistry:
         """Models, versions, aliases and tags."""
         from quickserveml_tui.storage.registry import TinyDbRegistry
 
+        self._finish_restore()
         return TinyDbRegistry(self._home / "registry.json", read_only=self._read_only)
 
     @part
@@ -130,7 +132,14 @@ class LocalWorkbench:
         """Benchmark and batch runs, jobs and leases."""
         from quickserveml_tui.storage.state import SqliteState
 
+        self._finish_restore()
         return SqliteState(self._home / "state.db", read_only=self._read_only)
+
+    def _finish_restore(self) -> None:
+        """Carry out a restore that was interrupted before either store is looked at."""
+        from quickserveml_tui.storage.intent import finish_restore
+
+        finish_restore(self._home, read_only=self._read_only)
 
     @property
     def runners(self) -> LazyRunnerPool:
@@ -200,7 +209,7 @@ class LocalWorkbench:
             self.state,
             policy,
             read_only=self._read_only,
-            content_digest=lambda: self.backups.content_digest(),
+            content_digest=lambda: self.backups.content_digest(),  # noqa: PLW0108 - built when it is asked for
         )
 
     @part
