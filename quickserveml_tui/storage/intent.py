@@ -86,6 +86,16 @@ def is_pending(home: Path) -> bool:
     return os.path.lexists(home / INTENT)
 
 
+def refuse_pending(home: Path) -> None:
+    """Raise `StoreError` (`restore.pending`) where a write would be lost to a restore; call it under a store's lock."""
+    if is_pending(home):
+        raise StoreError(
+            "A restore of this home was interrupted, so nothing is written before it is finished.",
+            hint="Any new command finishes it: try `quickserveml fsck`. Open the workbench again after that.",
+            code="restore.pending",
+        )
+
+
 def finish_restore(home: Path, *, read_only: bool = False) -> bool:
     """Carry out a restore that was interrupted; returns whether there was one.
 

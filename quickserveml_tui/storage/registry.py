@@ -21,6 +21,7 @@ from quickserveml_tui.core.heads import ModelHead
 from quickserveml_tui.core.models import ModelRecord, TrashEntry
 from quickserveml_tui.core.stores import RegistryEdit
 from quickserveml_tui.storage import fs, registry_health, registry_repair
+from quickserveml_tui.storage.intent import refuse_pending
 from quickserveml_tui.storage.registry_edit import RegistryLimits, TableEdit
 from quickserveml_tui.storage.registry_generations import FOLDER, RegistryGenerations, set_aside
 from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT, Tables, dump, is_corrupt, parse, parse_heads
@@ -243,6 +244,7 @@ class TinyDbRegistry(RegistryTransfer):
     @contextmanager
     def _changing(self, *, are_checked: bool) -> Iterator[tuple[TinyDB, Snapshot]]:
         with self._locked(), paused_collector():
+            refuse_pending(self._path.parent)
             snapshot = self._ask(Snapshot.check)
             if snapshot.problem is not None:
                 raise registry_health.error_of(snapshot.problem)

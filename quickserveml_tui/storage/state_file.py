@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.storage import fs
+from quickserveml_tui.storage.intent import refuse_pending
 from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_migrate import migrate
 from quickserveml_tui.storage.state_schema import SCHEMA, schema_of
@@ -106,6 +107,7 @@ class StateFile:
         with errors("written"):
             connection = self._begin()
             try:
+                refuse_pending(self.path.parent)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
