@@ -15,6 +15,7 @@ from quickserveml_tui.core.errors import (
     UnavailableError,
     UsageError,
 )
+from quickserveml_tui.core.job_records import JobKind
 from quickserveml_tui.core.jobs import CancelToken, JobState
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.jobs import Progress
     from quickserveml_tui.core.ports import JobsPort
 
 _LOG_POLL_S = 0.25
@@ -48,10 +50,15 @@ def follow(jobs: JobsPort, job_id: str, *, detaches: bool) -> JobRecord:
     from quickserveml_tui.cli.work import Narrator, run_cancellable
 
     narrator = Narrator(quiet=invocation.as_json)
+    is_measured = jobs.get(job_id).kind is JobKind.BENCHMARK
+
+    def on_progress(progress: Progress) -> None:
+        if not is_measured or progress.phase == "waiting":  # what a benchmark does, its frames tell better
+            narrator.on_progress(progress)
 
     def watch(token: CancelToken) -> JobRecord:
         asks: dict[str, Any] = {"detach" if detaches else "cancel": token}
-        return jobs.watch(job_id, on_progress=narrator.on_progress, on_frame=narrator.on_frame, **asks)
+        return jobs.watch(job_id, on_progress=on_progress, on_frame=narrator.on_frame, **asks)
 
     try:
         return run_cancellable(watch)

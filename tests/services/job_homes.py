@@ -14,6 +14,7 @@ from catalog_builders import save_linear
 
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.clock import utc_now
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
 from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, new_id
 from quickserveml_tui.core.predictions import BatchSpec
@@ -52,7 +53,8 @@ class JobHome:
 
     def endless(self) -> JobRequest:
         """A benchmark of a day: it ends when somebody wants it to."""
-        spec = BenchmarkSpec(duration_s=86_400, warmup_s=0.1, warmup_runs=1)
+        feed = FeedSpec(batch=100_000)  # or the most samples that a run may keep would end it within seconds
+        spec = BenchmarkSpec(duration_s=86_400, warmup_s=0.1, warmup_runs=1, feed=feed)
         return JobRequest(JobKind.BENCHMARK, str(self.model), benchmark=spec)
 
     def written(self, **changes) -> JobRecord:

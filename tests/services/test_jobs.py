@@ -91,7 +91,9 @@ def test_jobs_started_together_run_in_their_order_in_one_process(place):
 
 
 def test_a_job_that_cannot_work_fails_with_the_error_it_met(place):
-    missing = JobRequest(JobKind.BATCH, str(place.folder / "none.onnx"), data=str(place.data), batch=place.batch().batch)
+    missing = JobRequest(
+        JobKind.BATCH, str(place.folder / "none.onnx"), data=str(place.data), batch=place.batch().batch
+    )
     ended = place.ended(place.jobs.start(missing))
     assert (ended.state, ended.exit_code) == (JobState.FAILED, 3)
     assert ended.error_code
@@ -356,7 +358,7 @@ def test_a_read_only_home_starts_nothing_and_says_who_is_lost_without_writing(pl
     for call in (
         lambda: bench.jobs.start(place.batch()),
         lambda: bench.jobs.resume(job.id),
-        lambda: bench.jobs.clean(),
+        bench.jobs.clean,
     ):
         with pytest.raises(ReadOnlyError):
             call()
