@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from quickserveml_tui.core.filters.comparisons import Verdicts
 from quickserveml_tui.core.filters.fields import Field, FieldTable, Kind
 from quickserveml_tui.core.heads import FactsHead, ModelHead, VersionHead
 from quickserveml_tui.core.models import TrialOutcome, VersionState
@@ -186,11 +187,15 @@ def _occurs(word: str) -> Callable[[Row], bool]:
 
     Operators match as whole words: else "res" would find every model that has a Reshape.
     """
-    whole, without_domain = f"\0{word}\0", f":{word}\0"
+    is_named = Verdicts(lambda op: op.casefold() == word or word in op_forms(op)).__getitem__
 
     def occurs(row: Row) -> bool:
-        texts, ops = row.text
-        return word in texts or whole in ops or without_domain in ops
+        if word in row.text:
+            return True
+        for version in row.head.versions:  # noqa: SIM110 - any() over a generator takes twice as long
+            if True in map(is_named, version.facts.op_types):
+                return True
+        return False
 
     return occurs
 

@@ -15,20 +15,15 @@ class Row:
 
     __slots__ = ("_text", "figures", "head", "version")
 
-    def __init__(
-        self, head: ModelHead, figures: BenchmarkFigures | None = None, text: tuple[str, str] | None = None
-    ) -> None:
+    def __init__(self, head: ModelHead, figures: BenchmarkFigures | None = None, text: str | None = None) -> None:
         self.head = head
         self.version: VersionHead | None = head.versions[-1] if head.versions else None
         self.figures = figures
         self._text = text
 
     @property
-    def text(self) -> tuple[str, str]:
-        """What words are looked up in, case folded: the texts of the model, and its operators between NULs.
-
-        Made when first asked for, and kept.
-        """
+    def text(self) -> str:
+        """The texts that words are looked up in, case folded; made when first asked for, and kept."""
         if self._text is None:
             self._text = _searched(self.head)
         return self._text
@@ -39,14 +34,13 @@ class Row:
         return self if newest is self.figures else Row(self.head, newest, self._text)
 
 
-def _searched(head: ModelHead) -> tuple[str, str]:
+def _searched(head: ModelHead) -> str:
     labels = [version.label for version in head.versions if version.label]
     texts = (
         head.name, head.task, head.author, head.description, *head.tags, *head.categories, *head.aliases, *labels,
     )  # fmt: skip
-    ops = [op for version in head.versions for op in version.facts.op_types]
     # NUL cannot stand in a filter, so no word matches across two texts.
-    return "\0".join(texts).casefold(), f"\0{chr(0).join(ops)}\0".casefold()
+    return "\0".join(texts).casefold()
 
 
 class Rows:

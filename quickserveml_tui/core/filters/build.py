@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from quickserveml_tui.core.errors import FilterError
-from quickserveml_tui.core.filters.comparisons import Test, value_test
-from quickserveml_tui.core.filters.fields import Field, FieldTable
+from quickserveml_tui.core.filters.comparisons import Verdicts, value_test
+from quickserveml_tui.core.filters.fields import Field, FieldTable, Kind
 from quickserveml_tui.core.filters.parse import parse_filter
 from quickserveml_tui.core.filters.syntax import And, Comparison, Exists, Filter, Not, Word
 from quickserveml_tui.core.text import safe_text
@@ -51,18 +51,6 @@ def check_filter(text: str, table: FieldTable[Any]) -> None:
     build_filter(text, table)
 
 
-class _Verdicts(dict[Any, bool]):
-    """What a test says of each value, asked once: a catalog has few different tags, operators and dtypes."""
-
-    def __init__(self, test: Test) -> None:
-        super().__init__()
-        self._test = test
-
-    def __missing__(self, value: Any) -> bool:
-        verdict = self[value] = self._test(value)
-        return verdict
-
-
 class _Builder(Generic[R]):
     def __init__(self, table: FieldTable[R], now: datetime) -> None:
         self._table = table
@@ -88,8 +76,10 @@ class _Builder(Generic[R]):
         test = value_test(field, tree, self._now)
         is_opposite = tree.operator.plain is not tree.operator
         get = field.get
+        if field.many or field.kind is Kind.ANY:
+            test = Verdicts(test).__getitem__
         if field.many:
-            verdict = _Verdicts(test).__getitem__
+            verdict = test
             if is_opposite:
                 return lambda row: True not in map(verdict, get(row))
             return lambda row: True in map(verdict, get(row))
@@ -116,15 +106,24 @@ def _exists(field: Field[R]) -> Callable[[R], bool]:
     return lambda row: get(row) is not None
 
 
+# Loops rather than all() and any() over a generator: a third faster, and these run once a row and group.
+
+
 def _every(terms: list[Callable[[R], bool]]) -> Callable[[R], bool]:
-    if len(terms) == 2:
-        first, second = terms
-        return lambda row: first(row) and second(row)
-    return lambda row: all(term(row) for term in terms)
+    def every(row: R) -> bool:
+        for term in terms:  # noqa: SIM110
+            if not term(row):
+                return False
+        return True
+
+    return every
 
 
 def _some(terms: list[Callable[[R], bool]]) -> Callable[[R], bool]:
-    if len(terms) == 2:
-        first, second = terms
-        return lambda row: first(row) or second(row)
-    return lambda row: any(term(row) for term in terms)
+    def some(row: R) -> bool:
+        for term in terms:  # noqa: SIM110
+            if term(row):
+                return True
+        return False
+
+    return some

@@ -46,6 +46,18 @@ _NOUNS = {
 }
 
 
+class Verdicts(dict[Any, bool]):
+    """What a test says of each value, asked once: a catalog has few different tags, operators and dtypes."""
+
+    def __init__(self, test: Test) -> None:
+        super().__init__()
+        self._test = test
+
+    def __missing__(self, value: Any) -> bool:
+        verdict = self[value] = self._test(value)
+        return verdict
+
+
 def value_test(field: Field[Any], comparison: Comparison, now: datetime) -> Test:
     """The test of one value for the plain form of the operator: that of `=` for `!=`, of `IN` for `NOT IN`.
 
@@ -130,6 +142,8 @@ def _text_test(field: Field[Any], plain: Operator, values: tuple[Value, ...]) ->
     wanted = [_checked(field, value, plain).casefold() for value in values]
     first, forms = wanted[0], _forms(field)
     if plain is Operator.STARTS:
+        if field.forms is None:
+            return lambda value: value.casefold().startswith(first)
         return lambda value: any(form.startswith(first) for form in forms(value))
     if field.kind is Kind.PREFIX:
         prefixes = tuple(wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
 
@@ -33,14 +34,13 @@ _OPERATOR_HELP = {
 }
 _HINTS = {
     Kind.FLAG: ("true", "false"),
-    Kind.DATE: ("1d", "7d", "30d"),
     Kind.COUNT: ("100", "10k", "1M", "10M", "100M"),
     Kind.SIZE: ("1MB", "10MB", "100MB", "1GB"),
     Kind.MILLISECONDS: ("1ms", "5ms", "10ms", "100ms", "1s"),
     Kind.RATE: ("100", "1k", "10k"),
     Kind.PERCENT: ("50%", "80%", "95%"),
 }
-_KIND_HELP = {Kind.DATE: "ago"}
+_AGO = ("1d", "7d", "30d")
 
 
 class ValueSource(Protocol):
@@ -189,12 +189,21 @@ def _operators(field: Field[Any], found: Outline) -> Iterator[_Choice]:
 def _values(field: Field[Any] | None, found: Outline, values: ValueSource) -> Iterator[_Choice]:
     if field is None:
         return
+    if field.kind is Kind.DATE:
+        yield from _matching(found, _dates(found.operator))
+        return
     hints = _HINTS.get(field.kind, ())
     known = [value for value in values.of(field) if _is_writable(value)]
     rest = [choice for choice in field.choices if choice not in known]
-    help_text = _KIND_HELP.get(field.kind, field.name)
     options = hints or (*known, *rest)
-    yield from _matching(found, [_Choice(write_value(value), help_text, after="") for value in options])
+    yield from _matching(found, [_Choice(write_value(value), field.name, after="") for value in options])
+
+
+def _dates(operator: str) -> list[_Choice]:
+    """Today and this month; spans of time only where they can be compared: nothing equals a moment."""
+    today = datetime.now(UTC).date().isoformat()
+    spans = [_Choice(span, "ago", after="") for span in _AGO] if operator[0] in "<>" else []
+    return [*spans, _Choice(today, "today", after=""), _Choice(today[:7], "this month", after="")]
 
 
 def _is_writable(value: str) -> bool:

@@ -42,6 +42,8 @@ class Outline:
     """The whole word under the cursor as it stands there."""
     field: str
     """The field that is being compared."""
+    operator: str
+    """How it is compared."""
     depth: int
     """Parentheses that are open."""
     is_quoted: bool = False
@@ -53,6 +55,7 @@ class Outline:
 class _State:
     expected: Expected = Expected.TERM
     field: str = ""
+    operator: str = ""
     depth: int = 0
     in_list: bool = False
 
@@ -77,7 +80,7 @@ class _State:
         elif self.expected in (Expected.VALUE, Expected.FIELD):
             self.expected = Expected.CONNECTIVE
         elif kind is TokenKind.OPERATOR:
-            self.expected = Expected.VALUE
+            self.operator, self.expected = token.text, Expected.VALUE
         elif kind is TokenKind.KEYWORD:
             self._pass_keyword(token.text)
         elif kind is TokenKind.STRING:
@@ -100,7 +103,7 @@ class _State:
         elif keyword == "EXISTS":
             self.expected = Expected.CONNECTIVE if after_field else Expected.FIELD
         else:
-            self.expected = Expected.LIST if keyword == "IN" else Expected.VALUE
+            self.operator, self.expected = keyword, Expected.LIST if keyword == "IN" else Expected.VALUE
 
 
 def outline(text: str, cursor: int) -> Outline:
@@ -121,7 +124,9 @@ def outline(text: str, cursor: int) -> Outline:
 
 def _between(state: _State, cursor: int, *, touches: bool) -> Outline:
     needs_space = touches and state.expected in (Expected.CONNECTIVE, Expected.OPERATOR, Expected.NEGATED)
-    return Outline(state.expected, cursor, cursor, "", "", state.field, state.depth, needs_space=needs_space)
+    return Outline(
+        state.expected, cursor, cursor, "", "", state.field, state.operator, state.depth, needs_space=needs_space
+    )
 
 
 def _within(state: _State, text: str, token: Token, cursor: int) -> Outline:
@@ -130,5 +135,13 @@ def _within(state: _State, text: str, token: Token, cursor: int) -> Outline:
     end = token.end if token.is_closed else cursor
     partial = text[token.start + is_quoted : cursor]
     return Outline(
-        state.expected, token.start, end, partial, text[token.start : end], state.field, state.depth, is_quoted
+        state.expected,
+        token.start,
+        end,
+        partial,
+        text[token.start : end],
+        state.field,
+        state.operator,
+        state.depth,
+        is_quoted,
     )
