@@ -60,10 +60,12 @@ class BlobCheck:
             )
             needed |= version.blobs
             findings += self._version(safe_text(title, 120), version)
-        samples = state.blobs()
-        needed |= samples
+        try:
+            samples = state.blobs()
+        except QuickServeError:  # the check of the state database has said so; what nothing needs is then not known
+            return findings
         findings += self._samples(samples)
-        findings += self._strays(needed)
+        findings += self._strays(needed | samples)
         return findings
 
     def _version(self, title: str, version: VersionRecord) -> Iterator[CheckFinding]:

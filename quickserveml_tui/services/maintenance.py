@@ -123,7 +123,6 @@ class MaintenanceService:
                 findings += blobs.run(models, trash, self._state)
         else:
             findings += blobs.run(models, trash, self._state)
-        digest = self._content_digest() if self._content_digest is not None else ""
         return CheckReport(
             full,
             models=len(models),
@@ -133,8 +132,14 @@ class MaintenanceService:
             rows=rows,
             elapsed_s=time.monotonic() - started,
             findings=tuple(findings),
-            content_digest=digest,
+            content_digest=self._digest(),
         )
+
+    def _digest(self) -> str:
+        """Canonical digest of the home; empty while a store cannot be read."""
+        if self._content_digest is None or _problem_of(self._state) is not None:
+            return ""
+        return self._content_digest()
 
 
 def _problem_of(store: RegistryStore | StateStore, *, unreadable: bool = False) -> StoreProblem | None:

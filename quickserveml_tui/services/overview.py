@@ -19,7 +19,7 @@ def overview(
     import sqlite3
 
     from quickserveml_tui.runtime.host import NETWORK_FILE_SYSTEMS, file_system_of
-    from quickserveml_tui.storage.state import SAFE_WAL
+    from quickserveml_tui.storage.state_file import SAFE_WAL
 
     models, warn, limit = registry.capacity()
     sizes = [blob.size_bytes for blob in artifacts.blobs()]
