@@ -247,7 +247,7 @@ class LocalWorkbench:
             with self.lock:
                 store = self.__dict__.get(name)
             try:
-                problem = store.problem() if hasattr(store, "problem") else None
+                problem = store.problem() if store is not None else None
             except QuickServeError:  # whoever used it was told
                 problem = None
             if problem is not None:
