@@ -158,9 +158,11 @@ class MemoryArtifacts:
         return data
 
     def blob_path(self, digest):
+        if digest not in self.contents:
+            raise StoreError("missing", code="artifact.missing")
         path = self._folder / f"blob-{next(self._count)}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.read_bytes(digest))
+        path.write_bytes(self.contents[digest])
         return path
 
     def has(self, digest):
