@@ -30,6 +30,8 @@ from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
 MAX_GAP = 1_000_000
 """Rows looked for one by one between the readable ends of a damaged table."""
+MAX_SEQ = 2**62
+_PAGE = 64
 _JOURNALS = ("-journal", "-wal")
 _ERRORS = (sqlite3.DatabaseError, StoreError)
 
@@ -58,9 +60,12 @@ class StateRepair:
             try:
                 # Before SQLite sees them: it removes a journal that it takes for nothing.
                 _set_aside(path, aside)
-                damaged = stack.enter_context(closing(self._file.connect("rw"))) if _opens(self._file) else None
-                if damaged is not None:
-                    _lock(damaged)  # others must not write to a file that is about to be replaced
+                damaged: sqlite3.Connection | None = None
+                if _opens(self._file):
+                    # One connection keeps writers off the file that is about to be replaced, another reads: a read
+                    # that fails would give up the lock with its transaction.
+                    _lock(stack.enter_context(closing(self._file.connect("rw"))))
+                    damaged = stack.enter_context(closing(self._file.connect("rw")))
                 saved, lost = _save(damaged, temp)
                 fs.fsync_dir(path.parent)
                 _remove_journals(path)
@@ -77,20 +82,21 @@ class StateRepair:
 
 
 def _opens(file: StateFile) -> bool:
-    """Whether SQLite takes the file for a database at all."""
-    try:
-        with closing(file.connect("rw")) as connection:
-            connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        if (error.sqlite_errorname or "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            return False
-        raise
-    return True
+    """Whether SQLite takes the file for a database at all; asked twice, for a read that fails looks alike."""
+    for _ in range(2):
+        try:
+            with closing(file.connect("rw")) as connection:
+                connection.execute("PRAGMA user_version").fetchone()
+                return True
+        except sqlite3.DatabaseError as error:
+            if not (error.sqlite_errorname or "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+                raise
+    return False
 
 
 def _lock(connection: sqlite3.Connection) -> None:
     try:
-        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
@@ -138,38 +144,50 @@ def _save_table(
 def _rows(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
     """All rows by their number; None for each that is there and cannot be read, as far as that can be told."""
     last = 0
-    try:
-        for row in damaged.execute(f"SELECT seq, {columns} FROM {table} ORDER BY seq"):
-            last = row[0]
-            yield row[1:]
-        return
-    except sqlite3.DatabaseError:
-        pass
-    first_after, tail = _from_the_end(damaged, table, columns, last)
-    for seq in range(last + 1, min(first_after, last + MAX_GAP)):
+    for seq, *row in _walk(damaged, f"SELECT seq, {columns} FROM {table} WHERE seq > ? ORDER BY seq", 0):
+        last = seq
+        yield row
+    backwards = f"SELECT seq, {columns} FROM {table} WHERE seq < ? AND seq > {last} ORDER BY seq DESC"
+    tail = list(_walk(damaged, backwards, MAX_SEQ))
+    end = tail[-1][0] if tail else _highest(damaged, table) + 1
+    for seq in range(last + 1, min(end, last + MAX_GAP)):
         try:
-            row = damaged.execute(f"SELECT {columns} FROM {table} WHERE seq = ?", (seq,)).fetchone()
+            yield from _fetch(damaged, f"SELECT {columns} FROM {table} WHERE seq = ?", (seq,))
         except sqlite3.DatabaseError:
             yield None
-        else:
-            if row is not None:
-                yield row
-    yield from reversed(tail)
+    yield from (row for _, *row in reversed(tail))
 
 
-def _from_the_end(damaged: sqlite3.Connection, table: str, columns: str, last: int) -> tuple[int, list[Any]]:
-    tail: list[Any] = []
-    first_after = last + 1
-    highest = last
+def _walk(damaged: sqlite3.Connection, sql: str, start: int) -> Iterator[Any]:
+    """Rows from `start` until one cannot be read."""
+    for size in (_PAGE, 1):  # one by one up to the row that is damaged
+        while True:
+            try:
+                page = _fetch(damaged, f"{sql} LIMIT {size}", (start,))
+            except sqlite3.DatabaseError:
+                break
+            yield from page
+            if len(page) < size:
+                return
+            start = page[-1][0]
+
+
+def _highest(damaged: sqlite3.Connection, table: str) -> int:
+    """The highest number that a row ever had; 0 where that cannot be read."""
     with suppress(sqlite3.DatabaseError):
-        highest = int(damaged.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0])
+        for (number,) in _fetch(damaged, "SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)):
+            return int(number)
+    return 0
+
+
+def _fetch(damaged: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> list[Any]:
+    """Rows of a query; a disk that reports an error is asked once more, for it may be one that passes."""
     try:
-        for row in damaged.execute(f"SELECT seq, {columns} FROM {table} WHERE seq > ? ORDER BY seq DESC", (last,)):
-            first_after = row[0]
-            tail.append(row[1:])
-    except sqlite3.DatabaseError:
-        pass
-    return (first_after if tail else highest + 1), tail
+        return damaged.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if not (error.sqlite_errorname or "").startswith("SQLITE_IOERR"):
+            raise
+    return damaged.execute(sql, values).fetchall()
 
 
 def _put_run(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:

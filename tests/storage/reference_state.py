@@ -115,7 +115,7 @@ class MemoryState:
 
     def acquire_lease(self, name, owner, ttl_s, *, note="", digests=()):
         if not 0 < ttl_s < float("inf"):
-            raise ValueError
+            raise ValueError("A lease cannot hold for such a time.")
         lease, ends = self._leases.get(name, (None, 0.0))
         if lease is not None and lease.owner != owner and self._left(ends) > 0:
             return replace(lease, expires_at=self._clock().wall_s + self._left(ends))

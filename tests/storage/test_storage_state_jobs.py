@@ -186,7 +186,7 @@ def test_a_lease_that_was_given_back_is_free(state):
 
 @pytest.mark.parametrize("ttl_s", [0, -1, float("inf"), float("nan")])
 def test_a_lease_without_an_end_is_refused(state, ttl_s):
-    with pytest.raises(ValueError, match="cannot hold|^$"):
+    with pytest.raises(ValueError, match="hold for"):
         state.acquire_lease("x", "a", ttl_s)
     assert state.leases() == ()
 
