@@ -147,10 +147,10 @@ class BlobStaging:
         path = real_place(source)
         if self._files and self._model is None:
             raise _mixed()
-        if self._model is not None:
-            check_beside(self._model, path, name)
         if any(file.path == name for file in self._files):
             raise _twice(name)
+        if self._model is not None:
+            check_beside(self._model, path, name)
         entry = link_file(path, name, cancel=cancel, on_progress=on_progress)
         if self._model is None:
             self._model = path
