@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import select
 import shutil
+import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from storage_kills import Nursery
@@ -26,8 +28,15 @@ def nursery():
 
 
 @pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "home" / "state.db"
+def folder():
+    """A folder in memory where there is one: what a killed process wrote is there all the same, without the fsyncs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def path(folder):
+    path = folder / "home" / "state.db"
     SqliteState(path).add_jobs([make_job(id="counter", state=JobState.RUNNING, attempt=0)])
     return path
 
