@@ -91,7 +91,8 @@ def run_batch(ref: str, data: str, spec: BatchSpec) -> BatchResult:
     from quickserveml_tui.cli.job_follow import check_outcome, follow
 
     with invocation.workbench() as workbench:
-        record = check_outcome(follow(workbench.jobs, _start(workbench, ref, data, spec).id, detaches=False))
+        record = follow(workbench.jobs, lambda: _start(workbench, ref, data, spec), detaches=False)
+        check_outcome(record)
         return workbench.batch.get(record.result_id)
 
 

@@ -19,7 +19,7 @@ from quickserveml_tui.core.job_records import JobKind
 from quickserveml_tui.core.jobs import CancelToken, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.job_records import JobRecord
@@ -41,24 +41,26 @@ _ERRORS: dict[int, type[QuickServeError]] = {
 }
 
 
-def follow(jobs: JobsPort, job_id: str, *, detaches: bool) -> JobRecord:
-    """Follow a job, saying on stderr how far it is; returns its record.
+def follow(jobs: JobsPort, first: Callable[[], JobRecord], *, detaches: bool) -> JobRecord:
+    """Follow the job that `first` finds or starts, saying on stderr how far it is; returns its record.
 
-    The first Ctrl-C asks the job to stop, or with `detaches` ends only the watching; a second one raises
-    `KeyboardInterrupt`.
+    The first Ctrl-C, also one while `first` is at work, asks the job to stop, or with `detaches` ends only the
+    watching; a second one raises `KeyboardInterrupt`.
     """
     from quickserveml_tui.cli.work import Narrator, run_cancellable
 
     narrator = Narrator(quiet=invocation.as_json)
-    is_measured = jobs.get(job_id).kind is JobKind.BENCHMARK
-
-    def on_progress(progress: Progress) -> None:
-        if not is_measured or progress.phase == "waiting":  # what a benchmark does, its frames tell better
-            narrator.on_progress(progress)
 
     def watch(token: CancelToken) -> JobRecord:
+        job = first()
+        is_measured = job.kind is JobKind.BENCHMARK
+
+        def on_progress(progress: Progress) -> None:
+            if not is_measured or progress.phase == "waiting":  # what a benchmark does, its frames tell better
+                narrator.on_progress(progress)
+
         asks: dict[str, Any] = {"detach" if detaches else "cancel": token}
-        return jobs.watch(job_id, on_progress=on_progress, on_frame=narrator.on_frame, **asks)
+        return jobs.watch(job.id, on_progress=on_progress, on_frame=narrator.on_frame, **asks)
 
     try:
         return run_cancellable(watch)

@@ -104,7 +104,7 @@ def watch(job_id: _IdArgument, *, home: HomeOption = "", as_json: JsonOption = F
 
     invocation.note(home=home, as_json=as_json)
     with invocation.workbench() as workbench:
-        record = follow(workbench.jobs, job_id, detaches=True)
+        record = follow(workbench.jobs, lambda: workbench.jobs.get(job_id), detaches=True)
     print_answer(invocation.output, record)
     if record.live:
         note(f"The job goes on. To stop it: quickserveml job cancel {record.id}")

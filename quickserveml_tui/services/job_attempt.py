@@ -61,15 +61,18 @@ class JobSinks:
 
 
 class JobAttempt:
-    """Runs one job once. `token` stops it."""
+    """Runs one job once. `token` stops it; with `takes_over` also a job that another process lost."""
 
-    def __init__(self, bench: LocalWorkbench, job_id: str, me: ProcessName, sinks: JobSinks) -> None:
+    def __init__(
+        self, bench: LocalWorkbench, job_id: str, me: ProcessName, sinks: JobSinks, *, takes_over: bool
+    ) -> None:
         self.id = job_id
         self.token = CancelToken()
         self._bench = bench
         self._state = bench.state
         self._me = me
         self._sinks = sinks
+        self._takes_over = takes_over
 
     def run(self) -> JobRecord:
         """Run the job to its end and return its record.
@@ -130,7 +133,7 @@ class JobAttempt:
             raise ConflictError(
                 f"The job {self.id} has ended.", hint=f"quickserveml job resume {self.id}", code="job.ended"
             )
-        if record.live and not is_lost(record, leases):
+        if not self._takes_over or (record.live and not is_lost(record, leases)):
             raise _runs_elsewhere(self.id, ProcessName.of(record))
         return begun_anew(record, self._me)
 

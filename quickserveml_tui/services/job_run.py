@@ -93,7 +93,7 @@ class JobProcess:
             self._inbox.put(_DONE)
 
     def _run_one(self, job_id: str) -> None:
-        attempt = JobAttempt(self._bench, job_id, self._me, self._sinks)
+        attempt = JobAttempt(self._bench, job_id, self._me, self._sinks, takes_over=not self._is_detached)
         self._attempt = attempt
         if self._is_stopping:
             attempt.token.cancel()

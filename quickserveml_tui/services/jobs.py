@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = ["DetachedJobs", "stray_job_folders"]
 
 MAX_JOBS_AT_ONCE = 100
 _ALL = 10_000
+_LAST_WORDS_TRIES, _LAST_WORDS_S = 100, 0.03
 _LOST = "Its process ended without a word."
 
 
@@ -227,7 +229,18 @@ class DetachedJobs:
         from quickserveml_tui.services.job_process import ProcessName
 
         me = ProcessName.own()
-        if claim(self._state, lease_of(job_id), me) is not None:  # it was resumed, or is about to end
+        pause = threading.Event()
+        for _ in range(_LAST_WORDS_TRIES):
+            record = self._state.job(job_id)
+            if record is None or record.live:
+                return False
+            held = claim(self._state, lease_of(job_id), me)  # so that nobody resumes it meanwhile
+            if held is None:
+                break
+            if held.owner != str(ProcessName.of(record)):
+                return False
+            pause.wait(_LAST_WORDS_S)  # its process has recorded the end and is about to let go
+        else:
             return False
         try:
             record = self._state.job(job_id)
