@@ -229,7 +229,7 @@ def _short_history(monkeypatch):
     monkeypatch.setattr(catalog_aliases, "MAX_HISTORY", MAX_HISTORY)
 
 
-def test_random_histories_keep_the_promises(_short_history):
+def test_random_histories_keep_the_promises():
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
