@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,8 @@ from quickserveml_tui.storage.outputs import check_space
 from quickserveml_tui.storage.set_aside import set_stores_aside
 
 MAX_CHANGES = 1_000
-_TRIES = 3
+_TRIES = 2
+"""Attempts that let writers go on while what the home holds is kept."""
 
 
 @dataclass(frozen=True)
@@ -119,21 +120,26 @@ class Restore:
     # ---- the switch -------------------------------------------------------------------------------------------------
 
     def _switch(self, plan: intent.Intent, before: Before) -> str:
-        """Keep what the home holds, then replace it; returns where that is kept. A write in between begins it again."""
+        """Keep what the home holds, then replace it; returns where that is kept.
+
+        Writers are held off only for the switch itself, and a write before it begins this again; after that they wait
+        until both is done.
+        """
         for _ in range(_TRIES):
             made = self._keep(before)
             self.cancel.raise_if_cancelled()
-            kept = self._replace(plan, made)
-            if kept is not None:
-                return kept
+            with self._held() as switch:
+                kept = self._where(made)
+                if kept is not None:
+                    self._commit(switch, plan)
+                    return kept
             if made is not None:
                 self.backup.remove([made.document.id])
             before = look(self.registry, self.state)
-        raise StoreError(
-            "The home is being written to all the time, so nothing was restored.",
-            hint="Close other programs that use it, then try again.",
-            code="store.locked",
-        )
+        with self._held() as switch:
+            kept = self._where(self._keep(look(self.registry, self.state))) or ""
+            self._commit(switch, plan)
+            return kept
 
     def _keep(self, before: Before) -> Made | None:
         """A generation with what the home holds; none where that is nothing, or cannot be read."""
@@ -141,36 +147,39 @@ class Restore:
             return None
         return Creation(self.registry, self.artifacts, self.state, self.backup, self.on_progress, self.cancel).make()
 
-    def _replace(self, plan: intent.Intent, made: Made | None) -> str | None:
-        """Switch, and say where it is kept what was; None when something was written that is kept nowhere."""
+    @contextmanager
+    def _held(self) -> Iterator[intent.Switch]:
+        """Hold off everybody who writes to the home."""
         with (
             self.artifacts.publishing(),
             self.registry.replacing() as put_registry,
             self.state.replacing() as put_state,
         ):
-            if made is not None:
-                kept = made.document.id
-                if (self.registry.generation(), self.state.generation()) != made.tokens:
-                    return None
-            else:
-                now = look(self.registry, self.state)
-                if now.content is not None and not now.is_empty:
-                    return None
-                kept = "" if now.is_empty else ", ".join(set_stores_aside(self.home))
-            switch = intent.Switch(self.home, put_registry, put_state)
-            try:
-                switch.begin(plan)
-                switch.finish(plan)
-            except StoreError as error:
-                if not intent.is_pending(self.home):
-                    raise
-                raise StoreError(
-                    f"The restore is decided, but could not be finished: {error.message}",
-                    hint="The next command on this home finishes it.",
-                    code="restore.pending",
-                    detail=error.detail,
-                ) from error
-        return kept
+            yield intent.Switch(self.home, put_registry, put_state)
+
+    def _where(self, made: Made | None) -> str | None:
+        """Where it is kept what the home holds now; None when it holds something that is kept nowhere."""
+        if made is not None:
+            is_same = (self.registry.generation(), self.state.generation()) == made.tokens
+            return made.document.id if is_same else None
+        now = look(self.registry, self.state)
+        if now.is_empty:
+            return ""
+        return ", ".join(set_stores_aside(self.home)) if now.content is None else None
+
+    def _commit(self, switch: intent.Switch, plan: intent.Intent) -> None:
+        try:
+            switch.begin(plan)
+            switch.finish(plan)
+        except StoreError as error:
+            if not intent.is_pending(self.home):
+                raise
+            raise StoreError(
+                f"The restore is decided, but could not be finished: {error.message}",
+                hint="The next command on this home finishes it.",
+                code="restore.pending",
+                detail=error.detail,
+            ) from error
 
     # ---- what changes -----------------------------------------------------------------------------------------------
 

@@ -219,11 +219,11 @@ class BackupFolder:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def add_blob(self, source: Path, digest: str, cancel: CancelToken) -> str:
-        """Copy a blob while hashing it; `""`, or what is wrong with the source: `missing` or `damaged`."""
+        """Copy a blob while hashing it; `""`, or what the source is: `missing`, `damaged`, `unreadable`."""
         try:
             descriptor = fs.open_regular(source)
         except OSError as error:
-            return "missing" if error.errno == errno.ENOENT else "damaged"
+            return "missing" if error.errno == errno.ENOENT else "unreadable"
         target = self.blob(digest)
         temp = self.root / BLOBS / f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}"
         try:
@@ -241,7 +241,7 @@ class BackupFolder:
             os.replace(temp, target)
         except SourceError:
             fs.remove_quietly(temp)
-            return "damaged"
+            return "unreadable"
         except OSError as error:
             fs.remove_quietly(temp)
             raise fs.store_error(error, WHAT) from error
