@@ -243,7 +243,7 @@ def test_terms_combine(listing, text, names):
         ("EXISTS autor", 8, "author"),
         ("tga:vision", 1, "tag"),
         ("zzzzzz:1", 1, "quotes"),
-        ("meta. = 1", 1, ""),
+        ("meta. = 1", 6, "meta.accuracy"),
         ("params < vision", 10, "10M"),
         ("params < 5MB", 10, "10M"),
         ("params IN (1, x)", 15, "10M"),

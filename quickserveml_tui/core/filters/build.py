@@ -90,6 +90,10 @@ class _Builder(Generic[R]):
 
     def _field(self, name: str, column: int) -> Field[R]:
         field = self._table.find(name)
+        if field is None and name[-1:] == "." and name[:-1].lower() in self._table.families:
+            raise FilterError(
+                f"“{safe_text(name, 60)}” needs a key.", column=column + len(name), hint="Write it like meta.accuracy."
+            )
         if field is None:
             near = self._table.nearest(name)
             hint = f"Did you mean {near}?" if near else "To search for the word itself, put it in quotes."
