@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -35,6 +36,7 @@ IN_USE_S = 600.0
 """For so long after it was opened an entry stays: a runner may be about to read it."""
 LEFTOVER_S = 3600.0
 
+_UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _FILES = msgspec.json.Decoder(tuple[FileEntry, ...])
 
 
@@ -80,6 +82,8 @@ class ModelCache:
                 os.utime(folder)
                 return True
         except OSError as error:
+            if error.errno in _UNWRITABLE:  # a volume that is mounted read-only is served from, and never evicted
+                return is_complete(folder, files)
             raise fs.store_error(error, WHAT) from error
 
     @contextmanager

@@ -19,6 +19,8 @@ from quickserveml_tui.storage.artifact_staging import STALE_AFTER_S, expired_fol
 
 TEMP_AGE_S = 3600.0
 MAX_DIGESTS = 1_000
+BATCH = 1_000
+"""Blobs decided on at once, after which adders get their turn: they wait 10 s at most."""
 
 
 def scan_blobs(root: Path) -> Iterator[BlobInfo]:
@@ -73,8 +75,11 @@ class Collection:
                 self._take_uploads()
                 found = list(scan_blobs(self.root))
                 self.cancel.raise_if_cancelled()
-                with self.locks.publishing(touching=touching):
-                    self._take_blobs(found, needed())
+                for start in range(0, max(len(found), 1), BATCH):
+                    with self.locks.publishing(touching=touching):
+                        self._take_blobs(found[start : start + BATCH], needed())
+                if self.removed and touching:
+                    self._take_empty_folders()
                 self._take_cache(cache_budget_bytes, pinned)
         except OSError as error:
             raise fs.store_error(error, WHAT, "cleaned up") from error
@@ -112,7 +117,10 @@ class Collection:
                 self.young += 1
             self.kept += 1
             self.kept_bytes += blob.size_bytes
-        if not self.dry_run:
+
+    def _take_empty_folders(self) -> None:
+        """Whoever puts a blob in its place makes the folder again, and is held off meanwhile."""
+        with self.locks.publishing():
             for shard in shard_folders(self.root):
                 with suppress(OSError):  # it holds something, or it stays until the next time: no harm either way
                     os.rmdir(shard)  # noqa: PTH106 - fault tests break this call

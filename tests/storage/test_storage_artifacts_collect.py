@@ -13,7 +13,7 @@ from reference_artifacts import MemoryArtifacts, sha256
 
 from quickserveml_tui.core.errors import CancelledError, ReadOnlyError, StoreError
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.storage import fs
+from quickserveml_tui.storage import artifact_collect, fs
 from quickserveml_tui.storage.artifacts import BlobArtifactStore, blob_path
 
 HOUR = 3600.0
@@ -269,6 +269,26 @@ def test_empty_folders_go_and_come_again(disk, home):
     assert list((home / "blobs" / "sha256").iterdir()) == []
     assert disk.put_bytes(b"x") == digest
     assert disk.read_bytes(digest) == b"x"
+
+
+def test_adders_get_their_turn_between_batches(disk, home, monkeypatch):
+    """What is named between two batches is not in what the first one asked for, and stays."""
+    monkeypatch.setattr(artifact_collect, "BATCH", 2)
+    digests = sorted(disk.put_bytes(b"%d" % number) for number in range(7))
+    other = BlobArtifactStore(home / "blobs", home / "cache", wait_s=0.0)
+    plain, named = disk._locks.publishing, set()
+
+    def publishing(**options):
+        if not named and len(list(disk.blobs())) == 5:  # the first batch is done
+            error = in_thread(lambda: other.publishing().__enter__())
+            assert error is None
+            named.add(digests[-1])
+        return plain(**options)
+
+    disk._locks.publishing = publishing
+    report = disk.collect(lambda: frozenset(named), grace_s=0.0, cache_budget_bytes=None)
+    assert (report.blobs, report.kept_blobs) == (6, 1)
+    assert [blob.digest for blob in disk.blobs()] == digests[-1:]
 
 
 def test_what_is_no_blob_is_left_alone(disk, home):
