@@ -115,6 +115,12 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     def on_app_focus(self) -> None:
         """Another process may have changed the registry while the user was away."""
         self.bench.reload_catalog()
+        self.bench.read_jobs()
+        self.bench.watch_generation(on=True)
+
+    def on_app_blur(self) -> None:
+        """Nobody looks: nothing is read."""
+        self.bench.watch_generation(on=False)
 
     # ---- services
 
@@ -220,9 +226,14 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
 
     # ---- end
 
-    def leave(self) -> None:
-        """Cancel what runs and end; the runners are closed on the way out."""
-        self.bench.lane.cancel_all("")
+    def leave(self, *, keep_jobs: bool = False) -> None:
+        """End; the jobs of this window are cancelled, or left to go on where they can. Runners close on the way out."""
+        lane = self.bench.lane
+        self.bench.stop_following()
+        for job in lane.own:
+            if not (keep_jobs and job.request is not None):
+                lane.cancel(job, "")
+        lane.close()
         self.exit(0)
 
     def on_unmount(self) -> None:

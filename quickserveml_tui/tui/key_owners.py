@@ -12,8 +12,9 @@ from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView
 from quickserveml_tui.tui.panes.tables import PaneTable
-from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog, QuitDialog
+from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import ChoiceField, FieldInput
+from quickserveml_tui.tui.screens.quit import QuitDialog
 from quickserveml_tui.tui.screens.scan import HitTable
 from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
 

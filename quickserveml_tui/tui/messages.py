@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.hosts import HostStatus
+    from quickserveml_tui.core.job_records import JobRecord
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.jobs import UiJob
 
@@ -174,3 +175,44 @@ class ReferenceResolved(Fact):
 
     resolved: Resolved
     facts: ModelFacts | None
+
+
+@dataclass
+class HomeJobsRead(Fact):
+    """Jobs of the home, whoever started them."""
+
+    records: tuple[JobRecord, ...]
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest list counts."""
+        return isinstance(message, HomeJobsRead)
+
+
+@dataclass
+class JobResultRead(Fact):
+    """What an ended job of another front gave."""
+
+    job: UiJob
+    result: Any
+
+
+@dataclass
+class FollowEnded(Fact):
+    """The followed benchmark ended, or is followed no longer."""
+
+    job: UiJob
+    run: BenchmarkRun | None
+
+
+@dataclass
+class QueueHandedOver(Fact):
+    """What waited is recorded and goes on without this process."""
+
+    count: int
+
+
+@dataclass
+class GenerationChanged(Fact):
+    """Somebody changed the home."""
+
+    generation: str

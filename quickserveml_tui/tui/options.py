@@ -21,6 +21,8 @@ class WorkbenchOptions:
     """Ignore what the last session remembered."""
     demo: bool = False
     """Register the demo models at start."""
+    read_only: bool = False
+    """Refuse every action that writes."""
     home: str = ""
     """Folder with `ui.json`, where it is known before the services are; lets the first frame use the last theme."""
     keymap: Mapping[str, str] = field(default_factory=dict)

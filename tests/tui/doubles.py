@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from doubles_care import Backups, Bundles, Keeping, Maintenance
+from doubles_jobs import Jobs
 
 from quickserveml_tui.core.benchmarks import (
     BenchmarkFrame,
@@ -20,7 +22,7 @@ from quickserveml_tui.core.benchmarks import (
     Phase,
 )
 from quickserveml_tui.core.catalog import AddResult, CatalogPage, CatalogQuery, ModelView, Resolved, ScanHit
-from quickserveml_tui.core.errors import ModelError, NotFoundError
+from quickserveml_tui.core.errors import ConflictError, ModelError, NotFoundError
 from quickserveml_tui.core.facts import LayerPage, LayerRow, ModelFacts
 from quickserveml_tui.core.hosts import HostStatus
 from quickserveml_tui.core.jobs import Progress, ignore_progress
@@ -28,6 +30,7 @@ from quickserveml_tui.core.models import (
     ArtifactManifest,
     FileEntry,
     ModelRecord,
+    TrashEntry,
     TrialOutcome,
     TrialReport,
     VersionRecord,
@@ -136,7 +139,7 @@ def make_run(model: ModelRecord, version: int = 1, p50: float = 2.0, **changes) 
     return replace(run, **changes)
 
 
-class Catalog:
+class Catalog(Keeping):
     def __init__(self, world: World) -> None:
         self.world = world
 
@@ -145,6 +148,7 @@ class Catalog:
 
     def list_models(self, query: CatalogQuery | None = None) -> CatalogPage:
         query = query or CatalogQuery()
+        self.check_filter(query.text)
         words = query.text.lower().split()
         views = []
         for model in self.world.models.values():
@@ -225,20 +229,12 @@ class Catalog:
         model = self.world.models[name]
         return self.world.put(replace(model, aliases={**model.aliases, alias: int(number)}))
 
-    def remove_alias(self, name: str, alias: str) -> ModelRecord:
+    def remove_alias(self, name: str, alias: str, *, force: bool = False) -> ModelRecord:
         model = self.world.models[name]
+        if not force and alias in ("prod", "staging", *model.protected):
+            raise ConflictError(f"{alias} is protected.", hint="Force it.", code="alias.protected")
         aliases = {key: value for key, value in model.aliases.items() if key != alias}
         return self.world.put(replace(model, aliases=aliases))
-
-    def delete(self, ref: str, *, force: bool = False) -> ModelRecord | None:
-        name, _, number = ref.partition("@")
-        model = self.world.models[name]
-        left = tuple(item for item in model.versions if number and str(item.version) != number)
-        if left:
-            return self.world.put(replace(model, versions=left))
-        del self.world.models[name]
-        self.world.changes += 1
-        return None
 
 
 class Inspect:
@@ -275,8 +271,7 @@ class Benchmark:
                 on_frame(frame)
         if cancel:
             cancel.on_cancel(self.world.finish.set)
-        assert self.world.finish.wait(30), "the test forgot to end the benchmark"
-        self.world.finish.clear()
+        self.world.wait_for(self.world.finish, "benchmark")
         name, _, number = ref.partition("@")
         model = self.world.models[name]
         cancelled = bool(cancel and cancel.cancelled)
@@ -313,32 +308,22 @@ class Batch:
         on_progress(Progress("predicting", 180, 360, "rows", 900.0, 0.2, 0.2))
         if cancel:
             cancel.on_cancel(self.world.finish_batch.set)
-        assert self.world.finish_batch.wait(30), "the test forgot to end the batch"
-        self.world.finish_batch.clear()
+        self.world.wait_for(self.world.finish_batch, "batch")
         cancelled = bool(cancel and cancel.cancelled)
         rows = 180 if cancelled else 360
-        return BatchResult(
-            id="batch-1", ref=ref, data=str(data), rows=rows, failed=3, elapsed_s=0.4, throughput_per_s=900.0,
+        result = BatchResult(
+            id=f"batch-{len(self.world.batches)}", ref=ref, data=str(data), rows=rows, failed=3, elapsed_s=0.4, throughput_per_s=900.0,
             accuracy=0.975, correct=348, confusion=((175, 5), (4, 176)), classes=("0", "1"), cancelled=cancelled,
             created_at=STAMP, command=f"quickserveml batch {ref} {data}",
         )  # fmt: skip
+        self.world.batches.append(result)
+        return result
+
+    def get(self, result_id: str) -> BatchResult:
+        return next(result for result in self.world.batches if result.id == result_id)
 
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
         return ()
-
-
-class Jobs:
-    running = 0
-
-    def list(self):
-        return ()
-
-    def cancel(self, job_id: str) -> bool:
-        return False
-
-    @contextmanager
-    def run(self, kind: str, subject: str):
-        yield None
 
 
 class Demo:
@@ -380,17 +365,36 @@ class World:
         self.finish, self.finish_batch = threading.Event(), threading.Event()
         self.data: dict[str, Path] = {}
         self.benchmarked: list[tuple[str, BenchmarkSpec]] = []
+        self.batches: list[BatchResult] = []
+        self.trash: list[TrashEntry] = []
+        self.bulked: list[tuple] = []
         self.changes = 0
-        self.closed = False
+        self.closed = self.over = False
         self.home = home
         self.catalog, self.inspect = Catalog(self), Inspect(self)
         self.benchmark, self.batch = Benchmark(self), Batch(self)
-        self.jobs, self.demo, self.host, self.predict = Jobs(), Demo(self), Host(), None
+        self.jobs, self.demo, self.host, self.predict = Jobs(self), Demo(self), Host(), None
+        self.maintenance, self.bundles, self.backups = Maintenance(), Bundles(self), Backups()
 
     def put(self, model: ModelRecord) -> ModelRecord:
         self.models[model.name] = model
         self.changes += 1
         return model
+
+    def add_named(self, name: str) -> AddResult:
+        model = self.put(make_model(name))
+        return AddResult(model, model.versions[0])
+
+    def wait_for(self, event: threading.Event, what: str) -> None:
+        """Wait until the test ends the work, or the test itself is over."""
+        assert event.wait(30) or self.over, f"the test forgot to end the {what}"
+        event.clear()
+
+    def end(self) -> None:
+        """Let everything that still runs end."""
+        self.over = True
+        for event in (self.finish, self.finish_batch):
+            event.set()
 
     def warm_up(self) -> None:
         pass

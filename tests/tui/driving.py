@@ -85,12 +85,12 @@ async def stage(world: World, size: tuple[int, int] = (160, 45), **options):
     app = WorkbenchApp(lambda: world, WorkbenchOptions(**{"fresh": True, **options}))
     async with app.run_test(size=size) as pilot:
         opened = Stage(app, pilot, world)
-        await opened.until(lambda: app.bench.workbench is not None, "the services")
-        await opened.until(lambda: not app.bench.catalog_pane.has_class("-loading"), "the catalog")
-        await opened.settled()
         try:
+            await opened.until(lambda: app.bench.workbench is not None, "the services")
+            await opened.until(lambda: not app.bench.catalog_pane.has_class("-loading"), "the catalog")
+            await opened.settled()
             yield opened
         finally:
             app.bench.lane.cancel_all("")
-            world.finish.set()
-            world.finish_batch.set()
+            app.bench.stop_following()
+            world.end()

@@ -9,7 +9,8 @@ from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.charts.series import LatencySeries
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, HistogramData, Phase
 from quickserveml_tui.core.hosts import HostStatus
-from quickserveml_tui.core.jobs import JobRecord, JobState, Progress
+from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
+from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.core.text import cell_width
 from quickserveml_tui.tui.themes import ThemeSupport
 from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState, wrap_words
@@ -226,7 +227,8 @@ async def test_a_choice_runs_its_action_by_enter():
 
 def make_job(state=JobState.RUNNING, **changes) -> JobRecord:
     progress = Progress("run", done=31_204, total=50_000, unit="rows", eta_s=12, failed=3, **changes)
-    return JobRecord("batch-1", "batch", "imagenet-val", state, progress, "2024-05-01T10:00:00.000Z")
+    request = JobRequest(JobKind.BATCH, "resnet@1", data="/data/imagenet-val")
+    return JobRecord("batch-1", request, "imagenet-val", state, progress, "2024-05-01T10:00:00.000Z")
 
 
 async def test_a_running_job_shows_its_bar_its_count_and_how_to_cancel():

@@ -9,8 +9,9 @@ from driving import stage
 
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.tui.screens.actions import Help, Palette
-from quickserveml_tui.tui.screens.dialog import ConfirmDialog, MessageDialog, QuitDialog
+from quickserveml_tui.tui.screens.dialog import ConfirmDialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import FormDialog
+from quickserveml_tui.tui.screens.quit import QuitDialog
 from quickserveml_tui.tui.screens.scan import ScanDialog
 
 SIZES = [(80, 24), (100, 30), (220, 60)]

@@ -25,6 +25,7 @@ from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.care import HomeHealth
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.app import WorkbenchApp
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
@@ -58,6 +59,8 @@ class FlowScreen(Screen[None]):
         self.selected: CatalogRow | None = None
         self.ref = ""
         """What the inspector shows."""
+        self.health: HomeHealth | None = None
+        """What is known of the home; None until it was looked at."""
 
     @property
     def owner(self) -> WorkbenchApp:
@@ -72,6 +75,11 @@ class FlowScreen(Screen[None]):
     def memory(self) -> UiMemory:
         """What is remembered between sessions."""
         return self.owner.memory
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written."""
+        return self.owner.options.read_only or (self.health is not None and self.health.read_only)
 
     @property
     def catalog_pane(self) -> CatalogPane:
@@ -149,8 +157,9 @@ class FlowScreen(Screen[None]):
             self.tell_error(error)
             return False
         self.start_jobs()
-        if job.started is None and self.lane.running is not None:
-            self.tell(f"{job.kind.capitalize()} waits until the {self.lane.running.kind} ends", Role.INFO)
+        blocker = self.lane.in_the_way(job) if job.started is None else None
+        if blocker is not None:
+            self.tell(f"{job.kind.capitalize()} waits until the {blocker.kind} ends", Role.INFO)
         return True
 
     def start_jobs(self) -> None:
@@ -187,6 +196,10 @@ class FlowScreen(Screen[None]):
 
     def reload_catalog(self, select: str = "") -> None:
         """Read the catalog again."""
+        raise NotImplementedError
+
+    def read_jobs(self) -> None:
+        """Read the home's jobs."""
         raise NotImplementedError
 
 

@@ -13,6 +13,7 @@ from quickserveml_tui.tui.messages import (
     ActionFailed,
     CatalogLoaded,
     FactsLoaded,
+    GenerationChanged,
     LayersLoaded,
     SchemaLoaded,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
 
 DEBOUNCE_S = 0.12
+GENERATION_S = 2.0
 LAYER_PAGE = 10_000
 MAX_LAYERS = 200_000
 HISTORY = 60
@@ -41,6 +43,7 @@ class CatalogFlow(FlowScreen):
         self.sequence = 0
         self._settle: Timer | None = None
         self.generation = ""
+        self._generation_timer: Timer | None = None
         self.cursor_ref = ""
         """Version under the cursor of the catalog."""
         self.opened_file = ""
@@ -51,6 +54,37 @@ class CatalogFlow(FlowScreen):
     def open_reference(self, ref: str) -> None:
         """Resolve a reference in the background and show what it stands for."""
         raise NotImplementedError
+
+    # ---- what others change
+
+    def watch_generation(self, *, on: bool) -> None:
+        """Look every two seconds whether another process changed the home; only while the terminal has the focus."""
+        if self._generation_timer is None:
+            self._generation_timer = self.set_interval(GENERATION_S, self._look_at_generation, pause=True)
+        if on:
+            self._generation_timer.resume()
+        else:
+            self._generation_timer.pause()
+
+    def _look_at_generation(self) -> None:
+        workbench, known = self.workbench, self.generation
+        if workbench is None or not known or self.lane.running is not None:
+            return
+
+        def look() -> GenerationChanged | None:
+            found = workbench.catalog.generation()
+            return GenerationChanged(found) if found != known else None
+
+        self.in_thread(look, group="generation", doing="Looking for changes")
+
+    @on(GenerationChanged)
+    def read_changes(self, event: GenerationChanged) -> None:
+        """Read what another process changed."""
+        event.stop()
+        if event.generation != self.generation:
+            self.generation = event.generation
+            self.reload_catalog()
+            self.read_jobs()
 
     # ---- list
 

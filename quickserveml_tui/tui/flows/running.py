@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import on
+from textual.message import Message
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError, UsageError
@@ -14,13 +17,14 @@ from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import parse_duration
 from quickserveml_tui.tui.drops import expanded
-from quickserveml_tui.tui.flows.base import FlowScreen, clock
+from quickserveml_tui.tui.flows.base import clock
+from quickserveml_tui.tui.flows.home_jobs import HomeJobsFlow
 from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import FramesArrived, JobAdvanced, JobEnded
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
-    from quickserveml_tui.core.predictions import BatchResult
+    from quickserveml_tui.core.ports import Workbench
 
 LEVELS = ("all", "extended", "basic", "disable")
 
@@ -46,7 +50,7 @@ def spec_of(values: dict[str, str]) -> BenchmarkSpec:
     ).validate()
 
 
-class RunningFlow(FlowScreen):
+class RunningFlow(HomeJobsFlow):
     """Jobs that measure or compute."""
 
     spec: BenchmarkSpec
@@ -74,22 +78,18 @@ class RunningFlow(FlowScreen):
 
     def action_run_benchmark(self) -> None:
         """Measure the version under the cursor with the settings as they are."""
-        from quickserveml_tui.tui.reporting import Reporter
-
         workbench, row = self.ready(), self.selected
         if workbench is None or row is None:
             return
         spec = self._own_spec
-        ref = row.ref
+        work = partial(_measure_here, workbench, row.ref, spec, self.post_message)
+        request = None
+        if not self.read_only:
+            from quickserveml_tui.core.job_records import JobKind, JobRequest
 
-        def work(job: UiJob) -> BenchmarkRun:
-            reporter = Reporter(self.post_message, job)
-            try:
-                return workbench.benchmark.run(ref, spec, on_frame=reporter.frame, cancel=job.cancel)
-            finally:
-                reporter.flush()
-
-        self.submit(UiJob("benchmark", ref, work, detail=spec))
+            request = JobRequest(JobKind.BENCHMARK, row.ref, benchmark=spec, origin="workbench")
+            work = partial(_run_there, workbench, self.post_message)
+        self.submit(UiJob("benchmark", row.ref, work, detail=spec, request=request))
 
     def action_edit_settings(self) -> None:
         """Change duration, warm-up, threads, batch and optimisation, then run."""
@@ -149,12 +149,12 @@ class RunningFlow(FlowScreen):
         """Draw what was measured and move the job's bar."""
         event.stop()
         job = event.job
-        if job is not self.lane.running:
+        if job is not self.charted:
             return
         pane = self.benchmark_pane
         pane.add_frames(event.frames)
-        live, spec = pane.live_run, job.detail
-        if live is not None:
+        live, spec = pane.live_run, pane.spec
+        if live is not None and not job.elsewhere:
             total = spec.warmup_s + spec.duration_s
             done = min(live.elapsed_s, total)
             left = max(spec.duration_s - live.measured_s, 0.0) if live.n else None
@@ -184,20 +184,17 @@ class RunningFlow(FlowScreen):
         self.app.push_screen(form, lambda values: self._batch_form(row.ref, values))
 
     def _batch_form(self, ref: str, values: dict[str, Any] | None) -> None:
+        from quickserveml_tui.core.job_records import JobKind, JobRequest
         from quickserveml_tui.core.predictions import BatchSpec
-        from quickserveml_tui.tui.reporting import Reporter
 
         workbench = self.workbench
         if values is None or workbench is None:
             return
-        data, spec = values["data"], BatchSpec(target_column=values["target"], output_path=values["output"])
-        self.memory.data_path = data
-
-        def work(job: UiJob) -> BatchResult:
-            reporter = Reporter(self.post_message, job)
-            return workbench.batch.run(ref, data, spec, on_progress=reporter.progress, cancel=job.cancel)
-
-        self.submit(UiJob("batch", f"{ref}  {Path(data).name}", work, detail=ref))
+        spec = BatchSpec(target_column=values["target"], output_path=values["output"])
+        self.memory.data_path = data = values["data"]
+        request = JobRequest(JobKind.BATCH, ref, data=data, batch=spec, origin="workbench")
+        work = partial(_run_there, workbench, self.post_message)
+        self.submit(UiJob("batch", f"{ref}  {Path(data).name}", work, detail=ref, request=request))
 
     # ---- ends
 
@@ -213,6 +210,8 @@ class RunningFlow(FlowScreen):
         from quickserveml_tui.core.benchmarks import BenchmarkRun
 
         event.stop()
+        if self.lane.closed:
+            return
         job, error = event.job, event.error
         self.lane.finish(job, event.result, error, clock())
         job.outcome = self._outcome(job, error)
@@ -229,6 +228,7 @@ class RunningFlow(FlowScreen):
         self.start_jobs()
         self.jobs_pane.refresh_jobs()
         self.reload_catalog(_select_after(job))
+        self.read_jobs()
         self.sample_host()
 
     def sample_host(self) -> None:
@@ -268,6 +268,26 @@ class RunningFlow(FlowScreen):
         return "done"
 
 
+def _run_there(workbench: Workbench, post: Callable[[Message], object], job: UiJob) -> Any:
+    from quickserveml_tui.tui.flows.detached import run_detached
+    from quickserveml_tui.tui.reporting import Reporter
+
+    return run_detached(workbench, job, Reporter(post, job))
+
+
+def _measure_here(
+    workbench: Workbench, ref: str, spec: BenchmarkSpec, post: Callable[[Message], object], job: UiJob
+) -> BenchmarkRun:
+    """Where nothing may be written there is no record of a job either: the run lives as long as this window."""
+    from quickserveml_tui.tui.reporting import Reporter
+
+    reporter = Reporter(post, job)
+    try:
+        return workbench.benchmark.run(ref, spec, on_frame=reporter.frame, cancel=job.cancel, save=False)
+    finally:
+        reporter.flush()
+
+
 def _select_after(job: UiJob) -> str:
     """Where the cursor goes after a job: to what it added."""
     from quickserveml_tui.core.catalog import AddResult
@@ -280,9 +300,10 @@ def _select_after(job: UiJob) -> str:
 def _check_batch(values: dict[str, str]) -> dict[str, Any]:
     if not values["data"]:
         raise UsageError("No data set is given.", hint="Type the path of a CSV or NPZ file; tab completes it.")
-    data = Path(expanded(values["data"]))
+    data = Path(expanded(values["data"])).absolute()
     if not data.is_file():
         raise UsageError(
             f"There is no file “{safe_text(data.name, 120)}” there.", hint="Check the path; tab completes it."
         )
-    return {**values, "data": str(data)}
+    output = str(Path(expanded(values["output"])).absolute()) if values["output"] else ""
+    return {**values, "data": str(data), "output": output}

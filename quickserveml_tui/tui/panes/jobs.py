@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,12 +10,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.units import format_duration, significant
-from quickserveml_tui.tui.jobs import JobLane, UiJob
+from quickserveml_tui.tui.jobs import RESUMABLE, JobLane, UiJob
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.sheets.sheet import Sheet
@@ -47,6 +49,8 @@ class JobItem(Widget):
         job, progress = self.job, self.job.progress
         state = held if job.state is JobState.QUEUED and held else job.state.value
         keys = [("x", "cancel")] if job.live else []
+        if job.state is JobState.LOST:
+            keys = [("R", "resume"), ("del", "forget")]
         self.row.show(
             state=state,
             fraction=progress.fraction if job.state is JobState.RUNNING else None,
@@ -58,7 +62,7 @@ class JobItem(Widget):
     def _right(self, state: str) -> Sequence[Span]:
         job, progress = self.job, self.job.progress
         if job.state is JobState.RUNNING:
-            if job.cancel.cancelled:
+            if job.cancelling:
                 return (Span("cancelling", Role.WARN),)
             if progress.eta_s is not None:
                 return (Span(format_duration(progress.eta_s), Role.STRONG, bold=True), Span(" left", Role.MUTED))
@@ -67,7 +71,9 @@ class JobItem(Widget):
             return (Span("held", Role.WARN), Span(" while measuring", Role.MUTED))
         if state == "queued":
             return (Span("queued", Role.MUTED),)
-        return (say(f"{job.state.value} {job.ended_clock}", Role.MUTED),)
+        if state == "lost":
+            return (Span("lost", Role.WARN),)
+        return (say(f"{job.state.value} {job.ended_clock}".rstrip(), Role.MUTED),)
 
     def _note(self) -> Sequence[Span]:
         job, progress = self.job, self.job.progress
@@ -96,12 +102,25 @@ class JobList(VerticalScroll, can_focus=True):
 
 
 class JobsPane(WorkPane):
-    """Jobs of this session."""
+    """Jobs of this window, and those of the home that other fronts started."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("down,j", "move(1)", "next job", "jobs.next_job", "Move to the next job", show=False),
         bind("up,k", "move(-1)", "previous job", "jobs.previous_job", "Move to the job before", show=False),
+        bind("R", "screen.resume_job", "resume", "jobs.resume_job", "Start a lost, failed or cancelled job again"),
+        bind("delete", "screen.clean_job", "forget", "jobs.clean_job", "Forget an ended job and its log; results stay"),
     ]
+
+    class CursorMoved(Message):
+        """Another job is under the cursor, or it is in another state."""
+
+        def __init__(self, job: UiJob | None) -> None:
+            super().__init__()
+            self.job = job
+
+        def can_replace(self, message: Message) -> bool:
+            """The newest one stands for all."""
+            return isinstance(message, JobsPane.CursorMoved)
 
     def __init__(self, lane: JobLane) -> None:
         super().__init__(key="4", title="Batch and jobs", id="jobs")
@@ -109,6 +128,7 @@ class JobsPane(WorkPane):
         self.lane = lane
         self.cursor: UiJob | None = None
         self._items: dict[str, JobItem] = {}
+        self._told: tuple[str, str] = ("", "")
 
     def compose_body(self) -> ComposeResult:
         """What would be here."""
@@ -141,6 +161,8 @@ class JobsPane(WorkPane):
 
     def refresh_jobs(self) -> None:
         """Bring rows in line with the lane."""
+        if self.lane.closed:
+            return
         had_focus = self.focus_inside
         jobs = self.lane.jobs[:MAX_SHOWN]
         wanted = {job.id for job in jobs}
@@ -172,11 +194,12 @@ class JobsPane(WorkPane):
         self._show_cursor()
 
     def _show_counts(self) -> None:
-        running = 1 if self.lane.running else 0
-        words = [f"{running} running"] if running else []
-        if self.lane.waiting:
-            words.append(f"{self.lane.waiting:,} waiting")
-        ended = len(self.lane.jobs) - running - self.lane.waiting
+        counts = Counter(job.state for job in self.lane.jobs)
+        running, waiting, lost = counts[JobState.RUNNING], counts[JobState.QUEUED], counts[JobState.LOST]
+        words = [
+            f"{count:,} {word}" for count, word in ((running, "running"), (waiting, "waiting"), (lost, "lost")) if count
+        ]
+        ended = counts.total() - running - waiting - lost
         if not words and ended:
             words.append(f"{ended:,} ended")
         self.count_text = "   ".join(words) or "no jobs"
@@ -191,6 +214,10 @@ class JobsPane(WorkPane):
         for item in self._items.values():
             item.set_class(item.job is self.cursor and self.focus_inside, "-cursor")
         job = self.cursor
+        state = (job.id, job.state.value) if job is not None else ("", "")
+        if state != self._told:
+            self._told = state
+            self.post_message(self.CursorMoved(job))
         shelf = self.query_one("#job-shelf", Shelf)
         result = job.result if job is not None else None
         shelf.display = isinstance(result, BatchResult) and not self.has_class("-compact")
@@ -208,6 +235,25 @@ class JobsPane(WorkPane):
     def on_descendant_blur(self) -> None:
         """The cursor goes with the focus."""
         self.call_after_refresh(self._show_cursor)
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now."""
+        job = self.cursor
+        if action not in ("resume_job", "clean_job"):
+            return ""
+        if job is None:
+            return "No job is under the cursor."
+        if job.live:
+            return "It runs or waits; x cancels it."
+        if action == "resume_job" and job.state not in RESUMABLE:
+            return "It is done; only a lost, failed or cancelled job is resumed."
+        if action == "resume_job" and not job.record_id:
+            return "It ended with the process that it ran in; start it anew."
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
+        """Greyed, never hidden."""
+        return None if self.reason_against(action) else True
 
     def action_move(self, by: int) -> None:
         """Move the cursor by some jobs."""

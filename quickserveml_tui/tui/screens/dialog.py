@@ -137,43 +137,6 @@ class ConfirmDialog(Dialog[bool]):
             self.dismiss(True)
 
 
-class QuitDialog(Dialog[str]):
-    """Asks what becomes of the jobs: `quit` or None."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bind(
-            "c", "choose('quit')", "cancel and quit", "quit.cancel_jobs", "Cancel all jobs, keep what they have, quit"
-        ),
-        bind("s", "choose('')", "stay", "quit.stay_here", "Go on working"),
-        Binding("left,h", "app.focus_previous", "previous", show=False),
-        Binding("right,l", "app.focus_next", "next", show=False),
-    ]
-
-    def __init__(self, words: str) -> None:
-        super().__init__("Quit while jobs run?")
-        self.words = words
-
-    def compose_body(self) -> ComposeResult:
-        """What runs, and the choices."""
-        yield Sheet(lambda width, _: paragraph(self.words, width, Role.BODY))
-        with Horizontal(classes="dialog--buttons"):
-            yield Button("s", "stay", "")
-            yield Button("c", "cancel them and quit", "quit")
-
-    def on_mount(self) -> None:
-        """The safe choice has the focus."""
-        self.query(Button).first().focus()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A choice by enter or pointer."""
-        event.stop()
-        self.dismiss(event.button.name or None)
-
-    def action_choose(self, choice: str) -> None:
-        """A choice by its key."""
-        self.dismiss(choice or None)
-
-
 class MessageDialog(Dialog[None]):
     """An error with what, why and what to do; `y` copies it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,15 +13,13 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.adding import AddingFlow
-from quickserveml_tui.tui.flows.base import clock
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
 from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
+from quickserveml_tui.tui.flows.leaving import LeavingFlow
 from quickserveml_tui.tui.flows.opening import OpeningFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
-from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady, HostSampled
 from quickserveml_tui.tui.pane_tabs import PaneTabs
 from quickserveml_tui.tui.panes.base import WorkPane
@@ -29,21 +27,19 @@ from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.panes.jobs import JobsPane
+from quickserveml_tui.tui.screens.workbench_keys import KEYS
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import centred
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.key_footer import KeyFooter
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
-if TYPE_CHECKING:
-    pass
-
 LEAST = (60, 16)
 NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_alias", "edit_state", "delete_version"}
 NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
 
 
-class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, CopyingFlow, CatalogFlow):
+class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, LeavingFlow, CopyingFlow, CatalogFlow):
     """Catalog, inspector, benchmark, jobs."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
@@ -53,100 +49,7 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
     ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - the same
     AUTO_FOCUS = ""
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bind("b", "run_benchmark", "benchmark", "benchmark.run_model", "Measure the version under the cursor"),
-        bind(
-            "x",
-            "cancel_job",
-            "cancel",
-            "jobs.cancel_job",
-            "Cancel the running job, or the one under the cursor; what it has is kept",
-        ),
-        bind("r", "run_data", "run data", "batch.run_data", "Run a data set through the version under the cursor"),
-        bind(
-            "B",
-            "edit_settings",
-            "settings",
-            "benchmark.edit_settings",
-            "Change duration, warm-up, threads, batch and optimisation",
-        ),
-        bind("a", "add_model", "add", "catalog.add_model", "Add a model file by its path"),
-        bind("S", "scan_folder", "scan", "catalog.scan_folder", "Look for model files below a folder"),
-        bind(
-            "o",
-            "open_reference",
-            "open",
-            "catalog.open_reference",
-            "Show a version or a file by its reference",
-            show=False,
-        ),
-        bind("d", "install_demo", "demo", "catalog.open_demo", "Register the demo models", show=False),
-        bind(
-            "left_square_bracket",
-            "step_tab(-1)",
-            "tab before",
-            "inspector.previous_tab",
-            "Show the tab at the left",
-            show=False,
-        ),
-        bind(
-            "right_square_bracket",
-            "step_tab(1)",
-            "next tab",
-            "inspector.next_tab",
-            "Show the tab at the right",
-            display="[ ]",
-        ),
-        bind(
-            "z",
-            "maximise_pane",
-            "maximise",
-            "view.maximise_pane",
-            "Give the focused pane the whole screen, or give it back",
-        ),
-        bind(
-            "y",
-            "copy_reference",
-            "copy",
-            "edit.copy_reference",
-            "Copy the reference, or the command that reproduces the result",
-            show=False,
-        ),
-        bind(
-            "Y",
-            "copy_view",
-            "copy table",
-            "edit.copy_view",
-            "Copy the table or the figures of the focused pane",
-            show=False,
-        ),
-        bind("T", "edit_tags", "tags", "catalog.edit_tags", "Change the tags of the model", show=False),
-        bind(
-            "A",
-            "set_alias",
-            "alias",
-            "catalog.set_alias",
-            "Point an alias at the version, or take one away",
-            show=False,
-        ),
-        bind("e", "edit_state", "state", "catalog.edit_state", "Change state and notes of the version", show=False),
-        bind(
-            "D,delete",
-            "delete_version",
-            "delete",
-            "catalog.delete_version",
-            "Delete the version under the cursor, after asking",
-            show=False,
-        ),
-        bind("ctrl+r", "reload", "reload", "catalog.read_again", "Read the registry again", show=False),
-        bind("1", "focus_pane(1)", "catalog", "view.go_to_catalog", "Go to the catalog", show=False),
-        bind("2", "focus_pane(2)", "inspector", "view.go_to_inspector", "Go to the inspector", show=False),
-        bind("3", "focus_pane(3)", "benchmark", "view.go_to_benchmark", "Go to the benchmark", show=False),
-        bind("4", "focus_pane(4)", "jobs", "view.go_to_jobs", "Go to batch and jobs", show=False),
-        bind("tab", "step_pane(1)", "next pane", "view.next_pane", "Go to the next pane", show=False),
-        bind("shift+tab", "step_pane(-1)", "pane before", "view.previous_pane", "Go to the pane before", show=False),
-        bind("escape", "leave_view", "back", "view.leave_maximised", "Give a maximised pane's room back", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,6 +109,8 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
         options = self.owner.options
         self.open_first = options.open_ref
         self.reload_catalog("" if options.fresh else self.memory.ref)
+        self.read_jobs()
+        self.watch_generation(on=True)
         self.sample_host()
         event.workbench.warm_up()
         if options.demo:
@@ -323,8 +228,10 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
             return "No model is picked. Press d for the demo models, or a to add one."
         if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:
             return f"{self.selected.ref} cannot run: {self.selected.version.trial.reason}"
-        if action == "cancel_job" and not self.lane.busy:
+        if action == "cancel_job" and not any(job.live for job in self.lane.jobs):
             return "Nothing runs."
+        if action in ("resume_job", "clean_job"):
+            return self.jobs_pane.reason_against(action)
         if action in ("copy_reference", "copy_view", "step_tab") and self.selected is None:
             return "Nothing is picked yet."
         return ""
@@ -335,33 +242,9 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Copying
             return False
         return None if self.reason_against(action) else super().check_action(action, parameters)
 
-    def action_cancel_job(self) -> None:
-        """Cancel the job under the cursor of pane 4, else the running one."""
-        chosen = self.jobs_pane.cursor if self.jobs_pane.focus_inside else None
-        job = chosen if chosen is not None and chosen.live else self.lane.running
-        job = job or next((item for item in self.lane.jobs if item.live), None)
-        if job is None:
-            return
-        self.lane.cancel(job, clock())
-        self.tell(f"Cancelling {job.kind} {job.subject}", Role.WARN)
-        self.jobs_pane.refresh_jobs()
-        self.refresh_bindings()
-
     def action_reload(self) -> None:
         """Read the registry again."""
         self.reload_catalog()
-
-    def ask_to_quit(self) -> None:
-        """Quit at once, unless jobs run."""
-        from quickserveml_tui.tui.screens.dialog import QuitDialog
-
-        live = [job for job in self.lane.jobs if job.live]
-        if not live:
-            self.owner.leave()
-            return
-        names = ", ".join(f"{job.kind} {job.subject}" for job in live[:3])
-        words = f"{plural(len(live), 'job')} would be cancelled: {names}. What they have so far is kept."
-        self.app.push_screen(QuitDialog(words), lambda choice: self.owner.leave() if choice == "quit" else None)
 
     def focused_words(self) -> str:
         """What has the focus, for the help."""

@@ -126,6 +126,7 @@ def _sign(state: str, glyphs: Glyphs) -> tuple[str, Role]:
         "done": (glyphs.ok, Role.OK),
         "failed": (glyphs.error, Role.ERROR),
         "cancelled": (glyphs.warn, Role.WARN),
+        "lost": (glyphs.open, Role.WARN),
     }.get(state, (glyphs.queued, Role.MUTED))
 
 
