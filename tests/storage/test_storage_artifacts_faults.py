@@ -6,100 +6,22 @@ import errno
 import hashlib
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from artifact_homes import BULK, KEPT, MODULES, Home, make_sources
 from storage_faults import ERRORS, break_os, every_call
 from storage_memory import memory_folder
 
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.storage import (
-    artifact_cache,
-    artifact_collect,
-    artifact_files,
-    artifact_links,
-    artifact_locks,
-    artifact_staging,
-    artifacts,
-    fs,
-)
-from quickserveml_tui.storage.artifacts import BlobArtifactStore
 
-MODULES = [
-    fs, artifacts, artifact_cache, artifact_collect, artifact_files, artifact_links, artifact_locks, artifact_staging,
-]  # fmt: skip
-KEPT = b"kept from before"
-BULK = bytes(range(256)) * 20
 faults = pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-
-
-class Home:
-    """A store with a blob from before, and one operation that may fail."""
-
-    def __init__(self, folder, sources):
-        self.root, self.cache, self.sources = folder / "blobs", folder / "cache", sources
-        self.store = BlobArtifactStore(self.root, self.cache, wait_s=0.0)
-        self.kept = self.store.put_bytes(KEPT)
-
-    def add(self):
-        with self.store.stage() as staging:
-            staging.add(self.sources / "model.onnx", "model.onnx")
-            staging.add(self.sources / "weights.bin", "weights.bin")
-            with self.store.publishing():
-                return staging.commit()
-
-    def link(self):
-        with self.store.stage() as staging:
-            staging.link(self.sources / "model.onnx", "model.onnx")
-            staging.link(self.sources / "weights.bin", "weights.bin")
-            manifest = staging.commit()
-        assert self.store.open_path(manifest) == self.sources / "model.onnx"
-        return manifest
-
-    def make_garbage(self):
-        """Something for each step of a collection to take."""
-        manifest = self.add()
-        opened = self.store.open_path(manifest)
-        for number in range(3):
-            self.store.put_bytes(b"garbage %d" % number)
-        upload = self.root / "staging" / "dead" / "files"
-        upload.mkdir(parents=True)
-        (upload / "half").write_bytes(b"half")
-        (self.root / ".tmp-dead").write_bytes(b"half")
-        for path in (opened.parent, upload.parent, self.root / ".tmp-dead"):
-            os.utime(path, (time.time() - 100 * 3600,) * 2)
-
-    def collect(self):
-        return self.store.collect(lambda: frozenset({self.kept}), grace_s=0.0, cache_budget_bytes=0)
-
-    def check(self):
-        """Nothing is half there, nothing is locked, and all goes well from here."""
-        assert self.store.read_bytes(self.kept) == KEPT
-        assert {blob.digest: self.store.check(blob.digest) for blob in self.store.blobs()} == {
-            blob.digest: "" for blob in self.store.blobs()
-        }
-        manifest = self.add()
-        assert self.store.verify(manifest) == ()
-        assert self.store.open_path(manifest).read_bytes() == b"model"
-        for path in self.root.glob("staging/*"):
-            os.utime(path, (time.time() - 100 * 3600,) * 2)
-        for path in (*self.root.glob(f"{fs.TEMP_PREFIX}*"), *self.cache.glob(f"{fs.TEMP_PREFIX}*")):
-            os.utime(path, (time.time() - 100 * 3600,) * 2)
-        self.collect()
-        assert [blob.digest for blob in self.store.blobs()] == [self.kept]
-        assert list(self.root.glob("staging/*")) == []
-        assert list(self.root.rglob(f"{fs.TEMP_PREFIX}*")) == []
-        assert list(self.cache.glob(f"{fs.TEMP_PREFIX}*")) == []
 
 
 @pytest.fixture
 def homes(tmp_path):
     with memory_folder(tmp_path) as folder:
-        sources = folder / "sources"
-        sources.mkdir()
-        (sources / "model.onnx").write_bytes(b"model")
-        (sources / "weights.bin").write_bytes(BULK)
+        sources = make_sources(folder / "sources")
         yield (Home(folder / f"home{number}", sources) for number in range(10_000))
 
 
@@ -149,13 +71,13 @@ def test_linking_a_model(monkeypatch, homes, error):
 
 @faults
 def test_putting_bytes(monkeypatch, homes, error):
-    put = break_everywhere(monkeypatch, homes, error, lambda home: home.store.put_bytes(b"new" * 1000))
+    put = break_everywhere(monkeypatch, homes, error, Home.put_bytes)
     assert put >= 8
 
 
 @faults
 def test_putting_a_file(monkeypatch, homes, error):
-    put = break_everywhere(monkeypatch, homes, error, lambda home: home.store.put_file(home.sources / "weights.bin")[0])
+    put = break_everywhere(monkeypatch, homes, error, Home.put_file)
     assert put >= 10
 
 
