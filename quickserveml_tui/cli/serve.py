@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,9 +76,11 @@ def serve(
         queue_limit=queue_limit if queue_limit is not None else defaults.queue_limit,
         max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
     ).validate()
-    with invocation.workbench() as workbench:
-        resolved = [_admit(workbench, ref) for ref in models]
-    _run(resolved, options)
+    with ExitStack() as stack:
+        with invocation.workbench() as workbench:
+            resolved = [_admit(workbench, ref) for ref in models]
+            stack.enter_context(workbench.holding(resolved, "serve"))
+        _run(resolved, options)
 
 
 def _admit(workbench: Workbench, ref: str) -> Resolved:

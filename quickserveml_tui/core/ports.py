@@ -7,6 +7,7 @@ Errors are `QuickServeError`s.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -454,6 +455,10 @@ class Workbench(Protocol):
     @property
     def home(self) -> Path:
         """The folder that holds everything this front writes."""
+        ...
+
+    def holding(self, models: Sequence[Resolved], purpose: str) -> AbstractContextManager[None]:
+        """Keep the files of these models from being collected for as long as the block takes, also after `close`."""
         ...
 
     def warm_up(self) -> None:

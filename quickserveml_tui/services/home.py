@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from quickserveml_tui.core.errors import QuickServeError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quickserveml_tui.core.care import CarePolicy, StoreProblem
+    from quickserveml_tui.core.catalog import Resolved
     from quickserveml_tui.core.ports import (
         BackupPort,
         BatchPort,
@@ -253,6 +256,12 @@ class LocalWorkbench:
             if problem is not None:
                 met.append(problem)
         return tuple(met)
+
+    def holding(self, models: Sequence[Resolved], purpose: str) -> AbstractContextManager[None]:
+        """Keep the files of these models from being collected for as long as the block takes, also after `close`."""
+        from quickserveml_tui.services.leases import holding
+
+        return holding(self.state, models, purpose)
 
     # ---- life -----------------------------------------------------------------------------------------------------
 

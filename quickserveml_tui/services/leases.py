@@ -6,11 +6,13 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 from uuid import uuid4
 
+from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.clock import instant
 from quickserveml_tui.core.errors import ConflictError, StoreError
 from quickserveml_tui.core.job_records import Lease
@@ -165,6 +167,30 @@ class LeaseKeeper:
             self._ends_s = before_s + self.ttl_s
             return True
         return self._reclaim and self._claim() is None
+
+
+@contextmanager
+def holding(state: LeaseStore, models: Sequence[Resolved], purpose: str, *, ttl_s: float = 60.0) -> Iterator[None]:
+    """Keep the files of these models from being collected for as long as the block takes.
+
+    Files that are not registered need no lease. Where none can be had, in a home that may only be read or on a full
+    disk, the block runs without: what a model needs is collected only after it was deleted.
+    """
+    versions = [model.version for model in models if model.version is not None]
+    if not versions:
+        yield
+        return
+    digests = sorted(frozenset[str]().union(*(item.blobs | {item.artifact.digest} for item in versions)))
+    owner = new_owner()
+    keeper = LeaseKeeper(state, f"{purpose}:{owner}", owner, ttl_s, note=purpose, digests=digests, reclaim=True)
+    try:
+        keeper.start()
+    except StoreError as error:
+        _log.warning("What is in use is not kept from being collected: %s", error.message)
+    try:
+        yield
+    finally:
+        keeper.stop()
 
 
 class WriteBatcher:
