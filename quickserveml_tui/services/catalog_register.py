@@ -49,7 +49,7 @@ def _check_room(registry: RegistryStore) -> None:
     count, _warn, limit = registry.capacity()
     if count >= limit:
         raise StoreError(
-            f"The registry is full: it holds {count:,} of at most {limit:,} documents.",
+            f"The registry is full: it holds {count:,} of at most {limit:,} models.",
             hint=WAY_OUT,
             code="registry.full",
         )
@@ -100,7 +100,7 @@ def fullness(registry: RegistryStore) -> str:
     count, warn, limit = registry.capacity()
     if count < warn:
         return ""
-    return f"The registry holds {count:,} of at most {limit:,} documents, and writing becomes slow. {WAY_OUT}"
+    return f"The registry holds {count:,} of at most {limit:,} models, and writing becomes slow. {WAY_OUT}"
 
 
 def new_model(name: str) -> ModelRecord:
