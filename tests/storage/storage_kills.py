@@ -20,10 +20,23 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 _SERVE = "import sys; sys.path[:0] = [{here!r}, {root!r}]; import storage_kills; storage_kills.serve(*sys.argv[1:])"
+
+
+@contextlib.contextmanager
+def folder_in_memory():
+    """A folder that needs no disk, where there is one: SIGKILL and injected faults spare what the kernel has.
+
+    Ten times as fast as a disk that is synced after every write.
+    """
+    shared = Path("/dev/shm")
+    parent = shared if os.access(shared, os.W_OK | os.X_OK) else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="qsml-tests-") as folder:
+        yield Path(folder)
 
 
 class Child:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from dataclasses import replace
 
 import pytest
 from storage_faults import ERRORS, FaultyOs, break_os, every_call
+from storage_kills import Nursery, folder_in_memory
+from storage_operations import (
+    MODULES,
+    OPERATIONS,
+    act_on_stock,
+    contents,
+    prepare_stock,
+    stock_contents,
+)
 from storage_samples import make_model
 from tinydb import TinyDB
 
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.storage import fs
-from quickserveml_tui.storage import registry as registry_module
 from quickserveml_tui.storage.registry import TinyDbRegistry
 
 
@@ -27,66 +38,149 @@ def check_says_why(error, path):
     assert str(path) not in error.message
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_fault_at_any_call_of_a_registry_write_leaves_the_old_or_the_new_state(tmp_path, monkeypatch, error):
-    path = tmp_path / "registry.json"
+FAULTS = [*ERRORS, "short"]
+
+
+@pytest.fixture(scope="module")
+def memory_folder():
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def homes(memory_folder):
+    """Makes a copy of the home that is prepared for an operation; also tells what it holds before and after it."""
+    folder = memory_folder / "homes"
+    folder.mkdir()
+    prepared = {}
+
+    def copy(name):
+        if name not in prepared:
+            template = folder / name
+            OPERATIONS[name].prepare(template / "registry.json")
+            trial = folder / f"{name} done"
+            if template.exists():
+                shutil.copytree(template, trial)
+            before = contents(trial / "registry.json")
+            OPERATIONS[name].act(TinyDbRegistry(trial / "registry.json"))
+            prepared[name] = template, before, contents(trial / "registry.json")
+        template, before, after = prepared[name]
+        home = folder / uuid.uuid4().hex
+        if template.exists():
+            shutil.copytree(template, home)
+        return home / "registry.json", before, after
+
+    return copy
+
+
+def check_home(path, name):
+    """The next write works, and nothing half-made is left."""
     registry = TinyDbRegistry(path)
-    registry.put("a", lambda _old: make_model("a", task="0"))
+    if name == "repair":
+        registry.repair()
+    registry.put("after", lambda old: replace(old or make_model("after"), task=(old.task if old else "") + "x"))
+    assert "after" in [model.name for model in TinyDbRegistry(path).models()]
+    assert registry.problem() is None
+    assert not list(path.parent.rglob(f"{fs.TEMP_PREFIX}*"))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: errno.errorcode.get(error, error))
+def test_a_fault_at_any_call_leaves_the_old_or_the_new_registry(homes, monkeypatch, name, error):
+    seen = set()
 
     def attempt(faulty):
-        old = TinyDbRegistry(path).find("a")
+        path, before, after = homes(name)
+        registry = TinyDbRegistry(path, lock_timeout_s=0.5)
         faulty.is_armed = True
         try:
-            written = registry.put("a", lambda model: replace(model, task=f"{int(model.task) + 1}"))
-        except StoreError as error:
-            check_says_why(error, path)
-            written = None
-        faulty.is_armed = False
-        now = TinyDbRegistry(path).find("a")
-        assert now == written if written else now.task in (old.task, f"{int(old.task) + 1}")
-        assert registry.put("a", lambda model: replace(model, author=f"after {now.rev}")).author == f"after {now.rev}"
-        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["backups", "registry.json", "registry.json.lock"]
-
-    assert every_call(monkeypatch, [fs, registry_module], attempt, error) >= 8
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_fault_at_any_call_of_the_first_write_leaves_no_registry_or_a_whole_one(tmp_path, monkeypatch, error):
-    homes = iter(tmp_path / f"deep{number}" / "home" for number in range(1000))
-
-    def attempt(faulty):
-        path = next(homes) / "registry.json"
-        registry = TinyDbRegistry(path)
-        faulty.is_armed = True
-        try:
-            registry.put("a", lambda _old: make_model("a"))
+            OPERATIONS[name].act(registry)
             is_acknowledged = True
-        except StoreError:
+        except StoreError as caught:
+            check_says_why(caught, path)
             is_acknowledged = False
         faulty.is_armed = False
-        names = [model.name for model in TinyDbRegistry(path).models()]
-        assert names == ["a"] if is_acknowledged else names in ([], ["a"])
-        registry.put("b", lambda _old: make_model("b"))
-        assert TinyDbRegistry(path).find("b")
+        now = contents(path)
+        assert now == contents_of(registry)
+        assert now == after if is_acknowledged else now in (before, after)
+        seen.add(is_acknowledged)
+        check_home(path, name)
 
-    assert every_call(monkeypatch, [fs, registry_module], attempt, error) >= 8
+    calls = every_call(monkeypatch, MODULES, attempt, error, capacity=40)
+    assert calls >= (OPERATIONS[name].calls if error != "short" else 3)
+    assert seen == {True, False}
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_write_keeps_the_old_state(tmp_path, monkeypatch):
-    path = tmp_path / "registry.json"
-    registry = TinyDbRegistry(path)
-    registry.put("a", lambda _old: make_model("a"))
-    before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        faulty = break_os(patch, [fs, registry_module], fail_at=1, error="short", capacity=300)
-        with pytest.raises(StoreError) as caught:
-            registry.put("b", lambda _old: make_model("b"))
-        assert faulty.calls.count("write") == 301
-    assert caught.value.code == "store.full"
-    assert "full" in caught.value.message
-    assert path.read_bytes() == before
-    registry.put("b", lambda _old: make_model("b"))
-    assert len(registry.models()) == 2
+def contents_of(registry):
+    return [(model.name, model.task, model.rev) for model in registry.models()], [e.name for e in registry.trash()]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: errno.errorcode.get(error, error))
+def test_tinydbs_own_storage_loses_everything_in_the_same_loop(tmp_path, monkeypatch, error):
+    paths = iter(tmp_path / f"home{number}" / "db.json" for number in range(1000))
+    found = []
+
+    def attempt(faulty):
+        path = next(paths)
+        prepare_stock(path)
+        faulty.is_armed = True
+        with contextlib.suppress(OSError):
+            act_on_stock(path, faulty)
+        faulty.is_armed = False
+        found.append(stock_contents(path))
+
+    every_call(monkeypatch, [], attempt, error, capacity=60)
+    assert None in found  # for one call at least the file cannot be read any more
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery("storage_operations") as nursery:
+        yield nursery
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_kill_before_any_call_leaves_the_old_or_the_new_registry(homes, nursery, name):
+    for fail_at in range(1, 400):
+        path, before, after = homes(name)
+        lines = nursery.start("storage_operations:die_at", name, str(path), fail_at).lines()
+        now = contents(path)
+        assert now == after if lines else now in (before, after)
+        check_home(path, name)
+        if lines:
+            break
+    assert lines == ["done"]
+    assert fail_at > OPERATIONS[name].calls
+
+
+def test_tinydbs_own_storage_loses_everything_to_the_same_kills(tmp_path, nursery):
+    found = []
+    for fail_at in range(1, 400):
+        path = tmp_path / f"home{fail_at}" / "db.json"
+        prepare_stock(path)
+        lines = nursery.start("storage_operations:stock_dies_at", str(path), fail_at).lines()
+        found.append(stock_contents(path))
+        if lines:
+            break
+    assert found[-1] == [("a", "new"), ("b", "two")]
+    assert None in found
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_a_fault_at_any_call_of_reading_gives_an_error_or_what_is_there(homes, monkeypatch, error):
+    path, before, _after = homes("put")
+
+    def attempt(faulty):
+        registry = TinyDbRegistry(path)
+        for read in (registry.heads, registry.models, registry.trash, registry.blobs, registry.problem):
+            faulty.is_armed = True
+            with contextlib.suppress(StoreError):
+                read()
+            faulty.is_armed = False
+        assert contents_of(registry) == before
+        assert registry.problem() is None
+
+    assert every_call(monkeypatch, MODULES, attempt, error) >= 8
 
 
 def test_short_writes_are_continued(tmp_path, monkeypatch):
