@@ -64,5 +64,6 @@ def _counted(rows: Sequence[Row], field: CatalogField | None) -> tuple[str, ...]
             counts.update(set(field.get(row)))
     else:
         counts.update(value for row in rows if (value := field.get(row)) is not None)
-    kept = (item for item in counts.items() if len(item[0]) <= MAX_VALUE_CHARS)
+    # What hides or reorders text would show as something else than it inserts.
+    kept = (item for item in counts.items() if len(item[0]) <= MAX_VALUE_CHARS and item[0].isprintable())
     return tuple(value for value, _count in sorted(kept, key=lambda item: (-item[1], item[0])))
