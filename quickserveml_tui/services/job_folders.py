@@ -65,7 +65,7 @@ def remove_job_folder(home: Path, job_id: str) -> None:
 def stray_job_folders(home: Path, state: StateStore, *, older_than_s: float = STRAY_AFTER_S) -> tuple[Path, ...]:
     """Folders of jobs that the state database does not know and that nothing was put in for a while.
 
-    Reads all jobs once. A folder that no job could have is never among them.
+    A folder that no job could have is never among them.
     """
     oldest = time.time() - older_than_s
     found = []
@@ -76,6 +76,14 @@ def stray_job_folders(home: Path, state: StateStore, *, older_than_s: float = ST
             if entry.stat(follow_symlinks=False).st_mtime <= oldest and state.job(entry.name) is None:
                 found.append(Path(entry.path))
     return tuple(sorted(found))
+
+
+def remove_stray_job_folders(home: Path, state: StateStore) -> int:
+    """Remove the folders that `stray_job_folders` finds; returns how many."""
+    strays = stray_job_folders(home, state)
+    for folder in strays:
+        remove_job_folder(home, folder.name)
+    return len(strays)
 
 
 def open_log(folder: Path) -> int:

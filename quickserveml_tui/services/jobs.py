@@ -23,15 +23,13 @@ from quickserveml_tui.services.job_folders import (
     no_such_job,
     read_log,
     remove_job_folder,
-    stray_job_folders,
+    remove_stray_job_folders,
 )
 from quickserveml_tui.services.paths import user_path
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.runners import FrameSink
     from quickserveml_tui.core.stores import StateStore
-
-__all__ = ["DetachedJobs", "stray_job_folders"]
 
 MAX_JOBS_AT_ONCE = 100
 _ALL = 10_000
@@ -220,8 +218,7 @@ class DetachedJobs:
                 raise _still_runs(record.id)
         cleaned = tuple(record.id for record in chosen if not record.live and self._forget(record.id))
         if not job_ids:
-            for folder in stray_job_folders(self._home, self._state):
-                remove_job_folder(self._home, folder.name)
+            remove_stray_job_folders(self._home, self._state)
         return cleaned
 
     def _forget(self, job_id: str) -> bool:

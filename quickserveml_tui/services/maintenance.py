@@ -69,6 +69,7 @@ class MaintenanceService:
         needed is then not known, so nothing is removed.
         """
         from quickserveml_tui.services.collect import collect
+        from quickserveml_tui.services.job_folders import remove_stray_job_folders
 
         for store in (self._registry, self._state):
             problem = store.problem()
@@ -78,7 +79,7 @@ class MaintenanceService:
                     hint=f"Repair it first: {problem.command or REPAIR}",
                     code=problem.code,
                 )
-        return collect(
+        report = collect(
             self._registry,
             self._artifacts,
             self._state,
@@ -87,6 +88,9 @@ class MaintenanceService:
             grace_s=grace_s,
             cancel=cancel,
         )
+        if not dry_run:
+            remove_stray_job_folders(self._home, self._state)
+        return report
 
     def check(
         self,

@@ -46,9 +46,9 @@ class JobHome:
                 ProcessName.of(record).signal(9)
         self.bench.close()
 
-    def batch(self, *, output: bool = False) -> JobRequest:
+    def batch(self, *, output: Path | None = None) -> JobRequest:
         """A batch of 40 rows: over at once."""
-        spec = BatchSpec(output_path=str(self.output) if output else "")
+        spec = BatchSpec(output_path=str(output or ""))
         return JobRequest(JobKind.BATCH, str(self.model), data=str(self.data), batch=spec)
 
     def endless(self) -> JobRequest:

@@ -25,6 +25,7 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.job_records import JobKind, JobRequest
 from quickserveml_tui.core.jobs import CancelToken, JobState
 from quickserveml_tui.runtime.host import boot_name
+from quickserveml_tui.services.job_run import JobProcess
 
 PACKAGE = str(Path(quickserveml_tui.__file__).parents[1])
 
@@ -40,7 +41,7 @@ def place(tmp_path):
 
 
 def test_a_batch_ends_with_a_saved_result_and_a_sentence(place):
-    started = place.jobs.start(place.batch(output=True))
+    started = place.jobs.start(place.batch(output=place.output))
     assert (started.state, started.attempt, started.subject) == (JobState.QUEUED, 1, "linear.onnx  rows.npz")
     ended = place.ended(started)
     result = place.bench.batch.get(ended.result_id)
@@ -150,7 +151,7 @@ die()
 def test_a_job_that_was_recorded_runs_to_its_end_whenever_its_starter_is_killed(place, moment):
     import msgspec
 
-    request = msgspec.json.encode(place.batch(output=True)).decode()
+    request = msgspec.json.encode(place.batch(output=place.output)).decode()
     starter = subprocess.Popen(
         [sys.executable, "-c", _STARTER, str(place.home), request, moment],
         env={**os.environ, "PYTHONPATH": PACKAGE}, start_new_session=True, stdin=subprocess.DEVNULL,
@@ -201,7 +202,7 @@ def test_a_process_that_cannot_be_started_leaves_no_job(place, monkeypatch):
 
 
 def test_a_killed_job_is_lost_and_can_be_run_again(place):
-    job = place.until_measuring(place.jobs.start_all([place.endless(), place.batch(output=True)])[0])
+    job = place.until_measuring(place.jobs.start_all([place.endless(), place.batch(output=place.output)])[0])
     kill(job)
     queued, measured = place.jobs.list(states=[JobState.LOST])
     assert {queued.id, measured.id} == {item.id for item in place.jobs.list()}
@@ -217,18 +218,23 @@ def test_a_killed_job_is_lost_and_can_be_run_again(place):
 
 
 def test_a_dozen_kills_at_any_moment_lose_no_job_and_double_no_row(place):
+    outputs = {}
     for turn in range(12):
-        job = place.jobs.start(place.batch(output=True))
+        output = place.folder / f"predictions-{turn}.jsonl"
+        job = place.jobs.start(place.batch(output=output))
+        outputs[job.id] = output
         if not is_over(os.pidfd_open(job.pid), 0.08 * turn):  # from its first import to its last write
             kill(job)
-        now = place.jobs.get(job.id)
-        assert now.state in (JobState.LOST, JobState.DONE), now
-        ended = now if now.state is JobState.DONE else place.ended(place.jobs.resume(job.id))
-        assert ended.state is JobState.DONE, ended
-        assert place.bench.batch.get(ended.result_id).rows == ROWS
-        assert [json.loads(line)["row"] for line in place.output.read_text().splitlines()] == list(range(1, ROWS + 1))
-        place.output.unlink()
-    assert len(place.jobs.clean()) == 12
+    lost = place.jobs.list(states=[JobState.LOST])
+    done = place.jobs.list(states=[JobState.DONE])
+    assert {job.id for job in (*lost, *done)} == set(outputs)
+    ended = JobProcess(place.bench, [job.id for job in lost]).run()
+    assert [job.state for job in ended] == [JobState.DONE] * len(lost)
+    for job in (*ended, *done):
+        assert place.bench.batch.get(job.result_id).rows == ROWS
+        lines = outputs[job.id].read_text().splitlines()
+        assert [json.loads(line)["row"] for line in lines] == list(range(1, ROWS + 1))
+    assert set(place.jobs.clean()) == set(outputs)
     assert list((place.home / "jobs").iterdir()) == []
 
 
@@ -296,7 +302,7 @@ def test_cancel_of_one_job_lets_the_next_of_its_process_run(place):
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_runs(place):
-    first, second, third = place.jobs.start_all([place.endless(), place.batch(output=True), place.batch()])
+    first, second, third = place.jobs.start_all([place.endless(), place.batch(output=place.output), place.batch()])
     place.until_measuring(first)
     assert place.jobs.cancel(second.id).state is JobState.CANCELLED
     place.jobs.cancel(first.id)
@@ -380,6 +386,18 @@ def test_a_job_that_is_done_is_not_run_again_and_one_that_runs_is_not_cleaned(pl
     assert place.jobs.clean() == (done.id,)
     assert not (place.home / "jobs" / done.id).exists()
     assert place.bench.batch.get(done.result_id).rows == ROWS
+
+
+def test_collection_removes_what_a_killed_starter_left_and_no_other_folder(place):
+    done = place.ended(place.jobs.start(place.batch()))
+    stray = place.home / "jobs" / "job-0123456789ab"
+    stray.mkdir()
+    for folder in (stray, place.home / "jobs" / done.id):
+        os.utime(folder, (0, 0))
+    place.bench.maintenance.collect(dry_run=True)
+    assert stray.exists()
+    place.bench.maintenance.collect()
+    assert [path.name for path in (place.home / "jobs").iterdir()] == [done.id]
 
 
 def test_requests_that_are_not_complete_start_nothing(place):
