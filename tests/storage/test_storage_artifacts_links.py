@@ -201,6 +201,17 @@ def test_a_file_written_within_the_same_tick_after_it_was_hashed_is_noticed(disk
         assert code_of(lambda m=manifest: disk.open_path(m)) == "artifact.changed"
 
 
+def test_only_a_file_that_was_written_just_now_is_given_a_tick_before_it_is_hashed(disk, source, monkeypatch):
+    waits = []
+    monkeypatch.setattr(artifact_links.time, "sleep", waits.append)
+    monkeypatch.setattr(artifact_links.time, "time", lambda: source.stat().st_mtime + 0.005)
+    link(disk, source)
+    assert [round(wait, 3) for wait in waits] == [0.015]
+    monkeypatch.setattr(artifact_links.time, "time", lambda: source.stat().st_mtime + 5.0)
+    link(disk, source)
+    assert len(waits) == 1
+
+
 def test_a_manifest_whose_files_do_not_lie_together_is_refused(disk, source, tmp_path):
     manifest = link(disk, source, "deep/weights.bin")
     moved = replace(manifest.files[1], link=replace(manifest.files[1].link, path=str(tmp_path / "weights.bin")))
