@@ -92,7 +92,13 @@ def register(registry: RegistryStore, name: str, request: AddRequest, intake: In
         return AddResult(written, _version(written, number), existed=known is not None)
 
     result = registry.edit(work)
-    return replace(result, warning=fullness(registry))
+    return replace(result, warning=" ".join(filter(None, (_unlinked(request, result), fullness(registry)))))
+
+
+def _unlinked(request: AddRequest, result: AddResult) -> str:
+    if not request.link or result.version.artifact.is_linked:
+        return ""
+    return f"{result.model.name}@{result.version.version} is kept as a copy already, so nothing was linked."
 
 
 def fullness(registry: RegistryStore) -> str:

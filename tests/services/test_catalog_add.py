@@ -498,6 +498,13 @@ def test_a_linked_file_that_is_replaced_is_noticed_and_can_be_added_again(catalo
     assert catalog.resolve("m").digest == copied.version.artifact.digest
 
 
+def test_a_copy_is_not_given_up_for_a_link(catalog, linear):
+    first = add(catalog, linear, name="m")
+    again = add(catalog, linear, name="m", link=True)
+    assert (again.existed, again.model) == (True, first.model)
+    assert "copy" in again.warning
+
+
 @pytest.mark.parametrize("stage", ["external_files", "read_facts", "trial"])
 def test_a_linked_file_that_changes_while_it_is_tried_is_refused(make_catalog, linear, stage):
     def replace_it(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from catalog_builders import PoolDouble, RunnerDouble, make_model, make_version,
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.core.errors import ConflictError, NotFoundError, StoreError, UsageError
 from quickserveml_tui.core.models import Lineage, MetadataPatch, TrashKind
+from quickserveml_tui.services import catalog_trash
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.services.catalog_trash import lost_on_return
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
@@ -45,6 +47,19 @@ def catalog(tmp_path, registry, artifacts):
     for alias in ("prod", "old"):
         service.set_alias("m@1", alias)
     return service
+
+
+@pytest.fixture(autouse=True)
+def _ticking_clock(monkeypatch):
+    """No two deletions in one millisecond: their order would be left to chance."""
+    ticks = itertools.count()
+    start = datetime.now(UTC)
+
+    def tick():
+        moment = start + timedelta(milliseconds=next(ticks))
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    monkeypatch.setattr(catalog_trash, "utc_now", tick)
 
 
 def plain(model):
