@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -86,9 +87,9 @@ class Order:
             return [row for _value, row in keyed]
         return [row for _value, row in keyed] + [row for row in by_name if key(row) is None]
 
-    def after(self, rows: Sequence[Row], key: SortKey, name: str) -> list[Row]:
-        """The rows behind a place in the list, whether or not a row stands at it."""
-        return [row for row in rows if self._comes_after(row, key, name)]
+    def position(self, ordered: Sequence[Row], key: SortKey, name: str) -> int:
+        """Index of the first row behind a place in the sorted list, whether or not a row stands at that place."""
+        return bisect_left(ordered, True, key=lambda row: self._comes_after(row, key, name))
 
     def _comes_after(self, row: Row, key: SortKey, name: str) -> bool:
         own = self.column.key(row)
@@ -164,9 +165,11 @@ def take_page(rows: Sequence[Row], query: CatalogQuery, order: Order) -> tuple[l
     A token names a place between two rows, so pages stay in step while models come and go: every model that is there
     all the time, with the same key, stands on exactly one page. Raises `UsageError` for a token of another list.
     """
-    if query.page_token:
-        token = _decode_token(query, order)
-        rows = order.after(rows, token.key, token.name)
+    start = 0
+    token = _decode_token(query, order) if query.page_token else None
     ordered = order.sorted(rows)
-    shown = ordered[: query.limit]
-    return shown, _encode_token(query, order, shown[-1]) if len(ordered) > len(shown) else ""
+    if token is not None:
+        start = order.position(ordered, token.key, token.name)
+    shown = ordered[start : start + query.limit]
+    has_more = len(ordered) > start + len(shown)
+    return shown, _encode_token(query, order, shown[-1]) if has_more else ""
