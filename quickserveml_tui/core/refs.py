@@ -89,9 +89,7 @@ def check_category(value: str) -> str:
     """
     levels = value.split("/")
     if len(levels) > MAX_CATEGORY_LEVELS or len(value) > MAX_NAME:
-        raise _invalid(
-            "category", value, f"Use at most {MAX_CATEGORY_LEVELS} levels and {MAX_NAME} characters in all."
-        )
+        raise _invalid("category", value, f"Use at most {MAX_CATEGORY_LEVELS} levels and {MAX_NAME} characters in all.")
     for level in levels:
         _check("category", level)
     return value
