@@ -235,8 +235,8 @@ def test_random_histories_keep_the_promises():
     run_state_machine_as_test(
         Catalog,
         settings=settings(
-            max_examples=80,
-            stateful_step_count=40,
+            max_examples=40,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         ),
