@@ -39,13 +39,14 @@ HEADERS_BYTES = 1 << 20
 def export_target(path: str) -> Path:
     """Where an export goes. Raises `UsageError` for another ending and for a place inside a home."""
     target = user_path(path)
-    if target.suffix.lower() not in (BUNDLE_SUFFIX, MODEL_SUFFIX) or target.stem.startswith("."):
+    if target.suffix.lower() not in (BUNDLE_SUFFIX, MODEL_SUFFIX) or path.endswith("/"):
         raise UsageError(
             f"“{safe_text(target.name, 80)}” says neither bundle nor model.",
             hint="End the name in .qsml for a bundle with all that belongs to the version, or in .onnx for the model.",
             code="usage.export",
         )
-    for folder in target.parent.resolve().parents:
+    parent = target.parent.resolve()
+    for folder in (parent, *parent.parents):
         if (folder / "registry.json").exists() and (folder / "blobs").is_dir():
             raise UsageError(
                 "Nothing is exported into a home: its folders belong to the program.",

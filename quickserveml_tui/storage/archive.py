@@ -200,7 +200,7 @@ def _find_directory(descriptor: int, size: int) -> tuple[int, int, int]:
 def _parse_directory(data: bytes, count: int) -> Iterator[Member]:
     at = 0
     for _ in range(count):
-        if at + _CENTRAL.size > len(data):
+        if at + _CENTRAL.size > len(data) or not data.startswith(b"PK\1\2", at):
             raise _foreign()
         fields = _CENTRAL.unpack_from(data, at)
         flags, method, crc, _, size, name_size, extra_size = fields[3], fields[4], *fields[7:12]

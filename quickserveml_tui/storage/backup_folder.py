@@ -88,12 +88,12 @@ class BackupFolder:
     # ---- the folder -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def locked(self, *, to_write: bool) -> Iterator[None]:
-        """Keep other runs out; a folder that cannot be written is read without a lock."""
+    def locked(self, *, to_write: bool, wait_s: float = 10.0) -> Iterator[None]:
+        """Keep other runs out; a folder that cannot be written is read without a lock. Raises `store.locked`."""
         if not to_write and not os.access(self.root, os.W_OK):
             yield
             return
-        with fs.locked(self.root / LOCK, WHAT):
+        with fs.locked(self.root / LOCK, WHAT, timeout_s=wait_s):
             yield
 
     def prepare(self) -> None:
