@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.care import StoreProblem
 from quickserveml_tui.core.clock import utc_days_ago
@@ -24,7 +26,7 @@ from quickserveml_tui.storage.state_figures import figures_of, refresh_newest, s
 from quickserveml_tui.storage.state_file import StateFile, View
 from quickserveml_tui.storage.state_leases import Clock, StateLeases, live_digests
 from quickserveml_tui.storage.state_migrate import copy_database
-from quickserveml_tui.storage.state_runs import dump, load
+from quickserveml_tui.storage.state_runs import load
 from quickserveml_tui.storage.state_schema import SCHEMA, bump, schema_of, step_up
 
 T = TypeVar("T")
@@ -211,31 +213,31 @@ def _findings(view: View) -> Iterator[str]:
         if line != "ok":
             yield f"SQLite: {line}"
     yield from _run_findings(view)
-    for row in view.rows("SELECT id, created_at, document FROM batch_runs"):
+    for row in view.each("SELECT id, created_at, document FROM batch_runs"):
         result = _decoded(row[2], BatchResult)
         if result is None or (result.id, result.created_at) != tuple(row[:2]):
             yield f"The batch result {row[0]} cannot be read."
-    for row in view.rows("SELECT id, state, created_at, progress, document FROM jobs", since=2):
+    for row in view.each("SELECT id, state, created_at, progress, document FROM jobs", since=2):
         job = _decoded(row[4], JobRecord)
         if job is None or (job.id, job.state, job.created_at) != tuple(row[:3]) or _decoded(row[3], Progress) is None:
             yield f"The job {row[0]} cannot be read."
-    for name, digests in view.rows("SELECT name, digests FROM leases", since=2):
+    for name, digests in view.each("SELECT name, digests FROM leases", since=2):
         if _decoded(digests, tuple[str, ...]) is None:
             yield f"The lease {name} cannot be read."
 
 
 def _run_findings(view: View) -> Iterator[str]:
     newest: dict[tuple[str, int], tuple[str, int, bytes]] = {}
-    for seq, row_id, created_at, document in view.rows("SELECT seq, id, created_at, document FROM benchmark_runs"):
+    for seq, row_id, created_at, document in view.each("SELECT seq, id, created_at, document FROM benchmark_runs"):
         run = _decoded(document, BenchmarkRun)
         if run is None or (run.id, run.created_at) != (row_id, created_at):
             yield f"The benchmark run {row_id} cannot be read."
         elif run.model and run.version is not None and not run.summary.cancelled:
-            mine = (created_at, seq, dump(figures_of(run)))
+            mine = (created_at, seq, msgspec.json.encode(figures_of(run)))
             newest[run.model, run.version] = max(newest.get((run.model, run.version), mine), mine)
     if view.schema < SCHEMA:
         return
-    kept = {(row[0], row[1]): row[2] for row in view.rows("SELECT model, version, figures FROM newest_runs")}
+    kept = {(row[0], row[1]): row[2] for row in view.each("SELECT model, version, figures FROM newest_runs")}
     if kept != {key: value[2] for key, value in newest.items()}:
         yield "The figures kept for lists differ from the runs."
 

@@ -35,9 +35,12 @@ class View:
 
     def rows(self, sql: str, values: Sequence[object] = (), *, since: int = 1) -> list[tuple[Any, ...]]:
         """Rows of a query; none where the file is of a schema before `since`, which lacked the table."""
-        if self.connection is None or self.schema < since:
-            return []
-        return self.connection.execute(sql, values).fetchall()
+        return list(self.each(sql, values, since=since))
+
+    def each(self, sql: str, values: Sequence[object] = (), *, since: int = 1) -> Iterator[tuple[Any, ...]]:
+        """The same rows, one at a time: for tables that may be large."""
+        if self.connection is not None and self.schema >= since:
+            yield from self.connection.execute(sql, values)
 
 
 class StateFile:
