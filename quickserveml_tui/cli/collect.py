@@ -52,8 +52,8 @@ def gc(
 
 
 def parse_grace(text: str) -> float:
-    """Seconds of a grace: an age, or `0` for none. Raises `UsageError` (`usage.age`)."""
-    return 0.0 if text.strip() == "0" else parse_age(text)
+    """Seconds of a grace: an age, or `0` or `0s` for none. Raises `UsageError` (`usage.age`)."""
+    return 0.0 if text.strip().rstrip("smhdw").strip() == "0" else parse_age(text)
 
 
 def collect_document(report: CollectReport) -> dict[str, Any]:
