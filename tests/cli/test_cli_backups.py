@@ -1,0 +1,113 @@
+"""`export`, `import`, `backup` and `restore-backup` as commands: documents, exit codes, what people read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_harness import Cli, save_model
+
+
+@pytest.fixture
+def lin(cli: Cli, tmp_path: Path) -> Cli:
+    assert cli("add", str(save_model(tmp_path / "lin.onnx")), "--name", "lin").code == 0
+    return cli
+
+
+def test_a_version_is_exported_and_imported_elsewhere(lin: Cli, tmp_path: Path) -> None:
+    path = str(tmp_path / "lin.qsml")
+    exported = lin.json("export", "export", "lin", path)
+    assert (exported["ref"], exported["files"]) == ("lin@1", 1)
+    assert lin.json("export", "registry-export", "lin@1", path, "--overwrite") == exported
+    other = Cli(tmp_path / "other")
+    checked = other.json("import", "import", path, "--dry-run")
+    assert checked == exported
+    assert other.json("list", "list")["models"] == []
+    added = other.json("import", "import", path, "--name", "copy")
+    assert (added["name"], added["version"], added["existed"], added["runnable"]) == ("copy", 1, False, True)
+    assert added["digest"] == exported["digest"]
+    assert other.json("import", "import", path, "--name", "copy")["existed"] is True
+    assert "Imported" in other("import", path, "--name", "again").out
+    assert "lin@1" in other("import", path, "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("export", "lin"), 2, "usage"),
+        (("export", "nothing", "x.qsml"), 3, "model.not_found"),
+        (("export", "lin@9", "x.qsml"), 3, "version.not_found"),
+        (("export", "./lin.onnx", "x.qsml"), 3, "model.not_found"),
+        (("export", "lin#node", "x.qsml"), 2, "reference.invalid"),
+        (("export", "lin", "x.zip"), 2, "usage.export"),
+        (("export", "lin", "lin.onnx"), 3, "export.exists"),
+        (("export", "lin", "no/folder/x.qsml"), 2, "usage.path"),
+        (("import", "missing.qsml"), 3, "bundle.missing"),
+        (("import", "lin.onnx"), 3, "bundle.not_a_bundle"),
+        (("import", "lin.onnx", "--dry-run", "--name", "a b"), 2, "name.invalid"),
+        (("backup", "b", "--keep", "0"), 2, "usage.keep"),
+        (("backup", "b", "--keep", "1", "--list"), 2, "usage"),
+        (("backup", "b", "--list", "--verify"), 2, "usage"),
+        (("backup", "b", "20260101T000000000Z"), 2, "usage"),
+        (("backup", "home/b"), 2, "usage.path"),
+        (("backup", "."), 2, "usage.path"),
+        (("backup", "b", "--list"), 3, "backup.not_found"),
+        (("restore-backup", "b", "--yes"), 3, "backup.not_found"),
+    ],
+)
+def test_refusals_have_a_code_and_an_exit_code(
+    lin: Cli, tmp_path: Path, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    result = lin(*arguments, "--json")
+    assert (result.code, result.error["code"]) == (code, error)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["home", "lin.onnx"]
+
+
+def test_generations_are_made_listed_verified_pruned_and_restored(lin: Cli, tmp_path: Path) -> None:
+    folder = str(tmp_path / "backups")
+    first = lin.json("backup", "backup", folder)
+    assert (first["models"], first["versions"], first["problems"]) == (1, 1, [])
+    assert first["content_digest"] == lin.json("fsck", "fsck")["content_digest"]
+    lin("add", str(save_model(tmp_path / "two.onnx", scale=2)))
+    second = lin.json("backup", "backup", folder)
+    listed = lin.json("backup", "backup", folder, "--list")["generations"]
+    assert [item["id"] for item in listed] == [second["id"], first["id"]]
+    assert len(lin.json("backup", "backup", folder, "--verify")["generations"]) == 2
+    assert len(lin.json("backup", "backup", folder, "--verify", first["id"])["generations"]) == 1
+    planned = lin.json("restore-backup", "restore-backup", folder, "--at", first["id"], "--dry-run")
+    assert (planned["dry_run"], planned["changes"]) == (True, ["removes two (1 version)"])
+    refused = lin("restore-backup", folder, "--at", first["id"], "--json")
+    assert (refused.code, refused.error["code"]) == (2, "usage")
+    restored = lin.json("restore-backup", "restore-backup", folder, "--at", first["id"], "--yes")
+    assert restored["kept"]
+    assert lin.json("fsck", "fsck")["content_digest"] == first["content_digest"]
+    assert len(lin.json("list", "list")["models"]) == 1
+    assert lin.json("backup", "backup", folder, "--keep", "1")["models"] == 1
+    assert len(lin.json("backup", "backup", folder, "--list")["generations"]) == 1
+
+
+def test_damage_is_told_with_exit_code_1(lin: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    made = lin.json("backup", "backup", str(folder))
+    path = folder / "generations" / made["id"] / "registry.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    found = lin.json("backup", "backup", str(folder), "--verify", code=1)
+    assert found["generations"][0]["problems"]
+    refused = lin("restore-backup", str(folder), "--yes", "--json")
+    assert (refused.code, refused.error["code"]) == (4, "backup.damaged")
+    for blob in (tmp_path / "home" / "blobs" / "sha256").glob("*/*"):
+        blob.unlink()
+    assert lin.json("backup", "backup", str(tmp_path / "other"), code=1)["problems"]
+
+
+def test_people_read_sentences(lin: Cli, tmp_path: Path) -> None:
+    folder = str(tmp_path / "backups")
+    assert "is kept" in lin("backup", folder).out
+    assert "1 model, 1 version" in lin("backup", folder, "--list").out
+    lin("delete", "lin", "--yes")
+    assert "adds lin" in lin("restore-backup", folder, "--dry-run").out
+    result = lin("restore-backup", folder, "--yes")
+    assert "The home is as it was" in result.out
+    assert "is kept" in result.out
+    asked = lin("restore-backup", folder)
+    assert (asked.code, "--yes" in asked.err) == (2, True)
