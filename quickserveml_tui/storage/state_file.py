@@ -145,7 +145,9 @@ class StateFile:
 
     # ---- connections ------------------------------------------------------------------------------------------------
 
-    def connect(self, mode: str, *, check_same_thread: bool = True, options: str = "") -> sqlite3.Connection:
+    def connect(
+        self, mode: str, *, to_write: bool = True, check_same_thread: bool = True, options: str = ""
+    ) -> sqlite3.Connection:
         """A connection; `mode` is `ro`, `rw` or `rwc`. Raises `sqlite3.Error`."""
         connection = sqlite3.connect(
             f"file:{quote(os.fsencode(self.path))}?mode={mode}{options}",
@@ -154,7 +156,7 @@ class StateFile:
             isolation_level=None,
             check_same_thread=check_same_thread,
         )
-        if mode == "ro":
+        if mode == "ro" or not to_write:
             return connection
         try:
             connection.execute(f"PRAGMA journal_mode = {JOURNAL}")
@@ -181,7 +183,7 @@ class StateFile:
 
     def _connect_to_read(self, check_same_thread: bool) -> sqlite3.Connection:
         if not self.read_only:
-            return self.connect("rw", check_same_thread=check_same_thread)
+            return self.connect("rw", to_write=False, check_same_thread=check_same_thread)
         options = "&readonly_shm=1"
         if not _beside(self.path, "-wal").exists() and self._has_write_ahead_log():
             # SQLite would create the log even to read. Where there is none nobody has the file open for writing.

@@ -26,7 +26,7 @@ from quickserveml_tui.storage.state_errors import damaged
 from quickserveml_tui.storage.state_file import StateFile, View
 
 Clock: TypeAlias = Callable[[], Instant]
-_COLUMNS = "name, owner, ttl_s, expires_at, boot, boot_expires_s, acquired_at, note, digests"
+LEASE_COLUMNS = "name, owner, ttl_s, expires_at, boot, boot_expires_s, acquired_at, note, digests"
 _Row: TypeAlias = tuple[str, str, float, float, str, float, str, str, bytes]
 
 
@@ -48,7 +48,7 @@ class StateLeases:
         with self._file.writing() as connection:
             now = self._clock()
             acquired_at = utc_now()
-            held = connection.execute(f"SELECT {_COLUMNS} FROM leases WHERE name = ?", (name,)).fetchone()
+            held = connection.execute(f"SELECT {LEASE_COLUMNS} FROM leases WHERE name = ?", (name,)).fetchone()
             left_s = _left_s(held, now) if held is not None else 0.0
             if held is not None and held[1] != owner and left_s > 0:
                 _stamp(connection, held, now, left_s)
@@ -56,7 +56,7 @@ class StateLeases:
             if held is not None and held[1] == owner and left_s > 0:
                 acquired_at = held[6]
             connection.execute(
-                f"INSERT OR REPLACE INTO leases ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO leases ({LEASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(name, owner, ttl_s, now.wall_s + ttl_s, now.boot, now.boot_s + ttl_s, acquired_at, note),
                     msgspec.json.encode(list(digests)),
@@ -89,19 +89,19 @@ class StateLeases:
     def leases(self) -> tuple[Lease, ...]:
         """All leases by name, also those that ran out and were not taken away yet."""
         with self._file.reading() as view:
-            rows = view.rows(f"SELECT {_COLUMNS} FROM leases ORDER BY name", since=2)
+            rows = view.rows(f"SELECT {LEASE_COLUMNS} FROM leases ORDER BY name", since=2)
         now = self._clock()
         return tuple(_lease(row, now) for row in rows)
 
     def _ended_leases(self, connection: sqlite3.Connection) -> list[str]:
         now = self._clock()
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM leases").fetchall()
+        rows = connection.execute(f"SELECT {LEASE_COLUMNS} FROM leases").fetchall()
         return [row[0] for row in rows if _left_s(row, now) <= 0]
 
 
 def live_digests(view: View, clock: Clock) -> frozenset[str]:
     """Digests of the blobs that live leases hold."""
-    rows = view.rows(f"SELECT {_COLUMNS} FROM leases", since=2)
+    rows = view.rows(f"SELECT {LEASE_COLUMNS} FROM leases", since=2)
     now = clock()
     return frozenset(digest for row in rows if _left_s(row, now) > 0 for digest in _digests(row))
 

@@ -24,6 +24,7 @@ from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_figures import refresh_all_newest
 from quickserveml_tui.storage.state_file import StateFile
 from quickserveml_tui.storage.state_jobs import put_job
+from quickserveml_tui.storage.state_leases import LEASE_COLUMNS
 from quickserveml_tui.storage.state_migrate import stamp, sync_file
 from quickserveml_tui.storage.state_runs import load, put_batch, put_benchmark
 from quickserveml_tui.storage.state_schema import SCHEMA, step_up
@@ -46,13 +47,14 @@ class StateRepair:
 
         The damaged file stands at its place until the new one, complete and durable, replaces it in one step; it stays
         beside it as `state.db.damaged-TIME`. A database that is whole comes out with the same rows. Raises
-        `StoreError`; then nothing was changed.
+        `StoreError`; then the database is as it was.
         """
         if self._file.read_only:
             raise read_only()
         path = self._file.path
         temp = path.with_name(f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}")
         aside: list[Path] = []
+        keeps_aside = False
         with errors("repaired"), ExitStack() as stack:
             if self._file.identity() is None:
                 return f"There is no {WHAT} to repair."
@@ -68,10 +70,11 @@ class StateRepair:
                     damaged = stack.enter_context(closing(self._file.connect("rw")))
                 saved, lost = _save(damaged, temp)
                 fs.fsync_dir(path.parent)
+                keeps_aside = True  # from here on the journals are nowhere else
                 _remove_journals(path)
                 os.replace(temp, path)
             except BaseException:
-                for file in (temp, *aside):
+                for file in (temp, *(() if keeps_aside else aside)):
                     fs.remove_quietly(file)
                 raise
             fs.fsync_dir(path.parent)
@@ -114,6 +117,8 @@ def _save(damaged: sqlite3.Connection | None, temp: Path) -> tuple[int, int]:
         while found < SCHEMA:
             found = step_up(fresh, found)
         counts = [_save_table(damaged, fresh, *table) for table in _TABLES] if damaged is not None else []
+        if damaged is not None:
+            _save_leases(damaged, fresh)
         refresh_all_newest(fresh)
         # Whoever watches must see that everything may have changed.
         fresh.execute("UPDATE meta SET value = abs(random() % 1000000000) WHERE key = 'generation'")
@@ -139,6 +144,13 @@ def _save_table(
         except (*_ERRORS, TypeError, ValueError):
             lost += 1
     return saved, lost
+
+
+def _save_leases(damaged: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
+    """Save the leases, if all can be read; else their owners see that they lost them."""
+    with suppress(sqlite3.DatabaseError):
+        for row in _fetch(damaged, f"SELECT {LEASE_COLUMNS} FROM leases", ()):
+            fresh.execute(f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _rows(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
@@ -181,12 +193,9 @@ def _highest(damaged: sqlite3.Connection, table: str) -> int:
 
 
 def _fetch(damaged: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> list[Any]:
-    """Rows of a query; a disk that reports an error is asked once more, for it may be one that passes."""
-    try:
+    """Rows of a query. What fails is asked once more: a disk error that passes may look like damage."""
+    with suppress(sqlite3.DatabaseError):
         return damaged.execute(sql, values).fetchall()
-    except sqlite3.OperationalError as error:
-        if not (error.sqlite_errorname or "").startswith("SQLITE_IOERR"):
-            raise
     return damaged.execute(sql, values).fetchall()
 
 

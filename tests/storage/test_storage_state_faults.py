@@ -18,7 +18,10 @@ from quickserveml_tui.storage.state import SqliteState
 
 IN_DEPTH = ["create", "runs", "change", "acquire", "prune", "migrate"]
 OTHERS = ["batch", "jobs", "progress", "remove", "renew", "release", "repair", "read"]
-FAULTS = [(errno.EIO, False), (errno.ENOSPC, True), (errno.EINTR, False), ("short", False)]
+FAULTS = [(errno.EIO, False), (errno.ENOSPC, True)]
+MORE_FAULTS = [(errno.EINTR, False), ("short", False), (errno.EIO, True)]
+BROKEN = [(kind, *fault) for kind in IN_DEPTH for fault in FAULTS]
+BROKEN += [(kind, *fault) for kind in ("create", "runs", "acquire") for fault in MORE_FAULTS]
 OURS = [fs, state_migrate, state_repair]
 HAS_CALLS = sqlite_vfs() is not None
 
@@ -43,8 +46,7 @@ def run(nursery, function, *args):
     return [line for line in lines if line.startswith("broken")], int(tried), int(refused)
 
 
-@pytest.mark.parametrize(("error", "stays"), FAULTS)
-@pytest.mark.parametrize("kind", IN_DEPTH)
+@pytest.mark.parametrize(("kind", "error", "stays"), BROKEN)
 def test_a_broken_file_call_within_sqlite_leaves_the_old_or_the_new_state(nursery, folder, kind, error, stays):
     broken, tried, refused = run(nursery, "break_every_call", str(folder), kind, error, stays)
     assert broken == []

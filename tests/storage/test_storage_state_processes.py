@@ -85,6 +85,7 @@ def test_killed_writers_lose_no_acknowledged_write(nursery, path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_writers_killed_a_thousand_times_lose_no_acknowledged_write(nursery, path):
     check(path, kill_rounds(nursery, path, 1000))
 
