@@ -32,6 +32,8 @@ from quickserveml_tui.storage.registry_transfer import RegistryTransfer
 LIMITS = RegistryLimits()
 T = TypeVar("T")
 _EMPTY = Snapshot("0", {})
+_NO_FILE = frozenset({errno.EISDIR, errno.EINVAL, errno.ELOOP})
+"""What `fs.open_regular` raises for anything but a regular file."""
 
 
 class TinyDbRegistry(RegistryTransfer):
@@ -184,8 +186,12 @@ class TinyDbRegistry(RegistryTransfer):
         self._broken = token, error
         raise error
 
-    def _kept(self, path: Path) -> Snapshot | None:
-        """A kept generation; None where it cannot be read or is damaged itself."""
+    def _kept(self, path: Path, *, must_read: bool = False) -> Snapshot | None:
+        """A kept generation; None where it is damaged itself, or cannot be read.
+
+        With `must_read`, raises `OSError` where a file is there that cannot be read now: it may hold what nothing else
+        has.
+        """
         try:
             data, token, _mtime_ns = self._read(path)
             if data is None:
@@ -193,7 +199,11 @@ class TinyDbRegistry(RegistryTransfer):
             file = parse(data)
             snapshot = Snapshot(token, file.tables, schema=file.schema)
             snapshot.check().heads()
-        except (OSError, StoreError):
+        except StoreError:
+            return None
+        except OSError as error:
+            if must_read and error.errno not in _NO_FILE:
+                raise
             return None
         return snapshot
 
@@ -318,10 +328,10 @@ class TinyDbRegistry(RegistryTransfer):
         found = registry_repair.salvage(data)
         salvaged = len(found.models)
         try:
-            paths = self._generations.newest_first()
+            found_kept = ((path, self._kept(path, must_read=True)) for path in self._generations.newest_first())
+            name, kept = next(((path.name, kept) for path, kept in found_kept if kept is not None), ("", None))
         except OSError as error:
             raise fs.store_error(error, WHAT, "read") from error
-        name, kept = next(((path.name, kept) for path in paths if (kept := self._kept(path))), ("", None))
         added = registry_repair.merge(found, registry_repair.readable(kept or _EMPTY))
         if found.is_empty() and kept is None:
             raise registry_health.hopeless()
