@@ -1,4 +1,4 @@
-"""Holding leases, and writing progress without a commit for every step."""
+"""Holding leases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
@@ -16,7 +16,6 @@ from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.clock import instant
 from quickserveml_tui.core.errors import ConflictError, StoreError
 from quickserveml_tui.core.job_records import Lease
-from quickserveml_tui.core.jobs import Progress
 from quickserveml_tui.core.text import safe_text
 
 _log = logging.getLogger(__name__)
@@ -37,14 +36,6 @@ class LeaseStore(Protocol):
         ...
 
     def release_lease(self, name: str, owner: str) -> None:
-        """See `StateStore`."""
-        ...
-
-
-class ProgressStore(Protocol):
-    """What a batcher needs of the state database."""
-
-    def set_progress(self, progress: Mapping[str, Progress]) -> int:
         """See `StateStore`."""
         ...
 
@@ -191,83 +182,3 @@ def holding(state: LeaseStore, models: Sequence[Resolved], purpose: str, *, ttl_
         yield
     finally:
         keeper.stop()
-
-
-class WriteBatcher:
-    """Progress of jobs on its way into the database: many reports, one commit a second.
-
-    Only the newest report of each job is kept. At most `capacity` jobs wait; a report of one more writes the others
-    first. What the database refused waits for the next try, so a report is lost only to one that stays broken.
-    """
-
-    def __init__(self, state: ProgressStore, *, interval_s: float = 1.0, capacity: int = 256) -> None:
-        self._state = state
-        self._interval_s = interval_s
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._flush_lock = threading.Lock()
-        self._waiting: dict[str, Progress] = {}
-        self._wake = threading.Event()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.error: StoreError | None = None
-        """Why the last commit failed; None after one that went well."""
-
-    def put(self, job_id: str, progress: Progress) -> None:
-        """Report progress; returns at once, unless `capacity` jobs wait. Raises `StoreError` only then."""
-        with self._lock:
-            is_full = job_id not in self._waiting and len(self._waiting) >= self._capacity
-        if is_full:
-            self.flush()
-        with self._lock:
-            self._waiting[job_id] = progress
-            if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-                self._thread.start()
-        self._wake.set()
-
-    def flush(self) -> None:
-        """Commit everything that was reported before; on return it is durable. Raises `StoreError`."""
-        with self._flush_lock:
-            with self._lock:
-                batch, self._waiting = self._waiting, {}
-            if not batch:
-                return
-            try:
-                self._state.set_progress(batch)
-            except BaseException as error:
-                with self._lock:
-                    self._waiting = batch | self._waiting
-                self.error = error if isinstance(error, StoreError) else None
-                raise
-            self.error = None
-
-    def close(self) -> None:
-        """Commit what waits and end the thread; safe to call twice. Raises `StoreError`; then that is lost."""
-        self._closing.set()
-        self._wake.set()
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(JOIN_S)
-        self.flush()
-
-    def __enter__(self) -> WriteBatcher:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            if self._closing.wait(self._interval_s):
-                return
-            self._wake.clear()
-            try:
-                self.flush()
-            except StoreError as error:
-                _log.warning("Progress could not be written: %s", error.message)
-                self._wake.set()

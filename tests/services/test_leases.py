@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ConflictError, StoreError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
 from quickserveml_tui.core.jobs import JobState, Progress
-from quickserveml_tui.services.leases import LeaseKeeper, WriteBatcher, holding, new_owner
+from quickserveml_tui.services.leases import LeaseKeeper, holding, new_owner
 from quickserveml_tui.storage.state import SqliteState
 
 DEADLINE_S = 30.0
@@ -53,13 +52,6 @@ class Watched:
             raise self.error
         self.renewals += 1
         return self._state.renew_lease(*args)
-
-    def set_progress(self, progress):
-        if self.error is not None:
-            self.failures += 1
-            raise self.error
-        self.renewals += 1
-        return self._state.set_progress(progress)
 
 
 LOCKED = StoreError("busy", hint="wait", code="store.locked")
@@ -177,9 +169,6 @@ def test_a_home_for_reading_serves_without_a_lease(state, tmp_path, caplog):
     assert "not kept from being collected" in caplog.text
 
 
-# ---- progress -------------------------------------------------------------------------------------------------------
-
-
 def make_job(**fields):
     request = JobRequest(JobKind.BENCHMARK, "m@1", benchmark=BenchmarkSpec())
     return JobRecord(
@@ -195,68 +184,3 @@ def make_job(**fields):
             | fields
         )
     )
-
-
-def test_many_reports_are_one_commit_and_the_last_one_counts(state):
-    state.add_jobs([make_job(), make_job(id="job-2")])
-    watched = Watched(state)
-    with WriteBatcher(watched, interval_s=60) as batcher:
-        for number in range(1000):
-            batcher.put("job-1", Progress("measuring", float(number)))
-            batcher.put("job-2", Progress("measuring", -float(number)))
-        batcher.flush()
-        assert [state.job(name).progress.done for name in ("job-1", "job-2")] == [999.0, -999.0]
-    assert watched.renewals == 1
-
-
-def test_reports_are_written_by_themselves_and_at_the_end(state):
-    state.add_jobs([make_job()])
-    batcher = WriteBatcher(state, interval_s=0.01)
-    batcher.put("job-1", Progress("measuring", 1.0))
-    until(lambda: state.job("job-1").progress.done == 1.0)
-    batcher.put("job-1", Progress("measuring", 2.0))
-    batcher.close()
-    assert state.job("job-1").progress.done == 2.0
-    batcher.close()
-
-
-def test_a_report_that_was_refused_is_written_later(state):
-    state.add_jobs([make_job()])
-    watched = Watched(state)
-    watched.error = LOCKED
-    with WriteBatcher(watched, interval_s=0.01) as batcher:
-        batcher.put("job-1", Progress("measuring", 1.0))
-        until(lambda: watched.failures >= 2)
-        assert batcher.error is LOCKED
-        watched.error = None
-        until(lambda: state.job("job-1").progress.done == 1.0)
-        until(lambda: batcher.error is None)
-
-
-def test_a_close_that_cannot_write_says_so(state):
-    watched = Watched(state)
-    batcher = WriteBatcher(watched, interval_s=60)
-    batcher.put("job-1", Progress("measuring"))
-    watched.error = LOCKED
-    with pytest.raises(StoreError):
-        batcher.close()
-
-
-def test_a_full_queue_is_written_before_it_grows(state):
-    jobs = [make_job(id=f"job-{number}") for number in range(10)]
-    state.add_jobs(jobs)
-    watched = Watched(state)
-    with WriteBatcher(watched, interval_s=60, capacity=4) as batcher:
-        for job in jobs:
-            batcher.put(job.id, Progress("measuring", 1.0))
-        assert len(batcher._waiting) <= 4
-    assert watched.renewals == 3
-    assert [job.progress.done for job in state.jobs()] == [1.0] * 10
-
-
-def test_progress_after_the_end_changes_nothing(state):
-    state.add_jobs([make_job()])
-    with WriteBatcher(state) as batcher:
-        batcher.put("job-1", Progress("measuring", 1.0))
-        state.change_job("job-1", lambda old: replace(old, state=JobState.DONE, progress=Progress("done", 5.0)))
-    assert state.job("job-1").progress == Progress("done", 5.0)
