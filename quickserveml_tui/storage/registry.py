@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -15,28 +14,24 @@ from typing import TypeVar
 
 from tinydb import TinyDB
 
-from quickserveml_tui.core.care import StoreProblem
 from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, StoreError
-from quickserveml_tui.core.heads import ModelHead
-from quickserveml_tui.core.models import ModelRecord, TrashEntry
+from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.stores import RegistryEdit
 from quickserveml_tui.storage import fs, registry_health, registry_repair
 from quickserveml_tui.storage.intent import refuse_pending
 from quickserveml_tui.storage.registry_edit import RegistryLimits, TableEdit
-from quickserveml_tui.storage.registry_generations import FOLDER, RegistryGenerations, set_aside
-from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT, Tables, dump, is_corrupt, parse, parse_heads
-from quickserveml_tui.storage.registry_snapshot import Snapshot, newest_first, paused_collector
+from quickserveml_tui.storage.registry_generations import set_aside
+from quickserveml_tui.storage.registry_reader import EMPTY, RegistryReader, file_token
+from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT, Tables, dump, is_corrupt, parse
+from quickserveml_tui.storage.registry_snapshot import Snapshot, paused_collector
 from quickserveml_tui.storage.registry_tables import TableStorage
 from quickserveml_tui.storage.registry_transfer import RegistryTransfer
 
 LIMITS = RegistryLimits()
 T = TypeVar("T")
-_EMPTY = Snapshot("0", {})
-_NO_FILE = frozenset({errno.EISDIR, errno.EINVAL, errno.ELOOP})
-"""What `fs.open_regular` raises for anything but a regular file."""
 
 
-class TinyDbRegistry(RegistryTransfer):
+class TinyDbRegistry(RegistryReader, RegistryTransfer):
     """`RegistryStore` in a file that any number of threads and processes may use at once.
 
     TinyDB's own storage rewrites the file in place without a lock, so two writers or a kill destroy it. Here each
@@ -47,165 +42,9 @@ class TinyDbRegistry(RegistryTransfer):
     def __init__(
         self, path: Path, *, lock_timeout_s: float = 10.0, read_only: bool = False, limits: RegistryLimits = LIMITS
     ) -> None:
-        self._path = path
-        self._lock_path = path.with_name(path.name + ".lock")
+        super().__init__(path, read_only=read_only, limits=limits)
         self._lock_timeout_s = lock_timeout_s
-        self._read_only = read_only
-        self._limits = limits
-        self._generations = RegistryGenerations(path.with_name(FOLDER))
         self._thread_lock = threading.Lock()
-        self._cache_lock = threading.Lock()
-        self._cache = _EMPTY
-        self._broken: tuple[str, StoreError] | None = None
-        """State of the file in which a document turned out damaged while nothing older could be shown."""
-
-    # ---- reading --------------------------------------------------------------------------------------------------
-
-    def generation(self) -> str:
-        """A token that changes with every write: inode, size and modification time, which writes keep ascending."""
-        try:
-            return _token(os.stat(self._path, follow_symlinks=False))
-        except FileNotFoundError:
-            return _EMPTY.token
-        except OSError as error:
-            raise fs.store_error(error, WHAT, "read") from error
-
-    def problem(self) -> StoreProblem | None:
-        """Why the registry can only be read, or not even that; see `RegistryStore.problem`."""
-        try:
-            found = self._ask(Snapshot.check).problem
-            if found is None and self._broken is not None and self._broken[0] == self._cache.token:
-                raise self._broken[1]
-        except StoreError as error:
-            return registry_health.problem_of(error)
-        if found is None and not self._read_only:
-            found = registry_health.folder_problem(self._path.parent, self._lock_path)
-        return found
-
-    def heads(self) -> tuple[ModelHead, ...]:
-        """All models, by name: what lists and filters look at."""
-        return self._ask(Snapshot.heads, for_heads=True)
-
-    def models(self) -> tuple[ModelRecord, ...]:
-        """All models, by name, in full; more than 1,000 are decoded anew by each call."""
-        return self._ask(Snapshot.records)
-
-    def find(self, name: str) -> ModelRecord | None:
-        """The model with this name or id."""
-        return self._ask(lambda snapshot: snapshot.find(name))
-
-    def trash(self) -> tuple[TrashEntry, ...]:
-        """Deleted models and versions, newest first."""
-        return newest_first(list(self._ask(Snapshot.trash).values()))
-
-    def blobs(self) -> frozenset[str]:
-        """Digests of all blobs that models, the trash, and damaged files that were set aside, need.
-
-        Raises `StoreError` while the registry is damaged or of a newer schema: nobody knows then what is needed.
-        """
-        snapshot = self._ask(lambda snapshot: snapshot)
-        needed = self._ask(Snapshot.blobs)
-        problem = self._ask(lambda snapshot: snapshot).problem or snapshot.problem
-        if problem is not None:
-            raise registry_health.error_of(problem)
-        try:
-            for path in self._path.parent.glob(f"{self._path.name}.damaged-*"):
-                needed |= registry_repair.digests_in(self._read(path)[0] or b"")
-        except OSError as error:
-            raise fs.store_error(error, WHAT, "read") from error
-        return frozenset(needed)
-
-    def capacity(self) -> tuple[int, int, int]:
-        """Models now, the number from which to warn, and the number from which adding is refused."""
-        count = len(self._ask(lambda snapshot: snapshot).models)
-        return count, self._limits.warn_models, self._limits.max_models
-
-    def _ask(self, question: Callable[[Snapshot], T], *, for_heads: bool = False) -> T:
-        """The answer of the newest state, or of the newest kept one where a document of it turns out damaged."""
-        snapshot = self._snapshot(for_heads)
-        try:
-            return question(snapshot)
-        except StoreError as error:
-            if snapshot.problem is not None or not is_corrupt(error):
-                raise
-            with self._cache_lock:
-                self._cache = snapshot = self._fall_back(snapshot.token, error)
-            return question(snapshot)
-
-    def _snapshot(self, for_heads: bool) -> Snapshot:
-        if self._cache.token == self.generation():
-            return self._cache
-        with self._cache_lock, paused_collector():
-            try:
-                data, token, mtime_ns = self._read(self._path)
-            except OSError as error:
-                raise fs.store_error(error, WHAT, "read") from error
-            if token != self._cache.token:
-                self._cache = _EMPTY if data is None else self._decode(data, token, mtime_ns, for_heads)
-            return self._cache
-
-    def _read(self, path: Path) -> tuple[bytes | None, str, int]:
-        """Content, token and modification time of one and the same file; None where there is none. Raises `OSError`."""
-        try:
-            descriptor = fs.open_regular(path)
-        except FileNotFoundError:
-            return None, _EMPTY.token, 0
-        try:
-            status = os.fstat(descriptor)
-            if status.st_size > self._limits.max_bytes:
-                raise OSError(errno.EFBIG, f"is larger than {self._limits.max_bytes:,} bytes")
-            # In one piece where the system gives it: 25 MB in chunks cost 26 ms more to put together.
-            data = os.read(descriptor, status.st_size + 1)
-            rest = fs.read_all(descriptor, self._limits.max_bytes - len(data))
-            return data + rest if rest else data, _token(status), status.st_mtime_ns
-        finally:
-            os.close(descriptor)
-
-    def _decode(self, data: bytes, token: str, mtime_ns: int, for_heads: bool) -> Snapshot:
-        if for_heads and self._cache is _EMPTY:
-            heads = parse_heads(data)
-            if heads is not None:
-                return Snapshot(token, data, heads=heads, mtime_ns=mtime_ns)
-        try:
-            file = parse(data)
-        except StoreError as error:
-            if not is_corrupt(error):
-                raise
-            return self._fall_back(token, error)
-        problem = registry_health.newer_problem(file.schema) if file.schema > SCHEMA else None
-        return Snapshot(token, file.tables, schema=file.schema, mtime_ns=mtime_ns, before=self._cache, problem=problem)
-
-    def _fall_back(self, token: str, error: StoreError) -> Snapshot:
-        """The newest kept generation that can be read, in the place of a damaged file; else raises `error`."""
-        with suppress(OSError), paused_collector():
-            for path in self._generations.newest_first():
-                kept = self._kept(path)
-                if kept is not None:
-                    problem = registry_health.damaged_problem(path.name)
-                    return Snapshot(token, kept.tables, schema=kept.schema, problem=problem)
-        self._broken = token, error
-        raise error
-
-    def _kept(self, path: Path, *, must_read: bool = False) -> Snapshot | None:
-        """A kept generation; None where it is damaged itself, or cannot be read.
-
-        With `must_read`, raises `OSError` where a file is there that cannot be read now: it may hold what nothing else
-        has.
-        """
-        try:
-            data, token, _mtime_ns = self._read(path)
-            if data is None:
-                return None
-            file = parse(data)
-            snapshot = Snapshot(token, file.tables, schema=file.schema)
-            snapshot.check().heads()
-        except StoreError:
-            return None
-        except OSError as error:
-            if must_read and error.errno not in _NO_FILE:
-                raise
-            return None
-        return snapshot
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
@@ -297,7 +136,7 @@ class TinyDbRegistry(RegistryTransfer):
             raise fs.store_error(error, WHAT) from error
         with suppress(OSError), self._cache_lock:  # without it, the next reader reads the file
             status = os.stat(self._path, follow_symlinks=False)
-            self._cache = Snapshot(_token(status), tables, mtime_ns=status.st_mtime_ns, before=before)
+            self._cache = Snapshot(file_token(status), tables, mtime_ns=status.st_mtime_ns, before=before)
 
     # ---- repair ---------------------------------------------------------------------------------------------------
 
@@ -332,7 +171,7 @@ class TinyDbRegistry(RegistryTransfer):
             name, kept = next(((path.name, kept) for path, kept in found_kept if kept is not None), ("", None))
         except OSError as error:
             raise fs.store_error(error, WHAT, "read") from error
-        added = registry_repair.merge(found, registry_repair.readable(kept or _EMPTY))
+        added = registry_repair.merge(found, registry_repair.readable(kept or EMPTY))
         if found.is_empty() and kept is None:
             raise registry_health.hopeless()
         try:
@@ -341,7 +180,3 @@ class TinyDbRegistry(RegistryTransfer):
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
         return registry_repair.sentence(salvaged, added, name, aside.name)
-
-
-def _token(status: os.stat_result) -> str:
-    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"

@@ -17,10 +17,10 @@ from tinydb import TinyDB, where
 from tinydb import storages as stock_module
 
 from quickserveml_tui.core.models import TrashEntry, TrashKind
-from quickserveml_tui.storage import fs, registry, registry_generations
+from quickserveml_tui.storage import fs, registry, registry_generations, registry_reader
 from quickserveml_tui.storage.registry import TinyDbRegistry
 
-MODULES = [fs, registry, registry_generations, filelock_module]
+MODULES = [fs, registry, registry_generations, registry_reader, filelock_module]
 SCHEMA_1 = Path(__file__).parent / "data" / "registry-schema1.json"
 DAY_NS = 86_400 * 10**9
 

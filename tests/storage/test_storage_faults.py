@@ -196,6 +196,18 @@ def test_content_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, m
     assert faulty.calls == ["open", "write", "fstat", "fsync", "replace", "open", "fsync"]
 
 
+@pytest.mark.parametrize("name", ["generation", "migration", "repair"])
+def test_what_was_is_durable_before_it_is_replaced(homes, monkeypatch, name):
+    path, _before, _after = homes(name)
+    registry = TinyDbRegistry(path)
+    registry.problem()
+    faulty = break_os(monkeypatch, MODULES)
+    OPERATIONS[name].act(registry)
+    calls = [call for call in faulty.calls if call in {"link", "fsync", "replace"}]
+    # Syncs of the link's folder (which a migration makes first), of the file, and of its folder.
+    assert calls[-5:] == ["link", "fsync", "fsync", "replace", "fsync"]
+
+
 def test_a_failed_fsync_is_reported_and_never_repeated(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"old")
