@@ -223,6 +223,7 @@ def test_a_filter_beyond_a_limit_is_one_clear_error(text, column):
 
 def test_depth_counts_what_is_open_only():
     assert parse_filter(" ".join([nested(MAX_DEPTH)] * 5)) is not None
+    assert parse_filter(" ".join(["NOT NOT a"] * MAX_DEPTH)) is not None
 
 
 @pytest.mark.parametrize("filler", ['"', "'", "\\", '"\\', "a.'", 'meta."', "=", "<", "!", "a=", "a IN (", "1 ", "(a "])

@@ -132,6 +132,10 @@ def test_a_text_from_outside_is_a_number_only_if_it_looks_like_one(text, number)
         (r"a\\b", r"a\b", True),
         ("a\\", "a\\", True),
         ("%\n%", "a\nb", True),
+        ("%b%a%", "ab", False),
+        ("%aa%aa%", "aaa", False),
+        ("%a_%_b%", "aab", False),
+        ("%a_%_b%", "axxb", True),
     ],
 )
 def test_a_pattern_fits_the_whole_text(pattern, text, fits):

@@ -35,13 +35,14 @@ def names(listing, text="", **fields):
 def walk(listing, limit, between=lambda: None, **fields):
     """Names on all pages, one after the other, with `between` done after each page."""
     collected, token = [], ""
-    while True:
+    for _page in range(200):
         page = listing.list_models(CatalogQuery(limit=limit, page_token=token, **fields))
         collected += [view.model.name for view in page.models]
         token = page.next_page_token
         if not token:
             return collected
         between()
+    pytest.fail("the pages do not end")
 
 
 # ---- order ----------------------------------------------------------------------------------------------------------
