@@ -27,6 +27,7 @@ def open_workbench_screen(
     mouse: bool | None = None,
     fresh: bool = False,
     demo: bool = False,
+    read_only: bool = False,
     home: Path | None = None,
 ) -> None:
     """Run the workbench until the user quits. Raises `UsageError` without a terminal."""
@@ -43,6 +44,7 @@ def open_workbench_screen(
 
     settings = invocation.settings
     folder = home or invocation.home_path()
+    read_only = read_only or settings.read_only
     options = WorkbenchOptions(
         open_ref=ref,
         theme=theme or settings.theme,
@@ -50,6 +52,7 @@ def open_workbench_screen(
         mouse=mouse if mouse is not None else settings.mouse,
         fresh=fresh,
         demo=demo,
+        read_only=read_only,
         home=str(folder),
         keymap=settings.keys,
     )

@@ -27,9 +27,12 @@ def open_command(
     fresh: Annotated[
         bool, Option("--fresh", help="Ignore what the last session remembered.", show_default=False)
     ] = False,
+    read_only: Annotated[
+        bool, Option("--read-only", help="Refuse every action that writes.", show_default=False)
+    ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Open the workbench on your own catalog."""
     invocation.note(home=home, as_json=as_json)
-    open_workbench_screen(ref=ref, theme=theme, ascii_only=ascii_only, mouse=mouse, fresh=fresh)
+    open_workbench_screen(ref=ref, theme=theme, ascii_only=ascii_only, mouse=mouse, fresh=fresh, read_only=read_only)

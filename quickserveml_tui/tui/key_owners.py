@@ -7,7 +7,8 @@ from textual.dom import DOMNode
 from quickserveml_tui.tui.app import WorkbenchApp
 from quickserveml_tui.tui.keys import keys_document
 from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
-from quickserveml_tui.tui.panes.catalog import CatalogPane, FilterInput, StartChoices
+from quickserveml_tui.tui.panes.catalog import CatalogPane, StartChoices
+from quickserveml_tui.tui.panes.catalog_filter import FilterInput
 from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView
@@ -15,7 +16,9 @@ from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import ChoiceField, FieldInput
 from quickserveml_tui.tui.screens.quit import QuitDialog
+from quickserveml_tui.tui.screens.report import ReportDialog
 from quickserveml_tui.tui.screens.scan import HitTable
+from quickserveml_tui.tui.screens.trash import TrashTable
 from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
 
 OWNERS: tuple[type[DOMNode], ...] = (
@@ -37,6 +40,8 @@ OWNERS: tuple[type[DOMNode], ...] = (
     FieldInput,
     ChoiceField,
     HitTable,
+    TrashTable,
+    ReportDialog,
 )
 
 

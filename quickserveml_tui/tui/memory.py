@@ -22,6 +22,7 @@ class UiMemory:
     catalog_sort: str = ""
     layer_sort: str = ""
     data_path: str = ""
+    backup_folder: str = ""
     duration_s: float = 10.0
     warmup_s: float = 1.0
 

@@ -10,11 +10,13 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun
-    from quickserveml_tui.core.catalog import CatalogPage, Resolved, ScanHit
-    from quickserveml_tui.core.errors import QuickServeError
+    from quickserveml_tui.core.care import CollectReport, HomeHealth
+    from quickserveml_tui.core.catalog import BulkAction, BulkReport, CatalogPage, Completion, Resolved, ScanHit
+    from quickserveml_tui.core.errors import FilterError, QuickServeError
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.hosts import HostStatus
     from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.models import TrashEntry
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.jobs import UiJob
 
@@ -50,6 +52,10 @@ class CatalogLoaded(Fact):
     size_bytes: int
     select: str = ""
     """Reference to put the cursor on."""
+    rejected: FilterError | None = None
+    """Why the filter could not be read; the page is that of the last one that could."""
+    text: str = ""
+    """Filter of the page."""
 
 
 @dataclass
@@ -149,6 +155,8 @@ class ActionDone(Fact):
 
     sentence: str
     select: str = ""
+    trash_ids: tuple[str, ...] = ()
+    """What `u` brings back."""
 
 
 @dataclass
@@ -216,3 +224,61 @@ class GenerationChanged(Fact):
     """Somebody changed the home."""
 
     generation: str
+
+
+@dataclass
+class CompletionsFound(Fact):
+    """Ways to go on with the filter."""
+
+    text: str
+    completions: tuple[Completion, ...]
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest text counts."""
+        return isinstance(message, CompletionsFound)
+
+
+@dataclass
+class TrashRead(Fact):
+    """What was deleted, newest first."""
+
+    entries: tuple[TrashEntry, ...]
+
+
+@dataclass
+class NameTaken(Fact):
+    """What is to be restored needs another name."""
+
+    what: tuple[str, ...]
+    error: QuickServeError
+
+
+@dataclass
+class BulkPlanned(Fact):
+    """What a change of the marked would do."""
+
+    selection: tuple[str, ...]
+    action: BulkAction
+    report: BulkReport
+
+
+@dataclass
+class BulkDone(Fact):
+    """What a change of the marked did."""
+
+    action: BulkAction
+    report: BulkReport
+
+
+@dataclass
+class HealthRead(Fact):
+    """Whether the home can be used in full."""
+
+    health: HomeHealth
+
+
+@dataclass
+class CollectPlanned(Fact):
+    """What a collection would remove."""
+
+    report: CollectReport

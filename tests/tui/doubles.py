@@ -210,6 +210,7 @@ class Catalog(Keeping):
 
     def update(self, ref: str, patch) -> ModelRecord:
         name, _, number = ref.partition("@")
+        self.world.patches.append(patch)
         model = self.world.models[name]
         versions = tuple(
             replace(item, state=patch.state or item.state, notes=item.notes if patch.notes is None else patch.notes)
@@ -368,6 +369,7 @@ class World:
         self.batches: list[BatchResult] = []
         self.trash: list[TrashEntry] = []
         self.bulked: list[tuple] = []
+        self.patches: list = []
         self.changes = 0
         self.closed = self.over = False
         self.home = home

@@ -67,7 +67,7 @@ async def test_what_waits_is_handed_over_in_its_order_and_what_cannot_go_on_is_n
         await on.shows("3 jobs go on without this window", "add late.onnx")
         await on.press("k")
         await on.until(lambda: finished(on), "the exit")
-        assert [record.state for record in reversed(world.jobs.list())][0] is JobState.RUNNING
+        assert world.jobs.list()[-1].state is JobState.RUNNING
         assert len(world.jobs.list()) == 3
         assert "late" not in world.models
 

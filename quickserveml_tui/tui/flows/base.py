@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -196,6 +196,13 @@ class FlowScreen(Screen[None]):
 
     def reload_catalog(self, select: str = "") -> None:
         """Read the catalog again."""
+        raise NotImplementedError
+
+    def show_outcome(self, job: UiJob) -> None:
+        """Show what an ended job gave, where that is more than a sentence."""
+
+    def note_deletion(self, trash_ids: Sequence[str]) -> None:
+        """Remember what `u` brings back."""
         raise NotImplementedError
 
     def read_jobs(self) -> None:

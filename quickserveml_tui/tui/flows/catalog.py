@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from textual import on
 
-from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.errors import FilterError, QuickServeError
 from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
 from quickserveml_tui.tui.messages import (
     ActionDone,
     ActionFailed,
     CatalogLoaded,
+    CompletionsFound,
     FactsLoaded,
     GenerationChanged,
     LayersLoaded,
     SchemaLoaded,
 )
 from quickserveml_tui.tui.panes.catalog import CatalogPane
+from quickserveml_tui.tui.panes.catalog_filter import FilterInput
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.widgets.status import StatusLine
 
@@ -42,6 +44,9 @@ class CatalogFlow(FlowScreen):
         super().__init__()
         self.sequence = 0
         self._settle: Timer | None = None
+        self._typing: Timer | None = None
+        self.good_filter = ""
+        """The last filter that could be read."""
         self.generation = ""
         self._generation_timer: Timer | None = None
         self.cursor_ref = ""
@@ -97,14 +102,43 @@ class CatalogFlow(FlowScreen):
             return
         pane = self.catalog_pane
         query = CatalogQuery(text=pane.filter_text.strip(), sort=pane.sort)
-        self.in_thread(lambda: _read_catalog(workbench, query, select), group="catalog", doing="Reading the catalog")
+        good = self.good_filter
+        self.in_thread(
+            lambda: _read_catalog(workbench, query, select, good), group="catalog", doing="Reading the catalog"
+        )
 
     @on(CatalogPane.QueryChanged)
     def read_again(self, event: CatalogPane.QueryChanged) -> None:
-        """Filter or sort changed."""
+        """Filter or sort changed; while the user types it waits for a pause."""
         event.stop()
         self.memory.catalog_sort = self.catalog_pane.sort
+        if self._typing is not None:
+            self._typing.stop()
+            self._typing = None
+        if event.typed:
+            self._typing = self.set_timer(DEBOUNCE_S, self._read_typed)
+        else:
+            self.reload_catalog()
+
+    def _read_typed(self) -> None:
         self.reload_catalog()
+        workbench, field = self.workbench, self.catalog_pane.query_one(FilterInput)
+        if workbench is None or not field.has_focus:
+            return
+        text, cursor = field.value, field.cursor_position
+        if not text.strip():
+            field.listing.show(())
+            return
+        self.in_thread(
+            lambda: CompletionsFound(text, workbench.catalog.complete_filter(text, cursor)),
+            group="complete", doing="Completing the filter",
+        )  # fmt: skip
+
+    @on(CompletionsFound)
+    def offer_completions(self, event: CompletionsFound) -> None:
+        """Show them below the field."""
+        event.stop()
+        self.catalog_pane.show_completions(event.text, event.completions)
 
     @on(CatalogLoaded)
     def fill_catalog(self, event: CatalogLoaded) -> None:
@@ -113,9 +147,10 @@ class CatalogFlow(FlowScreen):
         workbench = self.workbench
         if workbench is None:
             return
-        self.generation = event.generation
+        self.generation, self.good_filter = event.generation, event.text
         place = str(workbench.home)
         self.catalog_pane.show_models(event.page.models, event.everything, place, event.size_bytes, event.select)
+        self.catalog_pane.show_filter_error(event.rejected)
         self.set_class(event.everything == 0, "-no-models")
         if not event.page.models and not self.opened_file:
             self.select(None)
@@ -244,6 +279,7 @@ class CatalogFlow(FlowScreen):
     def tell_done(self, event: ActionDone) -> None:
         """Say so and show the catalog as it is now."""
         event.stop()
+        self.note_deletion(event.trash_ids)
         self.tell(event.sentence)
         self.reload_catalog(event.select)
 
@@ -254,16 +290,22 @@ class CatalogFlow(FlowScreen):
         self.tell_error(event.error, event.doing)
 
 
-def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str) -> CatalogLoaded:
+def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str, good_filter: str) -> CatalogLoaded:
     from quickserveml_tui.core.catalog import CatalogQuery
 
-    page = workbench.catalog.list_models(query)
+    rejected = None
+    try:
+        page = workbench.catalog.list_models(query)
+    except FilterError as error:  # the last result stays, brought up to date
+        rejected, query = error, CatalogQuery(text=good_filter, sort=query.sort)
+        page = workbench.catalog.list_models(query)
     everything = page if not query.text else workbench.catalog.list_models(CatalogQuery(limit=1))
     blobs = {
         version.artifact.digest: version.artifact.size_bytes for view in page.models for version in view.model.versions
     }
     total = max(everything.total, len(everything.models))
-    return CatalogLoaded(page, total, workbench.catalog.generation(), sum(blobs.values()), select)
+    generation = workbench.catalog.generation()
+    return CatalogLoaded(page, total, generation, sum(blobs.values()), select, rejected, query.text)
 
 
 def _read_facts(workbench: Workbench, row: CatalogRow, sequence: int) -> FactsLoaded:

@@ -14,7 +14,7 @@ from textual.message import Message
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.jobs import JobState, Progress
-from quickserveml_tui.core.text import plural, safe_text
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import parse_duration
 from quickserveml_tui.tui.drops import expanded
 from quickserveml_tui.tui.flows.base import clock
@@ -208,13 +208,14 @@ class RunningFlow(HomeJobsFlow):
     def end_job(self, event: JobEnded) -> None:
         """Record the end, show the result, start the next one."""
         from quickserveml_tui.core.benchmarks import BenchmarkRun
+        from quickserveml_tui.tui.outcomes import outcome_words, select_after
 
         event.stop()
         if self.lane.closed:
             return
         job, error = event.job, event.error
         self.lane.finish(job, event.result, error, clock())
-        job.outcome = self._outcome(job, error)
+        job.outcome = outcome_words(job, error)
         if job.kind == "benchmark":
             run = event.result if isinstance(event.result, BenchmarkRun) else None
             self.benchmark_pane.finish(run)
@@ -227,45 +228,14 @@ class RunningFlow(HomeJobsFlow):
             self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.WARN if partial else Role.OK)
         self.start_jobs()
         self.jobs_pane.refresh_jobs()
-        self.reload_catalog(_select_after(job))
+        self.reload_catalog(select_after(job))
         self.read_jobs()
+        self.show_outcome(job)
         self.sample_host()
 
     def sample_host(self) -> None:
         """Show the load of the machine."""
         raise NotImplementedError
-
-    def _outcome(self, job: UiJob, error: QuickServeError | None) -> str:
-        from quickserveml_tui.core.benchmarks import BenchmarkRun
-        from quickserveml_tui.core.catalog import AddResult
-        from quickserveml_tui.core.predictions import BatchResult
-        from quickserveml_tui.tui.sheets.runs import latency_unit
-
-        result = job.result
-        if isinstance(result, BenchmarkRun):
-            summary = result.summary
-            unit = latency_unit(summary.latency_ms.p50)
-            words = f"p50 {unit.text(summary.latency_ms.p50)} {unit.name} over {plural(summary.n, 'run')}"
-            return f"cancelled; kept {words}" if summary.cancelled else words
-        if isinstance(result, BatchResult):
-            words = plural(result.rows, "row")
-            if result.accuracy is not None:
-                words = f"{100 * result.accuracy:.1f} % of {words} right"
-            if result.failed:
-                words += f", {result.failed:,} set apart"
-            return f"cancelled after {words}" if result.cancelled else words
-        if job.state is JobState.CANCELLED:
-            return "cancelled, nothing was kept"
-        if error is not None:
-            return error.message
-        if isinstance(result, AddResult):
-            ref = f"{result.model.name}@{result.version.version}"
-            if result.existed:
-                return f"{ref} holds this very file already"
-            return f"made {ref}" if result.version.runnable else f"made {ref}; it cannot run: {result.trial.reason}"
-        if isinstance(result, int):
-            return f"added {plural(result, 'demo version')}" if result else "found every demo model in place"
-        return "done"
 
 
 def _run_there(workbench: Workbench, post: Callable[[Message], object], job: UiJob) -> Any:
@@ -286,15 +256,6 @@ def _measure_here(
         return workbench.benchmark.run(ref, spec, on_frame=reporter.frame, cancel=job.cancel, save=False)
     finally:
         reporter.flush()
-
-
-def _select_after(job: UiJob) -> str:
-    """Where the cursor goes after a job: to what it added."""
-    from quickserveml_tui.core.catalog import AddResult
-
-    if isinstance(job.result, AddResult):
-        return f"{job.result.model.name}@{job.result.version.version}"
-    return str(job.detail or "") if job.kind == "demo" else ""
 
 
 def _check_batch(values: dict[str, str]) -> dict[str, Any]:

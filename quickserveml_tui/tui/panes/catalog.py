@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -12,22 +13,28 @@ from textual.message import Message
 from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Span
+from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
+from quickserveml_tui.tui.panes.catalog_filter import CompletionList, FilterInput, FilterNote
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
 from quickserveml_tui.tui.widgets.ink import say, two_edges
-from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelected, SortChanged
+from quickserveml_tui.tui.widgets.table_messages import MarksChanged, RowHighlighted, RowSelected, SortChanged
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.core.catalog import Completion, ModelView
+    from quickserveml_tui.core.errors import FilterError
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
     from quickserveml_tui.tui.panes.tables import PaneTable
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
-TABLE_ACTIONS = {"filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions"}
+TABLE_ACTIONS = {
+    "filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions", "mark_row",
+    "mark_all",
+}  # fmt: skip
 CHOICES = (
     Choice(
         "d",
@@ -45,27 +52,6 @@ CHOICES = (
         "s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"
     ),
 )
-
-
-class FilterInput(Input):
-    """The filter; esc leaves it, down goes to the table."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bind("escape", "leave", "clear", "catalog.clear_filter", "Empty the filter and go back to the table"),
-        bind("down,enter", "to_table", "to the table", "catalog.leave_filter", "Keep the filter, go to the table"),
-    ]
-
-    class Left(Message):
-        """The user is done with the filter."""
-
-    def action_leave(self) -> None:
-        """Empty the filter and leave."""
-        self.value = ""
-        self.post_message(self.Left())
-
-    def action_to_table(self) -> None:
-        """Keep the filter and leave."""
-        self.post_message(self.Left())
 
 
 class StartChoices(ChoiceList):
@@ -93,14 +79,26 @@ class CatalogPane(WorkPane):
         bind("s", "sort_models", "sort", "catalog.sort_models", "Sort by the next column"),
         bind("i", "reverse_sort", "reverse", "catalog.reverse_sort", "Turn the order around", show=False),
         bind(
-            "enter,space",
+            "enter",
             "toggle_versions",
             "versions",
             "catalog.toggle_versions",
             "Unfold or fold the versions of the model",
         ),
+        bind("space", "mark_row", "mark", "catalog.mark_row", "Mark the row for tags, categories, state and delete"),
+        bind(
+            "asterisk",
+            "mark_all",
+            "mark all",
+            "catalog.mark_all",
+            "Mark every row that is shown, or take all marks away",
+            show=False,
+            display="*",
+        ),
         bind("right,l", "unfold_versions", "unfold", "catalog.unfold_versions", "Unfold the versions", show=False),
-        bind("escape", "clear_filter", "clear", "catalog.show_all", "Empty the filter", show=False),
+        bind(
+            "escape", "clear_filter", "clear", "catalog.show_all", "Take all marks away; empty the filter", show=False
+        ),
         bind("left,h", "fold_versions", "fold", "catalog.fold_versions", "Fold the versions", show=False),
     ]
 
@@ -113,6 +111,11 @@ class CatalogPane(WorkPane):
 
     class QueryChanged(Message):
         """Filter or sort changed."""
+
+        def __init__(self, *, typed: bool = False) -> None:
+            super().__init__()
+            self.typed = typed
+            """Whether the user types, so that more is to come."""
 
     def __init__(self) -> None:
         super().__init__(key="1", title="Catalog", noun="model", id="catalog", classes="-loading -current")
@@ -133,7 +136,9 @@ class CatalogPane(WorkPane):
         from quickserveml_tui.tui.panes.tables import PaneTable
         from quickserveml_tui.tui.widgets.shelf import Shelf
 
-        yield FilterInput(placeholder="/  name, tag or operator", id="filter", compact=True, select_on_focus=False)
+        yield FilterInput(placeholder="/  name, tag, params < 10M", id="filter", compact=True, select_on_focus=False)
+        yield FilterNote(id="filter-note")
+        yield CompletionList()
         yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
         yield StartChoices(
             CHOICES,
@@ -188,9 +193,10 @@ class CatalogPane(WorkPane):
         """Show these models; keeps the cursor where it was, or moves it to `select`."""
         had_focus, was_filled = self.focus_inside, self.has_class("-filled")
         self.views, self.everything = views, everything
-        self.count = len(views)
-        shown = f"{len(views):,} of {everything:,} models" if self.filter_text else ""
-        self.count_text = shown
+        self.show_filter_error(None)
+        if not self.filter_text:
+            self._keep_marks({view.model.name for view in views})
+        self._show_count()
         self._show_state("filled" if everything else "empty")
         size = format_bytes(size_bytes)
         self.query_one("#registry-place", Sheet).show(
@@ -204,6 +210,59 @@ class CatalogPane(WorkPane):
         if had_focus and self.has_class("-filled") != was_filled:
             self.focus_body()
 
+    # ---- marks and filter
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Keys of the marked rows, in the order shown; those that the filter hides come last."""
+        marked = self.table.marked if self.furnished else set()
+        shown = [row.key for row in self.rows if row.key in marked]
+        return (*shown, *sorted(str(key) for key in marked if key not in shown))
+
+    def _keep_marks(self, names: set[str]) -> None:
+        gone = {key for key in self.table.marked if str(key).partition("@")[0] not in names}
+        self.table.marked -= gone
+
+    def _show_count(self) -> None:
+        shown, marked = len(self.views), len(self.table.marked)
+        self.count = shown
+        words = f"{shown:,} of {self.everything:,} models" if self.filter_text else ""
+        if marked:
+            words = f"{marked:,} marked   {words or plural(shown, 'model')}"
+        self.count_text = words
+
+    @on(MarksChanged)
+    def count_marks(self, event: MarksChanged) -> None:
+        """The title says how many."""
+        event.stop()
+        self._show_count()
+        self.screen.refresh_bindings()
+
+    def show_filter_error(self, error: FilterError | None) -> None:
+        """Say below the field what is wrong with the filter; the rows stay as they are."""
+        note = self.query_one(FilterNote)
+        self.set_class(error is not None, "-noted")
+        if error is not None:
+            note.show_error(error, self.filter_text)
+
+    def show_completions(self, text: str, completions: Sequence[Completion]) -> None:
+        """Offer ways to go on, if the text is still the one they are for."""
+        field = self.query_one(FilterInput)
+        if field.has_focus and field.value == text:
+            field.listing.show(completions)
+
+    def action_mark_row(self) -> None:
+        """Mark the row under the cursor, or take its mark away."""
+        self.table.action_mark()
+
+    def action_mark_all(self) -> None:
+        """Mark what is shown; with all of it marked already, take the marks away."""
+        keys = {row.key for row in self.rows}
+        if keys <= self.table.marked:
+            self.table.clear_marks()
+        else:
+            self.table.mark_all(keys)
+
     def _owner_of(self, ref: str) -> set[str]:
         name, _, number = ref.partition("@")
         view = next((view for view in self.views if view.model.name == name), None)
@@ -211,12 +270,15 @@ class CatalogPane(WorkPane):
         return {name} if latest and number and number != str(latest.version) else set()
 
     def _fill(self, wanted: str) -> None:
-        from quickserveml_tui.tui.panes.catalog_rows import index_of, table_row, visible_rows
+        from quickserveml_tui.tui.panes.catalog_rows import fitting_columns, index_of, table_row, visible_rows
 
         glyphs = glyphs_of(self)
         self.rows = visible_rows(self.views, self.unfolded)
         index = index_of(self.rows, wanted)
-        self.table.set_rows([table_row(row, glyphs) for row in self.rows])
+        rows = [table_row(row, glyphs) for row in self.rows]
+        if (columns := fitting_columns(rows)) != self.table.columns:
+            self.table.set_columns(columns)
+        self.table.set_rows(rows)
         if self.rows:
             self.table.move_to_key(self.rows[index].key)
         self._highlight(index)
@@ -290,7 +352,10 @@ class CatalogPane(WorkPane):
         return None if self.reason_against(action) else True
 
     def action_clear_filter(self) -> None:
-        """Show all models again; without a filter the key means what it means elsewhere."""
+        """Take marks away, then show all models again; without both the key means what it means elsewhere."""
+        if self.table.marked:
+            self.table.clear_marks()
+            return
         if not self.filter_text:
             raise SkipAction
         self.query_one("#filter", Input).value = ""
@@ -303,7 +368,7 @@ class CatalogPane(WorkPane):
     def tell_filter(self, event: Input.Changed) -> None:
         """Filter as the user types."""
         event.stop()
-        self.post_message(self.QueryChanged())
+        self.post_message(self.QueryChanged(typed=True))
 
     @on(FilterInput.Left)
     def leave_filter(self, event: FilterInput.Left) -> None:

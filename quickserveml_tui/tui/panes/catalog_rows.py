@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.models import VersionRecord
+from quickserveml_tui.core.text import cell_width
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES
@@ -15,9 +16,23 @@ from quickserveml_tui.tui.widgets.table_cells import Cell, CellLike, Column
 
 COLUMNS = (
     Column("name", "model", kind="name", flex=1, min_width=10),
-    Column("alias", "alias", width=7, drop=1, sortable=False),
+    Column("alias", "alias", width=5, drop=1, sortable=False),
     Column("p50", "p50 ms", width=7, align="decimal", kind="number"),
 )
+
+
+MAX_ALIAS = 10
+"""Cells that an alias may take; names need the rest."""
+
+
+def fitting_columns(rows: Iterable[Mapping[str, CellLike]]) -> tuple[Column, ...]:
+    """The columns with no more room for aliases than they need: none at all where there is no alias."""
+    words = [cell.value for row in rows if isinstance(cell := row["alias"], Cell) and isinstance(cell.value, str)]
+    widest = max((cell_width(word) for word in words), default=0)
+    if not widest:
+        return tuple(column for column in COLUMNS if column.key != "alias")
+    width = min(max(widest, cell_width("alias")), MAX_ALIAS)
+    return tuple(replace(column, width=width) if column.key == "alias" else column for column in COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)

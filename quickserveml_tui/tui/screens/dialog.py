@@ -110,6 +110,8 @@ class ConfirmDialog(Dialog[bool]):
         self.consequence = consequence
         self.key = key
         self.verb = verb
+        self.armed = True
+        """Whether there is anything to confirm."""
         self._opened = time.monotonic()
 
     def compose_body(self) -> ComposeResult:
@@ -132,7 +134,7 @@ class ConfirmDialog(Dialog[bool]):
 
     def on_key(self, event: events.Key) -> None:
         """The confirm key works at once: it differs from the key that opened the dialog."""
-        if event.character == self.key:
+        if self.armed and event.character == self.key:
             event.stop()
             self.dismiss(True)
 
@@ -145,8 +147,9 @@ class MessageDialog(Dialog[None]):
         bind("y", "copy_text", "copy", "dialog.copy_text", "Copy the message"),
     ]
 
-    def __init__(self, title: str, message: str, hint: str = "", detail: str = "") -> None:
+    def __init__(self, title: str, message: str, hint: str = "", detail: str = "", *, command: str = "") -> None:
         super().__init__(title)
+        self.command = command
         self.message = message
         self.hint = hint
         self.detail = detail
@@ -156,11 +159,13 @@ class MessageDialog(Dialog[None]):
         yield Sheet(lambda width, _: paragraph(self.message, width, Role.ERROR))
         if self.hint:
             yield Sheet(lambda width, _: paragraph(self.hint, width, Role.BODY), classes="dialog--part")
+        if self.command:
+            yield Sheet(lambda _width, _: [(say(self.command, Role.STRONG, bold=True),)], classes="dialog--part")
         if self.detail:
             yield Sheet(lambda width, _: paragraph(self.detail[:1000], width, Role.MUTED), classes="dialog--part")
         with Horizontal(classes="dialog--buttons"):
             yield Button("esc", "close", "close")
-            yield Button("y", "copy", "copy")
+            yield Button("y", "copy the command" if self.command else "copy", "copy")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A choice by enter or pointer."""
@@ -171,8 +176,8 @@ class MessageDialog(Dialog[None]):
             self.dismiss(None)
 
     def action_copy_text(self) -> None:
-        """Copy everything."""
-        text = "\n".join(part for part in (self.message, self.hint, self.detail) if part)
+        """Copy the command that mends it; without one, everything."""
+        text = self.command or "\n".join(part for part in (self.message, self.hint, self.detail) if part)
         self.app.copy_to_clipboard(text)
         self.query_one(".dialog--title", Sheet).show(
             lambda width, _: [

@@ -23,7 +23,7 @@ from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.rows import paragraph
 from quickserveml_tui.tui.sheets.sheet import Sheet
-from quickserveml_tui.tui.widgets.ink import Lines, say, to_content
+from quickserveml_tui.tui.widgets.ink import Lines, key_row, say, to_content
 
 MAX_ENTRIES = 20_000
 
@@ -215,11 +215,7 @@ class FormDialog(Dialog[dict[str, Any]]):
         if any(field.choices for field in self.form_fields):
             parts.append(("← →", "choose"))
         parts.append(("esc", "cancel"))
-        row: list[Span] = []
-        for key, verb in parts:
-            row += [Span("   ")] if row else []
-            row += [say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)]
-        return tuple(row)
+        return key_row(parts)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in any field submits."""

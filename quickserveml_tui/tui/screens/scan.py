@@ -17,7 +17,7 @@ from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.sheet import Sheet
-from quickserveml_tui.tui.widgets.ink import say
+from quickserveml_tui.tui.widgets.ink import key_row, say
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import MarksChanged, RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
@@ -81,11 +81,7 @@ class ScanDialog(Dialog[list[str]]):
         tables = self.query(HitTable)
         marked = len(tables.first().marked) if tables else 0
         add = f"add {plural(marked, 'file')}" if marked else "add this one"
-        row: list[Span] = []
-        for key, verb in (("space", "mark"), ("*", "mark all new"), ("enter", add), ("esc", "close")):
-            row += [Span("   ")] if row else []
-            row += [say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)]
-        return tuple(row)
+        return key_row([("space", "mark"), ("*", "mark all new"), ("enter", add), ("esc", "close")])
 
     def show_hits(self, hits: tuple[ScanHit, ...], *, finished: bool, error: QuickServeError | None) -> None:
         """Show what was found so far."""

@@ -14,9 +14,11 @@ from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.flows.adding import AddingFlow
+from quickserveml_tui.tui.flows.care import CareFlow
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
 from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
+from quickserveml_tui.tui.flows.health import WRITES, HealthFlow
 from quickserveml_tui.tui.flows.leaving import LeavingFlow
 from quickserveml_tui.tui.flows.opening import OpeningFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
@@ -35,11 +37,16 @@ from quickserveml_tui.tui.widgets.key_footer import KeyFooter
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
 LEAST = (60, 16)
-NEEDS_MODEL = {"run_benchmark", "edit_settings", "run_data", "edit_tags", "set_alias", "edit_state", "delete_version"}
+NEEDS_MODEL = {
+    "run_benchmark", "edit_settings", "run_data", "edit_tags", "edit_categories", "set_alias", "edit_state",
+    "delete_version", "export_version",
+}  # fmt: skip
 NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
 
 
-class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, LeavingFlow, CopyingFlow, CatalogFlow):
+class WorkbenchScreen(
+    OpeningFlow, AddingFlow, EditingFlow, RunningFlow, LeavingFlow, CareFlow, HealthFlow, CopyingFlow, CatalogFlow
+):
     """Catalog, inspector, benchmark, jobs."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
@@ -107,8 +114,10 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Leaving
         event.stop()
         self.workbench = event.workbench
         options = self.owner.options
+        self.header().read_only = options.read_only
         self.open_first = options.open_ref
         self.reload_catalog("" if options.fresh else self.memory.ref)
+        self.check_health()
         self.read_jobs()
         self.watch_generation(on=True)
         self.sample_host()
@@ -224,6 +233,10 @@ class WorkbenchScreen(OpeningFlow, AddingFlow, EditingFlow, RunningFlow, Leaving
 
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now, in one sentence."""
+        if action in WRITES and (reason := self.why_read_only()):
+            return reason
+        if action == "undo_delete" and not self.undo_stack:
+            return "Nothing was deleted in this session; U opens the trash."
         if action in NEEDS_MODEL and self.selected is None:
             return "No model is picked. Press d for the demo models, or a to add one."
         if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:

@@ -15,6 +15,7 @@ from quickserveml_tui.core.tensors import TensorSpec, format_shape, short_dtype
 from quickserveml_tui.core.text import cell_width, plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts, format_bytes, format_count, significant
 from quickserveml_tui.tui.glyphs import Glyphs
+from quickserveml_tui.tui.sheets.details import detail_rows
 from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair, paragraph, state_spans
 from quickserveml_tui.tui.sheets.runs import latency_unit
 from quickserveml_tui.tui.widgets.ink import say, two_edges
@@ -73,6 +74,9 @@ def p50_by_version(history: Sequence[BenchmarkRun], current: int | None, width: 
 def overview_rows(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     """What the model is, what it takes and gives, what it is made of, and how fast it was."""
     rows = _identity(subject, width, glyphs)
+    if subject.model is not None and subject.version is not None:
+        details = detail_rows(subject.model, subject.version, width, glyphs)
+        rows += [BLANK, *details] if details else []
     rows += [BLANK, heading("Takes and gives", width)]
     rows += _tensors("in", subject.facts.inputs, width) + _tensors("out", subject.facts.outputs, width)
     ops = sorted(subject.facts.op_types.items(), key=lambda item: (-item[1], item[0]))

@@ -175,3 +175,12 @@ class Lines(Inked):
     def rows(self, width: int) -> Sequence[Row]:
         """The rows, cut at the right edge."""
         return [crop_row(row, width) for row in self.lines]
+
+
+def key_row(parts: Iterable[tuple[str, str]]) -> Row:
+    """Keys in bold with their verbs, as dialogs show them at their foot."""
+    row: list[Span] = []
+    for key, verb in parts:
+        row += [Span("   ")] if row else []
+        row += [say(key, Role.STRONG, bold=True), say(f" {verb}", Role.MUTED)]
+    return tuple(row)

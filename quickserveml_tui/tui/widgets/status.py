@@ -30,6 +30,8 @@ class HeaderBar(Inked):
     """Id of the screen that is shown."""
     place = reactive("local")
     """Where the models are: `local`, or a server."""
+    read_only = reactive(False)
+    """Whether nothing may be written."""
 
     class ScreenClicked(Message):
         """A screen's name was clicked."""
@@ -93,6 +95,8 @@ class HeaderBar(Inked):
         glyphs = glyphs_of(self)
         host = self._host
         groups: list[list[Span]] = [[say(self.place)]]
+        if self.read_only:
+            groups.insert(0, [Span(f"{glyphs.warn} read-only", Role.WARN, bold=True)])
         if host is not None:
             if width >= 90:
                 cores = f"{host.cores} core{'s' if host.cores != 1 else ''}, load "

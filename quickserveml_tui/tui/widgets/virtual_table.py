@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -297,6 +297,13 @@ class VirtualTable(ScrollView, can_focus=True):
         self._generation += 1
         self.post_message(self.MarksChanged(self, len(self.marked)))
         self.action_move(1)
+        self.refresh()
+
+    def mark_all(self, keys: Iterable[object]) -> None:
+        """Mark these rows besides those that are marked."""
+        self.marked |= set(keys)
+        self._generation += 1
+        self.post_message(self.MarksChanged(self, len(self.marked)))
         self.refresh()
 
     def clear_marks(self) -> None:
