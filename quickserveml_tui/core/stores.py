@@ -265,11 +265,11 @@ class StateStore(Protocol):
         ...
 
     def newest_benchmarks(self, models: Sequence[str] | None = None) -> dict[str, dict[int, BenchmarkRun]]:
-        """Newest complete run by model id and version, of these models or of all."""
+        """Newest complete run by model id and version, of these models or of all; none that was measured elsewhere."""
         ...
 
     def figures(self) -> dict[str, dict[int, BenchmarkFigures]]:
-        """Figures of the newest complete run by model id and version; cheap for ten thousand models."""
+        """Figures of those runs by model id and version; cheap for ten thousand models."""
         ...
 
     def add_batch(self, result: BatchResult) -> None:

@@ -232,7 +232,7 @@ def _run_findings(view: View) -> Iterator[str]:
         run = _decoded(document, BenchmarkRun)
         if run is None or (run.id, run.created_at) != (row_id, created_at):
             yield f"The benchmark run {row_id} cannot be read."
-        elif run.model and run.version is not None and not run.summary.cancelled:
+        elif run.model and run.version is not None and not run.summary.cancelled and not run.origin:
             mine = (created_at, seq, msgspec.json.encode(figures_of(run)))
             newest[run.model, run.version] = max(newest.get((run.model, run.version), mine), mine)
     if view.schema < SCHEMA:

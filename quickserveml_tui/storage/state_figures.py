@@ -47,7 +47,8 @@ def samples_of(document: bytes) -> str:
 def refresh_newest(connection: sqlite3.Connection, model: str, version: int | None) -> None:
     """Bring `newest_runs` in line with the runs of one version, inside the caller's transaction.
 
-    A damaged document counts as no run: it must not keep others from being written.
+    A damaged document counts as no run: it must not keep others from being written. Nor do runs count that were
+    measured elsewhere and came with a bundle.
     """
     if not model or version is None:
         return
@@ -55,6 +56,8 @@ def refresh_newest(connection: sqlite3.Connection, model: str, version: int | No
         try:
             run = msgspec.json.decode(document, type=BenchmarkRun)
         except (msgspec.DecodeError, msgspec.ValidationError):
+            continue
+        if run.origin:  # measured elsewhere: no figure of this machine
             continue
         connection.execute(
             "INSERT OR REPLACE INTO newest_runs (model, version, run, figures) VALUES (?, ?, ?, ?)",

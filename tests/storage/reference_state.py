@@ -50,7 +50,7 @@ class MemoryState:
     def newest_benchmarks(self, models=None):
         newest = {}
         for run in newest_first(self._runs.values()):
-            is_wanted = models is None or run.model in models
+            is_wanted = (models is None or run.model in models) and not run.origin
             if is_wanted and run.model and run.version is not None and not run.summary.cancelled:
                 newest.setdefault(run.model, {}).setdefault(run.version, run)
         return newest

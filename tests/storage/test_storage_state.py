@@ -412,3 +412,15 @@ except StoreError as error:
     assert len(state.batches()) == 1
     state.add_batch(make_batch())
     assert len(state.batches()) == 2
+
+
+def test_a_run_that_was_measured_elsewhere_is_in_the_history_but_in_no_figure(state):
+    state.add_benchmark(make_run("m", 1, p50=5.0, created_at="2026-01-01T00:00:00.000Z", id="bench-own"))
+    state.add_benchmark(
+        make_run("m", 1, p50=1.0, created_at="2026-02-01T00:00:00.000Z", id="bench-other", origin="bundle m@1")
+    )
+    state.add_benchmark(make_run("n", 1, id="bench-alone", origin="bundle n@1"))
+    assert [run.id for run in state.benchmarks("m")] == ["bench-other", "bench-own"]
+    assert {model: versions[1].id for model, versions in state.newest_benchmarks().items()} == {"m": "bench-own"}
+    assert {model: versions[1].p50_ms for model, versions in state.figures().items()} == {"m": 5.0}
+    assert state.check() == ()
