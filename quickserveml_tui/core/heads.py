@@ -1,25 +1,25 @@
 """The part of a model that lists, filters and sorts look at: cheap to read for ten thousand models at once.
 
-Field for field a subset of `core.models`, so that both answer the same questions by the same names. These are msgspec
-structures outside the cycle collector: ten thousand of them decode in 65 instead of 80 ms, and its first walk over them
-takes 16 instead of 53 ms.
+Field for field a subset of `core.models`, so that both answer the same questions by the same names.
 """
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass, field
 
 from quickserveml_tui.core.models import TrialOutcome, VersionState
 
 
-class FileHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class FileHead:
     """One file of an artifact."""
 
     digest: str
     size_bytes: int
 
 
-class ArtifactHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class ArtifactHead:
     """The files of a version."""
 
     digest: str
@@ -31,14 +31,16 @@ class ArtifactHead(msgspec.Struct, frozen=True, gc=False):
         return sum(file.size_bytes for file in self.files)
 
 
-class TensorHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class TensorHead:
     """An input or output."""
 
     name: str
     dtype: str
 
 
-class FactsHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class FactsHead:
     """What is known of the graph."""
 
     ir_version: int
@@ -46,19 +48,21 @@ class FactsHead(msgspec.Struct, frozen=True, gc=False):
     nodes: int
     params: int
     macs: int | None
-    op_types: dict[str, int] = {}
-    weight_dtypes: dict[str, int] = {}
+    op_types: dict[str, int] = field(default_factory=dict)
+    weight_dtypes: dict[str, int] = field(default_factory=dict)
     inputs: tuple[TensorHead, ...] = ()
     outputs: tuple[TensorHead, ...] = ()
 
 
-class TrialHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class TrialHead:
     """Whether it runs."""
 
     outcome: TrialOutcome
 
 
-class VersionHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class VersionHead:
     """A version."""
 
     version: int
@@ -75,7 +79,8 @@ class VersionHead(msgspec.Struct, frozen=True, gc=False):
         return self.trial.outcome is TrialOutcome.READY
 
 
-class ModelHead(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class ModelHead:
     """A model."""
 
     id: str
@@ -90,9 +95,9 @@ class ModelHead(msgspec.Struct, frozen=True, gc=False):
     license: str = ""
     tags: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = field(default_factory=dict)
     versions: tuple[VersionHead, ...] = ()
-    aliases: dict[str, int] = {}
+    aliases: dict[str, int] = field(default_factory=dict)
 
     @property
     def latest(self) -> VersionHead | None:

@@ -20,7 +20,7 @@ from quickserveml_tui.storage import fs, registry_health, registry_repair
 from quickserveml_tui.storage.registry_edit import RegistryLimits
 from quickserveml_tui.storage.registry_generations import FOLDER, RegistryGenerations
 from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT, is_corrupt, parse, parse_heads
-from quickserveml_tui.storage.registry_snapshot import Snapshot, newest_first, paused_collector
+from quickserveml_tui.storage.registry_snapshot import Snapshot, newest_first, paused_collector, spare_collector
 
 T = TypeVar("T")
 EMPTY = Snapshot("0", {})
@@ -147,6 +147,7 @@ class RegistryReader:
         if for_heads and self._cache is EMPTY:
             heads = parse_heads(data)
             if heads is not None:
+                spare_collector(len(heads))
                 return Snapshot(token, data, heads=heads, mtime_ns=mtime_ns)
         try:
             file = parse(data)

@@ -16,7 +16,7 @@ from tinydb import where
 from tinydb.table import Table
 
 from quickserveml_tui.core.errors import ReadOnlyError, StoreError
-from quickserveml_tui.storage import fs
+from quickserveml_tui.storage import fs, registry_snapshot
 from quickserveml_tui.storage.registry import TinyDbRegistry
 from quickserveml_tui.storage.registry_edit import RegistryLimits
 
@@ -140,6 +140,23 @@ def test_the_collector_runs_again_after_a_transaction(path):
     with registry.transaction(), TinyDbRegistry(path.with_name("other.json")).transaction():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_very_many_heads_are_spared_the_collector_and_still_freed(path, monkeypatch):
+    monkeypatch.setattr(registry_snapshot, "MANY_HEADS", 3)
+    registry = TinyDbRegistry(path)
+    try:
+        registry.edit(lambda edit: [edit.put(make_model(f"m{number}")) for number in range(3)])
+        before = gc.get_freeze_count()
+        for reader in (TinyDbRegistry(path), registry):  # in one pass, and from documents
+            heads = reader.heads()
+            assert len(heads) == 3
+            assert gc.get_freeze_count() > before
+            before = gc.get_freeze_count()
+        del heads, reader, registry
+        assert gc.get_freeze_count() < before
+    finally:
+        gc.unfreeze()
 
 
 def test_a_reader_sees_what_another_process_wrote(path):
