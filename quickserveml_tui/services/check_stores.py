@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from quickserveml_tui.core.care import CheckFinding, Severity, StoreProblem
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.stores import RegistryStore, StateStore
 from quickserveml_tui.core.text import plural, safe_text
@@ -37,6 +38,7 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
             severity = Severity.WARNING if problem.code in ("store.read_only", "store.locked") else Severity.ERROR
             hint = f"Repair it with {problem.command}." if problem.command else problem.hint
             findings.append(CheckFinding(name, problem.code, severity, name, problem.message, hint))
+    findings += _gone(home)
     if (home / "restore.json").exists():
         findings.append(
             CheckFinding(
@@ -48,6 +50,26 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
                 "The next command that opens the home completes it.",
             )
         )
+    return findings
+
+
+def _lost(state: StateStore, jobs: Sequence[JobRecord]) -> list[str]:
+    """Ids of the jobs that are lost, recorded so or only seen to be."""
+    from quickserveml_tui.services.job_process import is_lost
+
+    leases = {lease.name: lease for lease in state.leases()} if any(job.live for job in jobs) else {}
+    return [job.id for job in jobs if job.state is JobState.LOST or is_lost(job, leases)]
+
+
+def _gone(home: Path) -> list[CheckFinding]:
+    """Whether a store's file is gone although copies of it were kept: then it is empty by accident."""
+    findings = []
+    for name, file in (("registry", "registry.json"), ("state", "state.db")):
+        kept = sorted(path.name for path in (home / "backups").glob(f"{file.partition('.')[0]}-*"))
+        if kept and not (home / file).exists():
+            message = f"{file} is gone, so the {name} reads as empty; copies of it were kept."
+            hint = f"Copy backups/{kept[-1]} in its place, or restore a backup with quickserveml restore-backup."
+            findings.append(CheckFinding(name, "store.gone", Severity.ERROR, file, message, hint))
     return findings
 
 
@@ -103,7 +125,7 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
                 "They go by age when rows beyond retention are collected.",
             )
         )
-    lost = [job.id for job in jobs if job.state is JobState.LOST]
+    lost = _lost(state, jobs)
     if lost:
         findings.append(
             CheckFinding(

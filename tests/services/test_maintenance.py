@@ -235,3 +235,12 @@ def test_the_overview_counts_what_the_home_holds(workbench, models):
     assert overview.max_models == 10_000
     assert overview.warn_models == 5_000
     assert overview.sqlite == sqlite3.sqlite_version
+
+
+def test_a_registry_that_is_gone_is_no_empty_one_when_copies_were_kept(workbench, home, models):
+    workbench.registry.put("single", lambda old: replace(old, task="changed"))
+    assert list((home / "backups").glob("registry-*"))
+    remove(home / "registry.json")
+    report = LocalWorkbench(home).maintenance.check()
+    assert "store.gone" in codes(report)
+    assert "backups/registry-" in next(item.hint for item in report.findings if item.code == "store.gone")
