@@ -28,6 +28,7 @@ from svg_to_png import installed_family, render  # noqa: E402
 from quickserveml_tui.services.home import open_workbench  # noqa: E402
 from quickserveml_tui.tui.app import WorkbenchApp  # noqa: E402
 from quickserveml_tui.tui.options import WorkbenchOptions  # noqa: E402
+from quickserveml_tui.tui.panes.catalog_filter import CompletionList  # noqa: E402
 
 SIZES = ((80, 24), (120, 40), (160, 45))
 THEMES = ("dark", "light")
@@ -126,6 +127,48 @@ async def deleting(stage: Stage) -> None:
     await stage.press("D")
 
 
+async def filtering(stage: Stage) -> None:
+    await stage.press("slash", *"params")
+    await stage.pilot.press(
+        "space", "less_than_sign", "space", *"10", "M", "space", *"AND", "space", *"bench", "full_stop"
+    )
+    await stage.until(lambda: stage.app.bench.query_one(CompletionList).open, "the completions")
+
+
+async def filter_error(stage: Stage) -> None:
+    await stage.press("slash", *"digits")
+    await stage.settled()
+    await stage.press("space", *"AND", "space", *"parms", "space", "less_than_sign", "space", *"10", "M")
+    await stage.until(lambda: stage.app.bench.catalog_pane.has_class("-noted"), "the error")
+    await stage.pilot.press("escape")
+
+
+async def marks(stage: Stage) -> None:
+    await stage.press("asterisk", "D")
+    await stage.until(lambda: len(stage.app.screen_stack) > 1, "the preview")
+
+
+async def trash(stage: Stage) -> None:
+    for name in ("alexnet", "squeezenet"):
+        await stage.go_to(name)
+        await stage.press("D", "y")
+        await stage.until(lambda: stage.app.bench.catalog_pane.table.row_count, "the rest")
+        await stage.settled()
+    await stage.press("U")
+    await stage.until(lambda: len(stage.app.screen_stack) > 1, "the trash")
+
+
+async def quitting(stage: Stage) -> None:
+    await stage.go_to(MODEL)
+    await stage.press("b", "3")
+    await asyncio.sleep(3)
+    await stage.press("q")
+
+
+async def health(stage: Stage) -> None:
+    await stage.until(lambda: stage.app.bench.query("#banner"), "the banner")
+
+
 SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "empty": empty,
     "overview": overview,
@@ -138,6 +181,12 @@ SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "help": helping,
     "palette": palette,
     "delete": deleting,
+    "filter": filtering,
+    "filter-error": filter_error,
+    "marks": marks,
+    "trash": trash,
+    "quit": quitting,
+    "health": health,
 }
 
 
@@ -183,6 +232,8 @@ def main() -> None:
                     shutil.rmtree(home, ignore_errors=True)
                     if scene != "empty":
                         shutil.copytree(demo, home, copy_function=shutil.copy)
+                    if scene == "health":
+                        (home / "registry.json").write_bytes(b"{ this is no registry")
                     svg = asyncio.run(picture(scene, size, theme, home))
                     stem = chosen.out / f"workbench-{scene}-{size[0]}x{size[1]}-{theme}"
                     stem.with_suffix(".svg").write_text(svg, encoding="utf-8")

@@ -7,8 +7,9 @@ from textual.dom import DOMNode
 from quickserveml_tui.tui.app import WorkbenchApp
 from quickserveml_tui.tui.keys import keys_document
 from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
-from quickserveml_tui.tui.panes.catalog import CatalogPane, StartChoices
+from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.catalog_filter import FilterInput
+from quickserveml_tui.tui.panes.catalog_start import StartChoices
 from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView

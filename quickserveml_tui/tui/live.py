@@ -33,6 +33,8 @@ class LiveRun:
 
     def __init__(self) -> None:
         self.phase = Phase.LOADING
+        self.begun = False
+        """Whether its process has said anything."""
         self.elapsed_s = 0.0
         self.warmup = 0
         self.n = 0
@@ -48,6 +50,7 @@ class LiveRun:
         return [self._add(frame) for frame in frames]
 
     def _add(self, frame: BenchmarkFrame) -> Reading:
+        self.begun = True
         self.phase, self.elapsed_s = frame.phase, max(self.elapsed_s, frame.elapsed_s)
         if frame.phase is Phase.WARMUP:
             self.warmup = frame.count

@@ -127,3 +127,33 @@ def test_a_dropped_file_and_a_broken_file_are_answered_in_place(open_terminal, f
     terminal.press("1").shows("Start with a model")
     terminal.paste(f"'{folder / 'picker.onnx'}'").shows("picker.onnx").press("Enter").shows("picker @1")
     terminal.press("q").quits()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
+def test_a_benchmark_outlives_the_window_and_a_deletion_is_undone_by_keys_alone(
+    open_terminal, folder: Path, size
+) -> None:
+    narrow = size[0] < 100
+    terminal = open_terminal(size)
+    terminal.shows("Start with a model")
+    terminal.press("a").shows("from the file name").write("picker.onnx").press("Enter").shows(
+        "picker @1", "made picker"
+    )
+
+    terminal.press("B").shows("Benchmark settings", "duration")
+    terminal.press("C-u").shows("10s, 500ms, 2m").write("6s").press("Enter")
+    terminal.until(measures, "the first measured runs")
+    terminal.press("q").shows("goes on without this window: benchmark picker@1", "k keep running")
+    terminal.press("k").quits()
+
+    again = open_terminal(size)
+    again.shows("picker @1")
+    if narrow:
+        again.press("4")
+    again.shows("benchmark  picker@1", "left")
+    again.shows("1 ended", "done")
+    again.press("3").shows("p95", "throughput").press("1").shows("picker @1")
+
+    again.press("D").shows("Delete picker@1?").press("y").shows("deleted; u brings it back")
+    again.press("u").shows("is back", "picker @1")
+    again.press("q").quits()

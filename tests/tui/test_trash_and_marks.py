@@ -27,7 +27,7 @@ async def delete(on, key: str) -> None:
     await on.press("D")
     await on.until(lambda: isinstance(on.app.screen, ConfirmDialog), "the question")
     await on.press("y")
-    await on.shows("is in the trash; u brings it back")
+    await on.shows("deleted; u brings it back")
 
 
 async def test_a_deletion_is_undone_by_one_key(world: World) -> None:

@@ -257,7 +257,7 @@ async def test_deleting_asks_with_the_focus_on_cancel_and_ignores_an_early_enter
         assert isinstance(on.app.screen, ConfirmDialog), "the trigger is not the confirm key"
         await on.press("y")
         await on.until(lambda: "x[/]y" not in world.models, "the deletion")
-        await on.shows("x[/]y@1 is in the trash; u brings it back", "2 models")
+        await on.shows("x[/]y@1 deleted; u brings it back", "2 models")
 
 
 async def test_tags_aliases_and_state_are_edited(world: World) -> None:

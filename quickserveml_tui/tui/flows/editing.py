@@ -198,7 +198,7 @@ class EditingFlow(BulkFlow):
         def work() -> ActionDone:
             deletion = workbench.catalog.delete(ref)
             select = model.name if deletion.left is not None else ""
-            return ActionDone(f"{ref} is in the trash; u brings it back", select, (deletion.entry.id,))
+            return ActionDone(f"{ref} deleted; u brings it back", select, (deletion.entry.id,))
 
         def confirmed(sure: bool | None) -> None:
             if sure:

@@ -234,7 +234,7 @@ class BenchmarkPane(WorkPane):
             return
         total = self.spec.duration_s
         words = {
-            Phase.LOADING: "loading", Phase.WARMUP: "warm-up",
+            Phase.LOADING: "loading" if live.begun else "starting", Phase.WARMUP: "warm-up",
         }.get(live.phase, f"{min(live.measured_s, total):.0f} of {total:g} s")  # fmt: skip
         self.count_text = words
         p50 = live.percentile_ms(0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -13,58 +12,29 @@ from textual.message import Message
 from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Span
-from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
-from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.catalog_filter import CompletionList, FilterInput, FilterNote
+from quickserveml_tui.tui.panes.catalog_marks import FilteredPane
+from quickserveml_tui.tui.panes.catalog_start import CHOICES, StartChoices
 from quickserveml_tui.tui.sheets.sheet import Sheet
-from quickserveml_tui.tui.widgets.empty import Choice, ChoiceList, EmptyState
+from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.ink import say, two_edges
-from quickserveml_tui.tui.widgets.table_messages import MarksChanged, RowHighlighted, RowSelected, SortChanged
+from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelected, SortChanged
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.catalog import Completion, ModelView
-    from quickserveml_tui.core.errors import FilterError
+    from quickserveml_tui.core.catalog import ModelView
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
-    from quickserveml_tui.tui.panes.tables import PaneTable
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
 TABLE_ACTIONS = {
     "filter_models", "sort_models", "reverse_sort", "toggle_versions", "unfold_versions", "fold_versions", "mark_row",
     "mark_all",
 }  # fmt: skip
-CHOICES = (
-    Choice(
-        "d",
-        "Open the demo models",
-        "A digits classifier in several versions, already on disk. First chart: d, then b.",
-        action="screen.install_demo",
-    ),
-    Choice(
-        "a",
-        "Add a model file",
-        "A path, or drop the file onto this window. .onnx, with or without external data.",
-        action="screen.add_model",
-    ),
-    Choice(
-        "s", "Scan a folder", "Finds every model below it. Nothing is copied until you choose.", "screen.scan_folder"
-    ),
-)
 
 
-class StartChoices(ChoiceList):
-    """What to do with an empty registry; `s` scans here, where there is nothing to sort."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bind("d", "screen.install_demo", "demo", "start.open_demo", "Register the demo models"),
-        bind("a", "screen.add_model", "add file", "start.add_model", "Add a model file by its path"),
-        bind("s", "screen.scan_folder", "scan folder", "start.scan_folder", "Look for models in a folder"),
-    ]
-
-
-class CatalogPane(WorkPane):
+class CatalogPane(FilteredPane):
     """Models of the registry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -84,16 +54,6 @@ class CatalogPane(WorkPane):
             "versions",
             "catalog.toggle_versions",
             "Unfold or fold the versions of the model",
-        ),
-        bind("space", "mark_row", "mark", "catalog.mark_row", "Mark the row for tags, categories, state and delete"),
-        bind(
-            "asterisk",
-            "mark_all",
-            "mark all",
-            "catalog.mark_all",
-            "Mark every row that is shown, or take all marks away",
-            show=False,
-            display="*",
         ),
         bind("right,l", "unfold_versions", "unfold", "catalog.unfold_versions", "Unfold the versions", show=False),
         bind(
@@ -119,12 +79,9 @@ class CatalogPane(WorkPane):
 
     def __init__(self) -> None:
         super().__init__(key="1", title="Catalog", noun="model", id="catalog", classes="-loading -current")
-        self.views: tuple[ModelView, ...] = ()
         self.unfolded: set[str] = set()
         self.sort = "name"
-        self.rows: list[CatalogRow] = []
         self.current: CatalogRow | None = None
-        self.everything = 0
 
     def compose_body(self) -> ComposeResult:
         """What the registry will be shown in."""
@@ -166,18 +123,6 @@ class CatalogPane(WorkPane):
             self.set_class(name == state, f"-{name}")
 
     @property
-    def table(self) -> PaneTable:
-        """The table of models."""
-        from quickserveml_tui.tui.panes.tables import PaneTable
-
-        return self.query_one("#models", PaneTable)
-
-    @property
-    def filter_text(self) -> str:
-        """What is typed into the filter."""
-        return self.query_one("#filter", Input).value
-
-    @property
     def holds_nothing(self) -> bool:
         """Whether the registry holds no model at all."""
         return self.everything == 0
@@ -209,59 +154,6 @@ class CatalogPane(WorkPane):
         self._fill(wanted)
         if had_focus and self.has_class("-filled") != was_filled:
             self.focus_body()
-
-    # ---- marks and filter
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Keys of the marked rows, in the order shown; those that the filter hides come last."""
-        marked = self.table.marked if self.furnished else set()
-        shown = [row.key for row in self.rows if row.key in marked]
-        return (*shown, *sorted(str(key) for key in marked if key not in shown))
-
-    def _keep_marks(self, names: set[str]) -> None:
-        gone = {key for key in self.table.marked if str(key).partition("@")[0] not in names}
-        self.table.marked -= gone
-
-    def _show_count(self) -> None:
-        shown, marked = len(self.views), len(self.table.marked)
-        self.count = shown
-        words = f"{shown:,} of {self.everything:,} models" if self.filter_text else ""
-        if marked:
-            words = f"{marked:,} marked   {words or plural(shown, 'model')}"
-        self.count_text = words
-
-    @on(MarksChanged)
-    def count_marks(self, event: MarksChanged) -> None:
-        """The title says how many."""
-        event.stop()
-        self._show_count()
-        self.screen.refresh_bindings()
-
-    def show_filter_error(self, error: FilterError | None) -> None:
-        """Say below the field what is wrong with the filter; the rows stay as they are."""
-        note = self.query_one(FilterNote)
-        self.set_class(error is not None, "-noted")
-        if error is not None:
-            note.show_error(error, self.filter_text)
-
-    def show_completions(self, text: str, completions: Sequence[Completion]) -> None:
-        """Offer ways to go on, if the text is still the one they are for."""
-        field = self.query_one(FilterInput)
-        if field.has_focus and field.value == text:
-            field.listing.show(completions)
-
-    def action_mark_row(self) -> None:
-        """Mark the row under the cursor, or take its mark away."""
-        self.table.action_mark()
-
-    def action_mark_all(self) -> None:
-        """Mark what is shown; with all of it marked already, take the marks away."""
-        keys = {row.key for row in self.rows}
-        if keys <= self.table.marked:
-            self.table.clear_marks()
-        else:
-            self.table.mark_all(keys)
 
     def _owner_of(self, ref: str) -> set[str]:
         name, _, number = ref.partition("@")

@@ -15,7 +15,7 @@ from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.sheets.sheet import Sheet
-from quickserveml_tui.tui.widgets.ink import Inked, crop_row, say, two_edges
+from quickserveml_tui.tui.widgets.ink import Inked, crop_row, row_width, say, two_edges
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Completion
@@ -75,7 +75,10 @@ class CompletionList(Inked):
             here = index == self.at
             bar = Span(glyphs.cursor if here else " ", Role.ACCENT)
             label = say(item.label, Role.STRONG if here else Role.BODY, bold=here)
-            rows.append(two_edges([bar, Span(" "), label], [say(item.help, Role.MUTED)], width))
+            left = [bar, Span(" "), label]
+            room = width - row_width(left) - 2
+            right = crop_row((say(item.help, Role.MUTED),), room) if room > 4 else ()
+            rows.append(two_edges(left, right, width))
         more = f"{len(self.completions)} ways to go on" if len(self.completions) > MAX_SHOWN else ""
         keys = [Span("  tab", Role.STRONG, bold=True), Span(" take", Role.MUTED)]
         rows.append(crop_row(two_edges(keys, [Span(more, Role.MUTED)] if more else [], width), width))
