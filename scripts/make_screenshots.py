@@ -140,7 +140,6 @@ async def filter_error(stage: Stage) -> None:
     await stage.settled()
     await stage.press("space", *"AND", "space", *"parms", "space", "less_than_sign", "space", *"10", "M")
     await stage.until(lambda: stage.app.bench.catalog_pane.has_class("-noted"), "the error")
-    await stage.pilot.press("escape")
 
 
 async def marks(stage: Stage) -> None:

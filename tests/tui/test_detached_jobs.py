@@ -42,7 +42,7 @@ async def test_keep_running_leaves_the_job_to_its_process(world: World) -> None:
         await on.press("q")
         await on.until(lambda: isinstance(on.app.screen, QuitDialog), "the question")
         assert on.app.screen.focused.words == "stay"
-        await on.shows("1 job goes on without this window: benchmark digits@3")
+        await on.shows("1 job can go on without this window: benchmark digits@3")
         await on.press("k")
         await on.until(lambda: finished(on), "the exit")
         (record,) = world.jobs.list()
@@ -64,7 +64,7 @@ async def test_what_waits_is_handed_over_in_its_order_and_what_cannot_go_on_is_n
         await on.press("enter")
         await on.shows("3 waiting")
         await on.press("q")
-        await on.shows("3 jobs go on without this window", "add late.onnx")
+        await on.shows("3 jobs can go on without this window", "add late.onnx")
         await on.press("k")
         await on.until(lambda: finished(on), "the exit")
         assert world.jobs.list()[-1].state is JobState.RUNNING

@@ -64,8 +64,7 @@ def quit_words(lasting: Sequence[UiJob], ending: Sequence[UiJob]) -> str:
     """What each answer would mean for the jobs that run and wait."""
     parts = []
     if lasting:
-        verb = "goes" if len(lasting) == 1 else "go"
-        parts.append(f"{plural(len(lasting), 'job')} {verb} on without this window: {_names(lasting)}.")
+        parts.append(f"{plural(len(lasting), 'job')} can go on without this window: {_names(lasting)}.")
     if ending:
         lead = "These end with it in any case" if lasting else "They end with this window"
         parts.append(f"{lead}, what they have so far is kept: {_names(ending)}.")

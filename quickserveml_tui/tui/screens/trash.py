@@ -27,6 +27,8 @@ COLUMNS = (
     Column("size", "size", width=9, align="right", kind="number"),
     Column("at", "when", width=16, drop=1, align="right"),
 )
+ROWS_AROUND = 11
+"""Title, header, keys and the air between them."""
 Choice: TypeAlias = tuple[str, tuple[TrashEntry, ...]]
 
 
@@ -58,6 +60,7 @@ class TrashDialog(Dialog[Choice]):
         table = self.query_one(TrashTable)
         table.set_rows([_row(entry) for entry in self.entries])
         table.focus()
+        self.query_one(".dialog").styles.height = len(self.entries) + ROWS_AROUND
 
     def _keys(self) -> Row:
         tables = self.query(TrashTable)

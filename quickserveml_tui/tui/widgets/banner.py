@@ -30,7 +30,7 @@ class Banner(Inked):
         self.refresh()
 
     def rows(self, width: int) -> Sequence[Row]:
-        """One row; the command goes first where it is narrow."""
+        """One row; where it is narrow the command stands in the dialog only."""
         first = self.health.problems[0] if self.health.problems else None
         sentence = first.message if first else "Nothing can be written here."
         lead = "read-only  " if self.health.read_only else ""
@@ -39,7 +39,7 @@ class Banner(Inked):
         left = [sign, say(lead, Role.WARN, bold=True), say(sentence), say(more, Role.MUTED)]
         right = [say("H", Role.STRONG, bold=True), say(" says more", Role.MUTED)]
         command = [say(f"{first.command}   ", Role.STRONG)] if first and first.command else []
-        if row_width(left) + row_width(command) + row_width(right) + 3 <= width:
+        if row_width(command) <= width // 3:
             right = [*command, *right]
         return (two_edges(crop_row(tuple(left), width - row_width(right) - 2), right, width),)
 
