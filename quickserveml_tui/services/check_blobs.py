@@ -61,11 +61,13 @@ class BlobCheck:
             needed |= version.blobs
             findings += self._version(safe_text(title, 120), version)
         try:
-            samples = state.blobs()
+            before = _leased(state)  # and after: a lease may come or go in between
+            blobs = state.blobs()
+            leased = before | _leased(state)
         except QuickServeError:  # the check of the state database has said so; what nothing needs is then not known
             return findings
-        findings += self._samples(samples)
-        findings += self._strays(needed | samples)
+        findings += self._samples(blobs - leased)  # a lease also names whole artifacts, which are no blobs
+        findings += self._strays(needed | blobs)
         return findings
 
     def _version(self, title: str, version: VersionRecord) -> Iterator[CheckFinding]:
@@ -106,11 +108,10 @@ class BlobCheck:
             return False
 
     def _linked(self, title: str, file: FileEntry) -> Iterator[CheckFinding]:
-        if self._full:
+        is_well = not self._full and _looks_the_same(file)
+        if not is_well:  # who opens it would read it too before saying that it is another
             is_well = not self._artifacts.verify(ArtifactManifest(file.digest, (file,)))
             self.bytes_read += file.size_bytes
-        else:
-            is_well = _looks_the_same(file)
         if not is_well:
             yield _finding(
                 "link.changed",
@@ -151,6 +152,10 @@ class BlobCheck:
                 f"Nothing needs {plural(len(strays), 'file')} of the artifact store.",
                 "quickserveml gc removes them once they are old enough.",
             )
+
+
+def _leased(state: StateStore) -> frozenset[str]:
+    return frozenset(digest for lease in state.leases() for digest in lease.digests)
 
 
 def _looks_the_same(file: FileEntry) -> bool:

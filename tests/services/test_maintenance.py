@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from dataclasses import replace
 
@@ -244,3 +245,17 @@ def test_a_registry_that_is_gone_is_no_empty_one_when_copies_were_kept(workbench
     report = LocalWorkbench(home).maintenance.check()
     assert "store.gone" in codes(report)
     assert "backups/registry-" in next(item.hint for item in report.findings if item.code == "store.gone")
+
+
+def test_a_linked_file_that_was_only_touched_is_no_fault(workbench, tmp_path):
+    model = add_model(workbench, tmp_path, "linked", {"model.onnx": b"linked"}, link=True)
+    os.utime(model.versions[0].artifact.files[0].link.path, ns=(1, 1))
+    assert workbench.catalog.resolve("linked").version
+    assert workbench.maintenance.check().findings == ()
+    assert workbench.maintenance.check(full=True).findings == ()
+
+
+def test_what_is_being_served_is_not_taken_for_missing_samples(workbench, models):
+    with workbench.holding([workbench.catalog.resolve("spread")], "serve"):
+        assert workbench.maintenance.check().findings == ()
+        assert workbench.maintenance.check(full=True).findings == ()
