@@ -176,8 +176,12 @@ class BenchmarkPort(Protocol):
         on_frame: FrameSink | None = None,
         cancel: CancelToken | None = None,
         save: bool = True,
+        run_id: str = "",
     ) -> BenchmarkRun:
-        """Measure in a fresh runner and save the run; on cancel the partial run is saved and returned."""
+        """Measure in a fresh runner and save the run; on cancel the partial run is saved and returned.
+
+        `run_id` is the id to save it under; a fresh one by default.
+        """
         ...
 
     def get(self, run_id: str) -> BenchmarkRun:
@@ -200,8 +204,12 @@ class BatchPort(Protocol):
         *,
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
+        result_id: str = "",
     ) -> BatchResult:
-        """Run a CSV or NPZ file; on cancel the partial result is returned."""
+        """Run a CSV or NPZ file; on cancel the partial result is returned.
+
+        `result_id` is the id to save it under; a fresh one by default.
+        """
         ...
 
     def get(self, result_id: str) -> BatchResult:

@@ -38,11 +38,13 @@ class BatchService:
         *,
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
+        result_id: str = "",
     ) -> BatchResult:
         """Run a table (CSV, TSV) or an NPZ file through a model in a runner of its own, and keep the result.
 
-        On cancel the partial result is kept and returned. Raises `DataError` when the data cannot be read or does not
-        fit the model, `UsageError` for settings out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
+        It is kept under `result_id` where one is given, and on cancel the partial result is kept and returned. Raises
+        `DataError` when the data cannot be read or does not fit the model, `UsageError` for settings out of range,
+        `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
         """
         spec.validate()
         source = check_data(data)
@@ -56,7 +58,7 @@ class BatchService:
             )
         result = replace(
             raw,
-            id=new_id("batch"),
+            id=result_id or new_id("batch"),
             ref=resolved.ref,
             data=str(source),
             created_at=utc_now(),

@@ -21,6 +21,7 @@ from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.runtime.fingerprint import take_fingerprint
 from quickserveml_tui.runtime.host import host_status
 from quickserveml_tui.services.benchmark_summary import HostWatch, summarise_run
+from quickserveml_tui.services.catalog_lookup import select_version
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Resolved
@@ -54,8 +55,9 @@ class BenchmarkService:
         on_frame: FrameSink | None = None,
         cancel: CancelToken | None = None,
         save: bool = True,
+        run_id: str = "",
     ) -> BenchmarkRun:
-        """Measure in a fresh runner and save the run with its raw samples.
+        """Measure in a fresh runner and save the run with its raw samples, under `run_id` where one is given.
 
         On cancel the partial run is saved and returned; `CancelledError` when it has not one measured inference.
         Raises `UsageError` for a spec out of range, `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
@@ -75,7 +77,7 @@ class BenchmarkService:
                 hint="There is no partial result to keep.",
                 code="cancelled",
             )
-        run = _assemble(resolved, spec, raw, watch.noise(raw, load_before))
+        run = _assemble(resolved, spec, raw, watch.noise(raw, load_before), run_id or new_id("bench"))
         if resolved.version is not None and self._home_args:
             run = replace(run, command=f"{run.command} {shlex.join(self._home_args)}")
         if save:
@@ -106,11 +108,13 @@ class BenchmarkService:
             runs = self._state.benchmarks(model="", limit=MAX_HISTORY)
             return tuple(run for run in runs if run.ref == path)[:limit]
         model = self._catalog.show(ref).model
-        version = self._catalog.resolve(ref).version if parsed.selector else None
-        return self._state.benchmarks(model.id, version.version if version else None, limit)
+        number = select_version(model, parsed.selector).version if parsed.selector else None
+        return self._state.benchmarks(model.id, number, limit)
 
 
-def _assemble(resolved: Resolved, spec: BenchmarkSpec, raw: RawBenchmark, noise: HostNoise) -> BenchmarkRun:
+def _assemble(
+    resolved: Resolved, spec: BenchmarkSpec, raw: RawBenchmark, noise: HostNoise, run_id: str
+) -> BenchmarkRun:
     fingerprint = take_fingerprint(
         resolved.digest,
         spec,
@@ -119,7 +123,7 @@ def _assemble(resolved: Resolved, spec: BenchmarkSpec, raw: RawBenchmark, noise:
         load_after=host_status().load,
     )
     return BenchmarkRun(
-        id=new_id("bench"),
+        id=run_id,
         ref=resolved.ref,
         model=resolved.model.id if resolved.model else "",
         version=resolved.version.version if resolved.version else None,

@@ -31,7 +31,14 @@ from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog_add import locate, take_in
 from quickserveml_tui.services.catalog_bulk import check_action, run_bulk, targets_of
 from quickserveml_tui.services.catalog_listing import EVERYTHING, CatalogListing
-from quickserveml_tui.services.catalog_lookup import Find, registered, select_version, unknown_model, unrunnable
+from quickserveml_tui.services.catalog_lookup import (
+    Find,
+    longer_path,
+    registered,
+    select_version,
+    unknown_model,
+    unrunnable,
+)
 from quickserveml_tui.services.catalog_register import check_promotable, check_request, register
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
 from quickserveml_tui.services.catalog_trash import CatalogTrash
@@ -83,6 +90,7 @@ class CatalogService:
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
+            parsed = longer_path(ref, parsed)
             path = locate(str(parsed.path))
             return Resolved(str(path), str(path), self._digest_of(path), node=parsed.node)
         model = self._find(parsed.name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeAlias
 
 from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, UsageError
@@ -15,6 +17,7 @@ from quickserveml_tui.core.text import safe_text
 Find: TypeAlias = Callable[[str], ModelRecord | None]
 """The model with a name or id."""
 MAX_CANDIDATES = 10_000
+MAX_HASHES = 32
 
 
 def registered(ref: str) -> ModelRef:
@@ -26,6 +29,22 @@ def registered(ref: str) -> ModelRef:
             hint="Add the file first, then use its name.",
             code="model.not_found",
         )
+    return parsed
+
+
+def longer_path(ref: str, parsed: PathRef) -> PathRef:
+    """`parsed`, or, where it leads to no file, the shortest path that goes on behind a `#` of `ref` and does.
+
+    Files and folders may have a `#` in their names, and a job's absolute path begins with whatever folder it has.
+    """
+    if parsed.node is None:
+        return parsed
+    ends = [at for at, char in enumerate(ref) if char == "#"][:MAX_HASHES]
+    for end in (*ends, len(ref)):
+        with suppress(OSError, RuntimeError, ValueError):
+            path = Path(ref[:end]).expanduser()
+            if path.is_file():
+                return PathRef(path, ref[end + 1 :] if end < len(ref) else None)
     return parsed
 
 

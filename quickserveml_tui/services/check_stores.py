@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from quickserveml_tui.core.care import CheckFinding, Severity, StoreProblem
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.stores import RegistryStore, StateStore
 from quickserveml_tui.core.text import plural, safe_text
@@ -53,14 +52,6 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
     return findings
 
 
-def _lost(state: StateStore, jobs: Sequence[JobRecord]) -> list[str]:
-    """Ids of the jobs that are lost, recorded so or only seen to be."""
-    from quickserveml_tui.services.job_process import is_lost
-
-    leases = {lease.name: lease for lease in state.leases()} if any(job.live for job in jobs) else {}
-    return [job.id for job in jobs if job.state is JobState.LOST or is_lost(job, leases)]
-
-
 def _gone(home: Path) -> list[CheckFinding]:
     """Whether a store's file is gone although copies of it were kept: then it is empty by accident."""
     findings = []
@@ -93,6 +84,8 @@ def _repaired(name: str, store: Repairable, problem: StoreProblem) -> CheckFindi
 
 def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, list[CheckFinding]]:
     """How many rows were looked at, and what was found in them."""
+    from quickserveml_tui.services.job_outcome import judged
+
     findings: list[CheckFinding] = []
     try:
         findings += [
@@ -107,7 +100,7 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
             for text in state.check()
         ]
         runs = state.benchmarks(limit=MAX_ROWS)
-        batches, jobs = state.batches(limit=MAX_ROWS), state.jobs(limit=MAX_ROWS)
+        batches, jobs = state.batches(limit=MAX_ROWS), judged(state, state.jobs(limit=MAX_ROWS))
     except QuickServeError as error:
         return 0, [
             *findings,
@@ -125,7 +118,7 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
                 "They go by age when rows beyond retention are collected.",
             )
         )
-    lost = _lost(state, jobs)
+    lost = [job.id for job in jobs if job.state is JobState.LOST]
     if lost:
         findings.append(
             CheckFinding(

@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import CancelledError, ConflictError, ExitCode, QuickServeError
+from quickserveml_tui.core.errors import CancelledError, ConflictError, QuickServeError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, Lease
 from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress
-from quickserveml_tui.core.text import plural, safe_lines, safe_text
-from quickserveml_tui.core.units import significant
+from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.services.job_folders import JobLog, make_job_folder, no_such_job
 from quickserveml_tui.services.job_lane import LANE, LEASE_TTL_S, Lane, claim, lease_of, waiting_for
+from quickserveml_tui.services.job_outcome import (
+    Outcome,
+    batch_outcome,
+    benchmark_outcome,
+    ended,
+    fate_of,
+    result_id_of,
+)
 from quickserveml_tui.services.job_process import ProcessName, is_lost
 from quickserveml_tui.services.job_spool import SpoolWriter
 from quickserveml_tui.services.job_telemetry import JobTelemetry
@@ -24,8 +31,7 @@ from quickserveml_tui.services.leases import LeaseKeeper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun
-    from quickserveml_tui.core.predictions import BatchResult
+    from quickserveml_tui.core.benchmarks import BenchmarkFrame
     from quickserveml_tui.core.runners import FrameSink
     from quickserveml_tui.services.home import LocalWorkbench
 
@@ -35,21 +41,6 @@ LANE_POLL_S = 0.2
 _OLD_HOLDER_S = 20.0
 """How long to wait for the lease of an attempt that is about to end."""
 _RECORD_TRIES = 5
-_EXIT_CODES = {
-    JobState.DONE: ExitCode.DONE,
-    JobState.CANCELLED: ExitCode.INTERRUPTED,
-    JobState.FAILED: ExitCode.GATE_FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the work of a job ended."""
-
-    state: JobState
-    sentence: str
-    result_id: str = ""
-    error: QuickServeError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +72,11 @@ class JobAttempt:
         (`job.running`); everything that happens after is an outcome of the job.
         """
         self._current()
+        self._claim()  # first: where nothing may be written, this says so
         folder = make_job_folder(self._bench.home, self.id)
         with ExitStack() as stack:
             self._log = JobLog(folder)
             stack.callback(self._log.close)
-            self._claim()
             keeper = stack.enter_context(LeaseKeeper(self._state, lease_of(self.id), str(self._me), LEASE_TTL_S))
             record = self._take()
             spool = SpoolWriter(folder)
@@ -114,19 +105,21 @@ class JobAttempt:
         while (held := claim(self._state, lease_of(self.id), self._me)) is not None:
             if not self._is_mine(self._current()) or time.monotonic() > deadline:
                 raise _runs_elsewhere(self.id, ProcessName.parse(held.owner))
-            self.token.wait(LANE_POLL_S)
+            time.sleep(LANE_POLL_S)  # not on the token: once it is cancelled, that would not wait
 
     def _take(self) -> JobRecord:
         record = self._current()
         if self._is_mine(record) and record.state is JobState.QUEUED:
             return record
         leases = {lease.name: lease for lease in self._state.leases()}
-        taken = self._state.change_job(self.id, lambda record: self._taken(record, leases))
+        # Asked before, as nothing may be read within the change.
+        fate = fate_of(self._state, record) if is_lost(record, leases) else None
+        taken = self._state.change_job(self.id, lambda record: self._taken(record, leases, fate))
         if taken is None:
             raise no_such_job(self.id)
         return taken
 
-    def _taken(self, record: JobRecord, leases: dict[str, Lease]) -> JobRecord:
+    def _taken(self, record: JobRecord, leases: dict[str, Lease], fate: Outcome | None) -> JobRecord:
         if self._is_mine(record) and record.state is JobState.LOST:  # judged by somebody who cannot see us
             return replace(record, state=JobState.QUEUED)
         if record.state is not JobState.LOST and not record.live:
@@ -135,6 +128,8 @@ class JobAttempt:
             )
         if not self._takes_over or (record.live and not is_lost(record, leases)):
             raise _runs_elsewhere(self.id, ProcessName.of(record))
+        if record.live and fate is not None and fate.result_id:  # all that is left to do is to say so
+            return ended(record, fate)
         return begun_anew(record, self._me)
 
     # ---- the lane -------------------------------------------------------------------------------------------------
@@ -195,7 +190,9 @@ class JobAttempt:
 
     def _outcome(self, record: JobRecord, telemetry: JobTelemetry) -> Outcome:
         try:
-            return self._run_request(record, telemetry)
+            model = self._bench.catalog.resolve(record.request.ref, runnable=True)
+            with self._bench.holding([model], "job"):
+                return self._run_request(record, telemetry)
         except CancelledError as error:
             return Outcome(JobState.CANCELLED, error.message, error=error)
         except QuickServeError as error:
@@ -223,13 +220,20 @@ class JobAttempt:
 
         if request.kind is JobKind.BENCHMARK:
             assert request.benchmark is not None
-            run = self._bench.benchmark.run(request.ref, request.benchmark, on_frame=on_frame, cancel=self.token)
-            return Outcome(_ended(cancelled=run.summary.cancelled), benchmark_sentence(run), run.id)
+            run = self._bench.benchmark.run(
+                request.ref, request.benchmark, on_frame=on_frame, cancel=self.token, run_id=result_id_of(record)
+            )
+            return benchmark_outcome(run)
         assert request.batch is not None
         result = self._bench.batch.run(
-            request.ref, request.data, request.batch, on_progress=on_progress, cancel=self.token
+            request.ref,
+            request.data,
+            request.batch,
+            on_progress=on_progress,
+            cancel=self.token,
+            result_id=result_id_of(record),
         )
-        return Outcome(_ended(cancelled=result.cancelled), batch_sentence(result), result.id)
+        return batch_outcome(result)
 
     # ---- records --------------------------------------------------------------------------------------------------
 
@@ -238,25 +242,10 @@ class JobAttempt:
         return self._state.change_job(self.id, lambda record: change(record) if self._is_mine(record) else record)
 
     def _end(self, outcome: Outcome, progress: Progress | None = None) -> None:
-        error = outcome.error
-
-        def change(record: JobRecord) -> JobRecord:
-            return replace(
-                record,
-                state=outcome.state,
-                progress=progress or record.progress,
-                ended_at=utc_now(),
-                outcome=safe_text(outcome.sentence, 500),
-                result_id=outcome.result_id,
-                error_code=error.code if error else "",
-                hint=safe_text(error.hint, 500) if error else "",
-                exit_code=int(error.exit_code if error else _EXIT_CODES[outcome.state]),
-            )
-
         self._say(f"Ended, {outcome.state.value}. {outcome.sentence}")
         for attempt in range(_RECORD_TRIES):
             try:
-                self._change(change)
+                self._change(lambda record: ended(record, outcome, progress))
                 return
             except QuickServeError as problem:
                 self._say(f"The end of the job could not be recorded: {problem.message}")
@@ -295,29 +284,8 @@ def _begun(record: JobRecord) -> JobRecord:
     return replace(record, state=JobState.RUNNING, started_at=utc_now(), progress=Progress("starting"))
 
 
-def _ended(*, cancelled: bool) -> JobState:
-    return JobState.CANCELLED if cancelled else JobState.DONE
-
-
 def _runs_elsewhere(job_id: str, process: ProcessName | None) -> ConflictError:
     where = f"by process {process.pid}" if process is not None and process.can_be_seen else "elsewhere"
     return ConflictError(
         f"The job {job_id} is run {where} already.", hint=f"quickserveml job watch {job_id}", code="job.running"
     )
-
-
-def benchmark_sentence(run: BenchmarkRun) -> str:
-    """A benchmark's result in one sentence."""
-    summary = run.summary
-    text = f"p50 {significant(summary.latency_ms.p50)} ms, {plural(summary.n, 'inference')}"
-    return f"{'Cancelled: ' if summary.cancelled else ''}{text}{', noisy' if summary.noisy else ''}."
-
-
-def batch_sentence(result: BatchResult) -> str:
-    """A batch's result in one sentence."""
-    parts = [plural(result.rows, "row")]
-    if result.accuracy is not None:
-        parts.append(f"accuracy {result.accuracy * 100:.2f} %")
-    if result.failed:
-        parts.append(f"{plural(result.failed, 'row')} set apart")
-    return f"{'Cancelled: ' if result.cancelled else ''}{', '.join(parts)}."

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MAX_JOBS_AT_ONCE = 100
 _ALL = 10_000
 _LAST_WORDS_TRIES, _LAST_WORDS_S = 100, 0.03
-_LOST = "Its process ended without a word."
 
 
 class DetachedJobs:
@@ -92,7 +91,7 @@ class DetachedJobs:
         """
         from quickserveml_tui.services.job_attempt import begun_anew
         from quickserveml_tui.services.job_lane import claim, lease_of
-        from quickserveml_tui.services.job_process import start_process
+        from quickserveml_tui.services.job_process import is_lost, start_process
         from quickserveml_tui.services.job_spool import SpoolWriter
 
         record = self.get(job_id)
@@ -109,7 +108,8 @@ class DetachedJobs:
             leases = self._leases()
 
             def change(old: JobRecord) -> JobRecord:
-                _check_resumable(self._judged(old, leases))
+                if not is_lost(old, leases):
+                    _check_resumable(old)
                 return begun_anew(old, process.name)
 
             resumed = self._state.change_job(job_id, change)
@@ -152,40 +152,24 @@ class DetachedJobs:
         return {lease.name: lease for lease in self._state.leases()}
 
     def _judged_all(self, records: Iterable[JobRecord]) -> tuple[JobRecord, ...]:
+        from quickserveml_tui.services.job_outcome import judged
+
         found = tuple(records)
-        leases = self._leases() if any(record.live for record in found) else {}
-        judged = tuple(self._judged(record, leases) for record in found)
-        if judged == found or self._read_only or self._state.problem() is not None:
-            return judged
+        as_they_are = judged(self._state, found)
+        if as_they_are == found or self._read_only or self._state.problem() is not None:
+            return as_they_are
         return tuple(
-            self._record_loss(old, leases) if new is not old else old for old, new in zip(found, judged, strict=True)
+            self._record_end(old, new) if new is not old else old for old, new in zip(found, as_they_are, strict=True)
         )
 
-    def _judged(self, record: JobRecord, leases: Mapping[str, Lease]) -> JobRecord:
-        if not record.live:
-            return record
-        from quickserveml_tui.services.job_process import is_lost
-
-        if not is_lost(record, leases):
-            return record
-        return replace(
-            record,
-            state=JobState.LOST,
-            ended_at=utc_now(),
-            outcome=_LOST,
-            error_code="job.lost",
-            hint=f"quickserveml job resume {record.id}",
-            exit_code=6,
-        )
-
-    def _record_loss(self, record: JobRecord, leases: Mapping[str, Lease]) -> JobRecord:
-        """Record that a job is lost, unless it has ended or was begun anew meanwhile."""
+    def _record_end(self, record: JobRecord, judged: JobRecord) -> JobRecord:
+        """Record how a job ended whose process is gone, unless it has said so itself or was begun anew meanwhile."""
 
         def change(now: JobRecord) -> JobRecord:
-            is_same = (now.pid, now.born, now.boot) == (record.pid, record.born, record.boot)
-            return self._judged(now, leases) if is_same else now
+            is_same = now.live and (now.pid, now.born, now.boot) == (record.pid, record.born, record.boot)
+            return replace(judged, progress=now.progress, cancel_asked=now.cancel_asked) if is_same else now
 
-        return self._state.change_job(record.id, change) or self._judged(record, leases)
+        return self._state.change_job(record.id, change) or judged
 
     # ---- stopping and forgetting ----------------------------------------------------------------------------------
 

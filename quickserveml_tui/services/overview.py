@@ -19,11 +19,12 @@ def overview(
     import sqlite3
 
     from quickserveml_tui.runtime.host import NETWORK_FILE_SYSTEMS, file_system_of
+    from quickserveml_tui.services.job_outcome import judged
     from quickserveml_tui.storage.state_file import SAFE_WAL
 
     models, warn, limit = registry.capacity()
     sizes = [blob.size_bytes for blob in artifacts.blobs()]
-    states = [job.state for job in state.jobs(limit=MAX_JOBS)]
+    states = [job.state for job in judged(state, state.jobs(limit=MAX_JOBS))]
     kind = file_system_of(home)
     return HomeOverview(
         models=models,
