@@ -211,3 +211,18 @@ async def test_a_change_by_another_process_is_seen_without_a_key(world: World, m
     async with stage(world, open_ref="digits") as on:
         world.put(make_model("newcomer"))
         await on.shows("newcomer", "4 models")
+
+
+async def test_a_job_of_this_window_that_was_cancelled_is_resumed_as_the_same_job(world: World) -> None:
+    async with stage(world, open_ref="digits") as on:
+        await on.press("b")
+        await on.shows("60 runs")
+        await on.press("x")
+        await on.shows("partial")
+        await on.until(lambda: not on.bench.lane.busy, "the end")
+        await on.press("4", "R")
+        await on.until(lambda: world.jobs.list()[0].attempt == 2, "the second attempt")
+        await on.shows("1 running")
+        assert len([line for line in on.text().splitlines() if "benchmark  digits@3" in line]) == 1
+        world.finish.set()
+        await on.shows("1 ended", "500 runs")
