@@ -11,9 +11,10 @@ from pathlib import Path
 
 from quickserveml_tui._version import __version__
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.errors import QuickServeError, ReadOnlyError
 from quickserveml_tui.core.jobs import new_id
 from quickserveml_tui.core.text import safe_lines, safe_text
+from quickserveml_tui.storage.fs import make_private_dir
 
 MAX_REPORTS = 20
 MAX_REPORT = 64_000
@@ -48,7 +49,7 @@ def render(error: BaseException) -> str:
 
 def write(error: BaseException, logs: Path) -> Path:
     """Write the report below `logs`, keeping the newest 20. Raises `OSError`."""
-    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_dir(logs)
     path = logs / f"{new_id('crash')}.txt"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -64,6 +65,8 @@ def crash_error(error: BaseException) -> QuickServeError:
 
     what = safe_text(redact(f"{type(error).__name__}: {error}"), 300)
     try:
+        if invocation.settings.read_only:
+            raise ReadOnlyError("The home is opened read-only.")
         path = write(error, invocation.home_path() / "logs")
     except (OSError, QuickServeError):
         return QuickServeError(f"Something unexpected happened: {what}.", hint="A report could not be written.")

@@ -20,6 +20,7 @@ import quickserveml_tui
 from quickserveml_tui.core.errors import RunnerCrashedError, UnavailableError
 from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.runtime.host import describe_signal, signal_name
+from quickserveml_tui.storage.fs import make_private_dir
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -89,7 +90,7 @@ class Child:
         )
 
 
-def start_child(log_dir: Path, *, preload: bool) -> Child:
+def start_child(log_dir: Path | None, *, preload: bool) -> Child:
     """Start a runner; it is not ready yet. Raises `UnavailableError` when the process cannot be started."""
     from multiprocessing.connection import Connection
 
@@ -103,7 +104,6 @@ def start_child(log_dir: Path, *, preload: bool) -> Child:
         command = [sys.executable, "-P", "-m", _MODULE, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
         if preload:
             command.append("--preload")
-        log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = _open_log(log_dir)
         opened.callback(log.close)
         process = _in_spawner(
@@ -131,10 +131,19 @@ def start_child(log_dir: Path, *, preload: bool) -> Child:
     return Child(process, Connection(ours.detach()), log)
 
 
-def _open_log(folder: Path) -> IO[bytes]:
-    log: IO[bytes] = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115 - lives as long as the runner
+def _open_log(folder: Path | None) -> IO[bytes]:
+    log = _unnamed_file(folder)
     fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)  # the runner may cut it to nothing
     return log
+
+
+def _unnamed_file(folder: Path | None) -> IO[bytes]:
+    """In the folder, or among the system's temporary files where that is read-only, full or not to be written."""
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            make_private_dir(folder)  # with its parents: it may be the first thing that is written to a home
+            return tempfile.TemporaryFile(buffering=0, dir=folder)
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def child_environment() -> dict[str, str]:

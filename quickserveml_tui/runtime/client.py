@@ -46,7 +46,7 @@ class RunnerProcess:
 
     def __init__(
         self,
-        log_dir: Path,
+        log_dir: Path | None,
         *,
         limits: RunnerLimits = DEFAULT_LIMITS,
         measured: bool = False,

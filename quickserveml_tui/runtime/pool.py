@@ -18,11 +18,12 @@ MAX_IDLE = 2
 class LocalRunnerPool:
     """Runners on this machine (`core.ports.RunnerPool`); any thread may ask.
 
-    `log_dir` takes the runners' output while they live, in files without a name. `borrow` reuses a runner until it
+    `log_dir` takes the runners' output while they live, in files without a name; without one, and where it cannot be
+    written, the system's folder for temporary files does. `borrow` reuses a runner until it
     crashes; at most `max_idle` wait unused.
     """
 
-    def __init__(self, log_dir: Path, *, limits: RunnerLimits = DEFAULT_LIMITS, max_idle: int = MAX_IDLE) -> None:
+    def __init__(self, log_dir: Path | None, *, limits: RunnerLimits = DEFAULT_LIMITS, max_idle: int = MAX_IDLE) -> None:
         self._log_dir = log_dir
         self._limits = limits
         self._max_idle = max_idle

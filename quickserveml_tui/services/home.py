@@ -60,7 +60,7 @@ class part(cached_property[T]):  # noqa: N801 - used as a decorator, like `prope
 class LazyRunnerPool:
     """A `core.ports.RunnerPool` that imports the runtime only when the first runner is asked for."""
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(self, log_dir: Path | None) -> None:
         self.lock = threading.RLock()
         self._log_dir = log_dir
         self._is_closed = False
@@ -106,7 +106,7 @@ class LocalWorkbench:
         self._home = home
         self._read_only = read_only
         self._policy = policy
-        self._runners = LazyRunnerPool(home / "logs")
+        self._runners = LazyRunnerPool(None if read_only else home / "logs")
 
     @property
     def home(self) -> Path:
@@ -227,7 +227,7 @@ class LocalWorkbench:
         """Keep generations of the home."""
         from quickserveml_tui.services.backups import BackupService
 
-        return BackupService(self.home, self.registry, self.artifacts, self.state)
+        return BackupService(self.home, self.registry, self.artifacts, self.state, read_only=self._read_only)
 
     @part
     def demo(self) -> DemoPort:

@@ -122,7 +122,7 @@ class MaintenanceService:
         )
         findings += row_findings
         blobs = BlobCheck(self._home, self._artifacts, full=full, repair=repair, on_progress=on_progress, cancel=token)
-        if repair or full:
+        if (repair or full) and self._home.exists():
             with self._artifacts.guard("check"):
                 findings += blobs.run(models, trash, self._state)
         else:

@@ -13,6 +13,7 @@ frees all of them when their holder dies.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -62,9 +63,12 @@ class StoreLocks:
 
     @contextmanager
     def guard(self, purpose: str) -> Iterator[None]:
-        """Keep collections away; may be entered again by the same thread."""
+        """Keep collections away; may be entered again by the same thread.
+
+        On a volume that may only be read no lock file is made: where there is none, nobody ever collected.
+        """
         self._check_order()
-        with self._locked(self._gc, purpose, touching=not self._read_only):
+        with self._locked(self._gc, purpose, touching=not self._read_only, or_look=True):
             yield
 
     @contextmanager
@@ -81,7 +85,7 @@ class StoreLocks:
             raise _busy("files are just being added")
 
     @contextmanager
-    def _locked(self, path: Path, purpose: str, *, touching: bool) -> Iterator[None]:
+    def _locked(self, path: Path, purpose: str, *, touching: bool, or_look: bool = False) -> Iterator[None]:
         depth, key = _HELD.depth, str(path)
         if depth.get(key):
             depth[key] += 1
@@ -90,7 +94,7 @@ class StoreLocks:
             finally:
                 depth[key] -= 1
             return
-        descriptor = self._take(path, purpose, touching=touching)
+        descriptor = self._take(path, purpose, touching=touching, or_look=or_look)
         depth[key] = 1
         try:
             yield
@@ -99,17 +103,20 @@ class StoreLocks:
             if descriptor is not None:
                 fs.unlock(descriptor)
 
-    def _take(self, path: Path, purpose: str, *, touching: bool) -> int | None:
-        """The locked descriptor; None where there is no lock file and none may be made."""
+    def _take(self, path: Path, purpose: str, *, touching: bool, or_look: bool = False) -> int | None:
+        """The locked descriptor; None where there is no lock file and none may be made.
+
+        With `or_look` a volume that may only be read is no error.
+        """
         try:
             if touching:
                 fs.make_private_dir(self._root)
             descriptor = fs.open_lock(path, create=touching)
-        except FileNotFoundError as error:
-            if not touching:
-                return None
-            raise fs.store_error(error, WHAT, "locked") from error
         except OSError as error:
+            if or_look and error.errno == errno.EROFS:
+                return self._take(path, "", touching=False)
+            if not touching and isinstance(error, FileNotFoundError):
+                return None
             raise fs.store_error(error, WHAT, "locked") from error
         try:
             wait_for_lock(descriptor, self._wait_s)

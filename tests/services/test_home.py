@@ -145,3 +145,26 @@ def test_opening_imports_nothing_heavy():
 def test_listing_needs_neither_numpy_nor_the_runtime():
     code = "from quickserveml_tui.services.home import open_workbench\nopen_workbench().catalog.list_models()"
     assert not modules_after(code) & {"numpy", "onnx", "onnxruntime", "pydantic", "textual", "psutil"}
+
+
+def test_a_runner_makes_a_new_home_private_even_when_it_is_the_first_to_write(tmp_path, workbench):
+    before = os.umask(0o022)
+    try:
+        workbench.inspect.facts(str(save_linear(tmp_path / "linear.onnx")))
+    finally:
+        os.umask(before)
+    for folder in (workbench.home, workbench.home.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_runners_of_a_home_that_may_not_be_written_leave_nothing_in_it(tmp_path):
+    model = str(save_linear(tmp_path / "linear.onnx"))
+    told_so = open_workbench(tmp_path / "home", read_only=True)
+    found_out = open_workbench(tmp_path / "file" / "home")
+    (tmp_path / "file").touch()  # what stands here for a read-only volume holds also for root
+    try:
+        assert told_so.inspect.facts(model) == found_out.inspect.facts(model)
+    finally:
+        told_so.close()
+        found_out.close()
+    assert not (tmp_path / "home").exists()

@@ -53,11 +53,6 @@ def test_a_home_in_order_is_clean(workbench, models):
     assert quick.content_digest == full.content_digest != ""
 
 
-def test_an_empty_home_is_clean_and_stays_empty(workbench, home):
-    assert workbench.maintenance.check().clean
-    assert not home.exists()
-
-
 def test_a_missing_file_is_found_without_reading_anything(workbench, home, models):
     remove(blob_path(home / "blobs", models[0].versions[0].artifact.digest))
     report = workbench.maintenance.check()
@@ -259,3 +254,9 @@ def test_what_is_being_served_is_not_taken_for_missing_samples(workbench, models
     with workbench.holding([workbench.catalog.resolve("spread")], "serve"):
         assert workbench.maintenance.check().findings == ()
         assert workbench.maintenance.check(full=True).findings == ()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_empty_home_is_clean_and_stays_empty(workbench, home, full):
+    assert workbench.maintenance.check(full=full).clean
+    assert not home.exists()

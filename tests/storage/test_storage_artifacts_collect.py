@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -480,3 +481,21 @@ def test_locks_are_private_files(disk, home):
     collect(disk)
     locks = [home / "blobs" / name for name in ("gc.lock", "publish.lock")]
     assert [stat.S_IMODE(path.stat().st_mode) for path in locks] == [0o600, 0o600]
+
+
+def test_a_read_only_volume_can_be_checked_but_not_collected(disk, monkeypatch):
+    digest = disk.put_bytes(b"kept")
+    real = fs.open_lock
+
+    def open_lock(path, *, create=True):
+        if create:
+            raise OSError(errno.EROFS, "read-only file system")
+        return real(path, create=False)
+
+    monkeypatch.setattr(fs, "open_lock", open_lock)
+    with disk.guard("check"):
+        assert disk.check(digest) == ""
+    with pytest.raises(StoreError) as refused:
+        collect(disk)
+    assert "read-only" in refused.value.message
+    assert disk.has(digest)
