@@ -23,7 +23,9 @@ class LocalRunnerPool:
     crashes; at most `max_idle` wait unused.
     """
 
-    def __init__(self, log_dir: Path | None, *, limits: RunnerLimits = DEFAULT_LIMITS, max_idle: int = MAX_IDLE) -> None:
+    def __init__(
+        self, log_dir: Path | None, *, limits: RunnerLimits = DEFAULT_LIMITS, max_idle: int = MAX_IDLE
+    ) -> None:
         self._log_dir = log_dir
         self._limits = limits
         self._max_idle = max_idle
