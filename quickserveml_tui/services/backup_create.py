@@ -199,12 +199,18 @@ def id_of(moment: datetime) -> str:
 
 
 def next_id(now: datetime, ids: list[str]) -> str:
-    """An id that sorts after all others, also where the clock was set back."""
+    """An id that sorts after all others, also where the clock was set back.
+
+    Raises `StoreError` (`backup.damaged`) where none can.
+    """
     newest = ids[0] if ids else ""
-    if id_of(now) > newest:
+    last = layout.moment_of(newest)
+    if last is None or id_of(now) > newest:
         return id_of(now)
-    last = datetime.strptime(f"{newest[:-4]}.{newest[-4:-1]}000+0000", "%Y%m%dT%H%M%S.%f%z")
-    return id_of(last + timedelta(milliseconds=1))
+    try:
+        return id_of(last + timedelta(milliseconds=1))
+    except OverflowError as error:
+        raise layout.damaged(newest, "its time is the last there is, so none can follow it") from error
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import plural, safe_text
-from quickserveml_tui.services.backup_create import Creation, Made, id_of, info_of, read_copies
+from quickserveml_tui.services.backup_content import fit_content
+from quickserveml_tui.services.backup_create import Creation, Made, id_of, info_of
 from quickserveml_tui.services.backup_verify import verified
 from quickserveml_tui.services.canonical import ContentDigest, HomeRegistry, HomeState, digest_of
 from quickserveml_tui.storage import backup_folder as layout
@@ -214,14 +215,8 @@ _UNREADABLE = ("store.corrupt", "store.newer_schema")
 
 
 def look_at_generation(backup: BackupFolder, document: Generation) -> Before:
-    """What a generation holds. Raises `StoreError`."""
-    from quickserveml_tui.storage.registry import TinyDbRegistry
-
-    folder = backup.generations / document.id
-    content = read_copies(folder, has_registry=bool(document.registry))
-    if not document.registry:
-        return Before(content)
-    return Before(content, TinyDbRegistry(folder / layout.REGISTRY, read_only=True).models())
+    """What a generation holds. Raises `StoreError` for what may not become a home."""
+    return Before(*fit_content(backup.generations / document.id, document))
 
 
 def _changes(before: Before, after: Before) -> Iterable[str]:

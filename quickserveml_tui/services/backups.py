@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from quickserveml_tui.core.care import BackupInfo
-from quickserveml_tui.core.errors import NotFoundError, StoreError, UsageError
+from quickserveml_tui.core.errors import NotFoundError, ReadOnlyError, StoreError, UsageError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import safe_text
@@ -16,7 +16,8 @@ from quickserveml_tui.services.backup_verify import Verifier
 from quickserveml_tui.services.canonical import HomeRegistry, HomeState, digest_of
 from quickserveml_tui.services.paths import user_path
 from quickserveml_tui.storage import fs, intent
-from quickserveml_tui.storage.backup_folder import WHAT, BackupFolder, check_plain, is_id
+from quickserveml_tui.storage.backup_folder import WHAT, BackupFolder, is_id
+from quickserveml_tui.storage.backup_places import check_backup, check_plain
 
 MAX_KEEP = 100_000
 
@@ -24,8 +25,17 @@ MAX_KEEP = 100_000
 class BackupService:
     """`BackupPort` on the stores of a home."""
 
-    def __init__(self, home: Path, registry: HomeRegistry, artifacts: ArtifactStore, state: HomeState) -> None:
+    def __init__(
+        self,
+        home: Path,
+        registry: HomeRegistry,
+        artifacts: ArtifactStore,
+        state: HomeState,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self._home = home
+        self._read_only = read_only
         self._registry = registry
         self._artifacts = artifacts
         self._state = state
@@ -108,11 +118,15 @@ class BackupService:
         `restore.pending` when the next command finishes it).
         """
         backup = BackupFolder(self._folder(folder, create=False))
-        backup.check()
+        check_backup(backup.root)
         token = cancel or CancelToken()
         if dry_run:
             with backup.locked(to_write=False):
                 return self._restore(backup, at, on_progress, token).preview()
+        if self._read_only:
+            raise ReadOnlyError(
+                "This home was opened for reading only; nothing was restored.", hint="Open it without --read-only."
+            )
         try:
             fs.make_private_dir(self._home)
         except OSError as error:
@@ -137,7 +151,7 @@ class BackupService:
 
     def _existing(self, folder: str) -> BackupFolder:
         backup = BackupFolder(self._folder(folder, create=False))
-        backup.check()
+        check_backup(backup.root)
         return backup
 
     def _folder(self, folder: str, *, create: bool) -> Path:

@@ -21,13 +21,13 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from quickserveml_tui.core.errors import ConflictError, NotFoundError, StoreError, UsageError
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.artifact_files import blob_path, is_digest
 
@@ -36,12 +36,12 @@ MARKER = "quickserveml-backup.json"
 LOCK = "backup.lock"
 BLOBS, GENERATIONS = "blobs", "generations"
 DOCUMENT, REGISTRY, STATE, SUMS = "backup.json", "registry.json", "state.db", "SUMS"
+DAMAGED_SUFFIX = ".damaged"
 FORMAT = 1
 MAX_DOCUMENT_BYTES = 256 << 20
 MAX_LISTED = 100_000
-_EMPTY = frozenset({LOCK, "lost+found"})
-_OURS = _EMPTY | {MARKER, BLOBS, GENERATIONS}
-_ID = re.compile(r"[0-9]{8}T[0-9]{9}Z", re.ASCII)
+_ID = re.compile(r"([0-9]{8}T[0-9]{6})([0-9]{3})Z", re.ASCII)
+_FAN_OUT = re.compile(r"[0-9a-f]{2}")
 
 
 class SourceError(OSError):
@@ -108,19 +108,6 @@ class BackupFolder:
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
 
-    def check(self) -> None:
-        """Refuse links where folders should be, and a folder that no backup was ever made into.
-
-        Raises `UsageError` (`backup.foreign`, `backup.link`), `NotFoundError` (`backup.not_found`).
-        """
-        check_plain(self.root)
-        if not os.path.lexists(self.root / MARKER):
-            raise NotFoundError(
-                "There is no backup in this folder.",
-                hint="`quickserveml backup FOLDER` makes one.",
-                code="backup.not_found",
-            )
-
     # ---- generations ------------------------------------------------------------------------------------------------
 
     def ids(self) -> list[str]:
@@ -147,9 +134,10 @@ class BackupFolder:
                     code="store.newer_schema",
                 )
             document = msgspec.json.decode(data, type=Generation)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             raise damaged(generation, "its description cannot be read", str(error)) from error
-        if document.id != generation or not all(map(is_digest, (*document.blobs, *document.missing))):
+        is_sound = all(map(is_digest, (*document.blobs, *document.missing)))
+        if document.id != generation or not is_sound or min(document.documents_bytes, *document.blobs.values(), 0) < 0:
             raise damaged(generation, "its description is not its own")
         return document
 
@@ -210,12 +198,14 @@ class BackupFolder:
 
     def blob_size(self, digest: str) -> int | None:
         """Size of a blob; None where there is none."""
+        path = self.blob(digest)
         try:
-            status = os.stat(self.blob(digest), follow_symlinks=False)
+            status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise fs.store_error(error, WHAT, "read") from error
+        self._touched.add(path.parent)  # a run that was killed may have put it there without making that durable
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def add_blob(self, source: Path, digest: str, cancel: CancelToken) -> str:
@@ -254,11 +244,13 @@ class BackupFolder:
         return ""
 
     def remove_blobs_except(self, needed: set[str]) -> None:
-        """Remove the blobs that no generation needs."""
+        """Remove the blobs that no generation needs; what is no blob stays, and no link is followed."""
         try:
             for folder in _entries(self.root / BLOBS / "sha256"):
-                for path in _entries(folder) if folder.is_dir() else ():
-                    if path.name not in needed:
+                if not _FAN_OUT.fullmatch(folder.name) or not stat.S_ISDIR(os.lstat(folder).st_mode):
+                    continue
+                for path in _entries(folder):
+                    if path.name not in needed and is_digest(path.name.removesuffix(DAMAGED_SUFFIX)):
                         with suppress(FileNotFoundError):
                             os.unlink(path)
         except OSError as error:
@@ -268,7 +260,7 @@ class BackupFolder:
         """Rename a damaged blob, so that the next backup brings it again, where that can be done."""
         with suppress(OSError):
             path = self.blob(digest)
-            os.replace(path, path.with_name(f"{digest}.damaged"))
+            os.replace(path, path.with_name(f"{digest}{DAMAGED_SUFFIX}"))
 
 
 # ---- choosing and checking ------------------------------------------------------------------------------------------
@@ -276,41 +268,16 @@ class BackupFolder:
 
 def is_id(text: str) -> bool:
     """Whether a text is the id of a generation."""
-    return bool(_ID.fullmatch(text))
+    return moment_of(text) is not None
 
 
-def check_plain(root: Path) -> None:
-    """Refuse a folder that holds what is no backup, and links in it. Raises `UsageError`, `NotFoundError`."""
+def moment_of(generation: str) -> datetime | None:
+    """The time that an id says; None for what is no id."""
+    match = _ID.fullmatch(generation)
     try:
-        if not stat.S_ISDIR(os.lstat(root).st_mode):
-            raise UsageError(
-                f"“{safe_text(root.name, 80)}” is no folder, or a link to one.",
-                hint="Name the folder itself.",
-                code="backup.link",
-            )
-        with os.scandir(root) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for folder in (root / BLOBS, root / BLOBS / "sha256", root / GENERATIONS):
-            if os.path.lexists(folder) and not stat.S_ISDIR(os.lstat(folder).st_mode):
-                raise UsageError(
-                    "The backup folder holds a link or file where a folder should be.",
-                    hint="Choose another folder.",
-                    code="backup.link",
-                )
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"There is no folder “{safe_text(root.name, 80)}”.", hint="Check the path.", code="backup.not_found"
-        ) from None
-    except OSError as error:
-        raise fs.store_error(error, WHAT, "read") from error
-    names = {name for name, _is_folder in found if not name.startswith(fs.TEMP_PREFIX)}
-    foreign = names - (_OURS if MARKER in names else _EMPTY)
-    if foreign:
-        raise ConflictError(
-            f"The folder holds something else (“{safe_text(min(foreign), 80)}”), so no backup is kept in it.",
-            hint="Choose an empty folder, or one that holds backups only.",
-            code="backup.foreign",
-        )
+        return match and datetime.strptime(f"{match[1]}.{match[2]}+0000", "%Y%m%dT%H%M%S.%f%z")
+    except ValueError:  # the thirteenth month
+        return None
 
 
 def damaged(generation: str, why: str, detail: str = "") -> StoreError:

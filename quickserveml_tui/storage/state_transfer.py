@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_file import StateFile
 from quickserveml_tui.storage.state_jobs import job_of
 from quickserveml_tui.storage.state_runs import load
+from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
 PAGE = 500
 _TRIES = 20
@@ -40,6 +41,20 @@ class StateTransfer:
             yield load(row[0], BatchResult)
         for row in self._pages("jobs", "document, progress, rev", since=2):
             yield job_of((row[0], row[1], row[2]))
+
+    def foreign_parts(self) -> tuple[str, ...]:
+        """Tables, triggers and the like that differ from those that this program makes; none in what it wrote.
+
+        A trigger in a file from elsewhere would undo writes that were acknowledged. Raises `StoreError`.
+        """
+        with self._file.reading() as view:
+            if view.connection is None or view.schema > SCHEMA:
+                return ()
+            with closing(sqlite3.connect(":memory:", isolation_level=None)) as own:
+                found = 0
+                while found < view.schema:
+                    found = step_up(own, found)
+                return tuple(sorted(name for _kind, name, *_ in _parts(view.connection) ^ _parts(own)))
 
     def _pages(self, table: str, columns: str, *, since: int = 1) -> Iterator[tuple[Any, ...]]:
         last = 0
@@ -87,6 +102,14 @@ class StateTransfer:
             fs.fsync_dir(path.parent)
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
+
+
+def _parts(connection: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
+    # Statistics that ANALYZE left are nobody's harm.
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type <> 'table' OR name NOT LIKE 'sqlite_stat_'"
+    )
+    return {(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows}
 
 
 def _lock(file: StateFile) -> sqlite3.Connection | None:

@@ -30,7 +30,7 @@ from quickserveml_tui.services import backup_create
 from quickserveml_tui.services.backup_create import id_of, next_id
 from quickserveml_tui.services.canonical import canonical
 from quickserveml_tui.services.home import open_workbench
-from quickserveml_tui.storage import intent
+from quickserveml_tui.storage import backup_folder, fs, intent
 
 
 @pytest.fixture
@@ -203,6 +203,20 @@ def test_files_are_copied_once_and_generations_share_them(home, folder, tmp_path
     assert first.new_bytes >= 100_000
     assert second.new_bytes == documents
     assert second.size_bytes == first.size_bytes
+
+
+def test_a_file_that_a_killed_backup_left_is_durable_before_a_generation_names_it(home, folder, tmp_path, monkeypatch):
+    model = add(home, tmp_path, "a")
+    digest = model.versions[0].artifact.files[0].digest
+    backup = backup_folder.BackupFolder(tmp_path / "backups")
+    (tmp_path / "backups").mkdir()
+    backup.prepare()
+    assert backup.add_blob(home.artifacts.blob_path(digest), digest, CancelToken()) == ""  # and then it was killed
+    synced = []
+    sync = fs.fsync_dir
+    monkeypatch.setattr(fs, "fsync_dir", lambda path: (synced.append(path), sync(path)))
+    home.backups.create(folder)
+    assert backup.blob(digest).parent in synced
 
 
 def test_sha256sum_checks_a_generation(home, folder, tmp_path):

@@ -16,6 +16,7 @@ from quickserveml_tui.storage import (
     artifact_files,
     artifacts,
     backup_folder,
+    backup_places,
     fs,
     intent,
     registry,
@@ -29,8 +30,8 @@ from quickserveml_tui.storage.registry import TinyDbRegistry
 from quickserveml_tui.storage.state import SqliteState
 
 MODULES = [
-    fs, backup_folder, intent, registry_transfer, state_transfer, set_aside, artifact_files, artifacts, registry,
-    state_migrate,
+    fs, backup_folder, backup_places, intent, registry_transfer, state_transfer, set_aside, artifact_files, artifacts,
+    registry, state_migrate,
 ]  # fmt: skip
 """Every module that makes file calls while a backup is made or restored."""
 
