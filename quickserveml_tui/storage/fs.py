@@ -167,13 +167,13 @@ def remove_quietly(path: Path) -> None:
         os.unlink(path)
 
 
-def remove_stale_temps(folder: Path, *, older_than_s: float = 0.0) -> int:
+def remove_stale_temps(folder: Path, *, older_than_s: float = 0.0, prefix: str = TEMP_PREFIX) -> int:
     """Remove temporary files that a killed writer left; call it under the lock. Returns how many went."""
     removed = 0
     oldest = time.time() - older_than_s
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(TEMP_PREFIX) and entry.is_file(follow_symlinks=False):
+            if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
                 if older_than_s and entry.stat(follow_symlinks=False).st_mtime > oldest:
                     continue
                 remove_quietly(Path(entry.path))

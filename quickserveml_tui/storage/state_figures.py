@@ -39,7 +39,7 @@ def samples_of(document: bytes) -> str:
     """Digest of the samples that a run's document names; empty where it names none or is damaged."""
     try:
         digest = msgspec.json.decode(document).get("samples_digest", "")
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, AttributeError, RecursionError):
         return ""
     return digest if isinstance(digest, str) else ""
 
@@ -55,7 +55,7 @@ def refresh_newest(connection: sqlite3.Connection, model: str, version: int | No
     for run_id, document in connection.execute(_NEWEST, (model, version)):
         try:
             run = msgspec.json.decode(document, type=BenchmarkRun)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
             continue
         if run.origin:  # measured elsewhere: no figure of this machine
             continue

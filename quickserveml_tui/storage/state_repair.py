@@ -32,6 +32,8 @@ from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 MAX_GAP = 1_000_000
 """Rows looked for one by one between the readable ends of a damaged table."""
 MAX_SEQ = 2**62
+TEMP_PREFIX = ".repair-"
+"""Not that of the registry, whose writers take away what begins so: they do not wait for the lock that is held here."""
 _PAGE = 64
 _JOURNALS = ("-journal", "-wal")
 _ERRORS = (sqlite3.DatabaseError, StoreError)
@@ -52,13 +54,13 @@ class StateRepair:
         if self._file.read_only:
             raise read_only()
         path = self._file.path
-        temp = path.with_name(f"{fs.TEMP_PREFIX}{uuid.uuid4().hex}")
+        temp = path.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
         aside: list[Path] = []
         keeps_aside = False
         with errors("repaired"), ExitStack() as stack:
             if self._file.identity() is None:
                 return f"There is no {WHAT} to repair."
-            fs.remove_stale_temps(path.parent, older_than_s=3600)
+            fs.remove_stale_temps(path.parent, older_than_s=3600, prefix=TEMP_PREFIX)
             try:
                 # Before SQLite sees them: it removes a journal that it takes for nothing.
                 _set_aside(path, aside)

@@ -144,7 +144,7 @@ def load(document: bytes, kind: type[T]) -> T:
     """The record of a document. Raises `StoreError` (`store.corrupt`)."""
     try:
         return msgspec.json.decode(document, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, TypeError, RecursionError) as error:
         raise damaged(str(error)) from error
 
 
