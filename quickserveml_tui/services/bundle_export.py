@@ -146,7 +146,7 @@ class Export:
             label=version.label,
             state=version.state,
             created_at=version.created_at,
-            source=safe_text(version.source, 255),
+            source=safe_text(version.source, form.MAX_SOURCE),
             notes=version.notes,
             version_metadata=metadata,
             lineage=version.lineage,

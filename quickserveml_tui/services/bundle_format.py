@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +31,8 @@ MAX_RUN_BYTES = 8 << 20
 MAX_RUNS = 10_000
 MAX_GOLDEN = 1_000
 
+MAX_SOURCE = 255
+_TIME = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z", re.ASCII)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 T = TypeVar("T")
 
@@ -170,7 +173,20 @@ def decode_run(data: bytes, run_id: str) -> BenchmarkRun:
     run = _decode(data, BenchmarkRun, f"the benchmark {run_id} cannot be read")
     if run.id != run_id:
         raise invalid(f"the benchmark {run_id} has another id")
+    if not _is_time(run.created_at):  # histories go by it, as text
+        raise invalid(f"the benchmark {run_id} does not say when it was measured")
+    try:
+        run.spec.validate()
+    except QuickServeError as error:
+        raise invalid(f"the benchmark {run_id} has settings that none can have", error.hint) from error
     return run
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:  # the thirteenth month
+        return False
 
 
 def _decode(data: bytes, kind: type[T], why: str) -> T:
@@ -195,6 +211,10 @@ def _check(document: BundleDocument) -> None:
         check_text("text", text, is_long=True)
     for line in (document.lineage.made_from, document.lineage.converted_by, document.lineage.parent):
         check_text("lineage", line, is_long=True)
+    for line in (document.program, document.created_at, *(golden.created_at for golden in document.golden)):
+        check_text("text", line)
+    if document.source != safe_text(document.source, MAX_SOURCE):
+        raise invalid("its source is too long, or holds control characters")
     check_metadata(document.metadata)
     check_metadata(document.version_metadata)
     _check_files(document)

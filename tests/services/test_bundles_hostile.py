@@ -8,13 +8,16 @@ import os
 import stat
 import struct
 import zipfile
+from contextlib import suppress
 
+import msgspec
 import pytest
 from bad_names import LABELS, NAMES
 from catalog_builders import PoolDouble, RunnerDouble, save_external, save_linear
 from maintenance_homes import add_model, add_run
 
 from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.services import bundle_format as form
 from quickserveml_tui.services.bundles import BundleService
 from quickserveml_tui.services.home import open_workbench
 from quickserveml_tui.storage import archive
@@ -64,7 +67,17 @@ def summed(members):
 
 def edited(bundle, **changes):
     """The bundle with another description, its sums in order."""
-    document = json.loads(bundle["bundle.json"]) | changes
+    return sealed(bundle, json.loads(bundle["bundle.json"]) | changes)
+
+
+def sealed(bundle, document):
+    """The bundle with a description whose content digest and sums fit, as far as it can have one."""
+    if "wrong content" not in document.get("notes", ""):
+        runs = [data for name, data in bundle.items() if name.startswith("benchmarks/") and name.endswith(".json")]
+        digests = [hashlib.sha256(data).hexdigest() for data in runs]
+        with suppress(msgspec.ValidationError, ValueError):
+            found = form.with_content_digest(msgspec.convert(document, form.BundleDocument), digests)
+            document = document | {"content_digest": found.content_digest}
     return summed((bundle | {"bundle.json": json.dumps(document).encode()}).items())
 
 
@@ -230,7 +243,7 @@ def run_with(bundle, **changes):
     """The bundle with its benchmark changed."""
     name = next(name for name in bundle if name.startswith("benchmarks/") and name.endswith(".json"))
     run = json.loads(bundle[name]) | changes
-    return summed((bundle | {name: json.dumps(run).encode()}).items())
+    return sealed(bundle | {name: json.dumps(run).encode()}, json.loads(bundle["bundle.json"]))
 
 
 FILE = {"path": "lin.onnx", "digest": "0" * 64, "size_bytes": 1}
@@ -242,7 +255,7 @@ DOCUMENTS = {
     "no files": ({"files": []}, "bundle.invalid"),
     "wrong digest": ({"artifact": "abc"}, "bundle.invalid"),
     "digest is a path": ({"files": [FILE | {"digest": "../" * 21 + "x"}]}, "bundle.invalid"),
-    "wrong content": ({"notes": "changed"}, "bundle.invalid"),
+    "wrong content": ({"notes": "wrong content"}, "bundle.invalid"),
     "wrong size": (None, "bundle.invalid"),
     "version zero": ({"version": 0}, "bundle.invalid"),
     "version huge": ({"version": 2**63}, "bundle.invalid"),
@@ -252,6 +265,10 @@ DOCUMENTS = {
     "category": ({"categories": ["../x"]}, "bundle.invalid"),
     "metadata": ({"metadata": {"": "x"}}, "bundle.invalid"),
     "long metadata": ({"version_metadata": {"k": "x" * 100_000}}, "bundle.invalid"),
+    "long source": ({"source": "x" * 1000}, "bundle.invalid"),
+    "escape in source": ({"source": "a\x1b[31m.onnx"}, "bundle.invalid"),
+    "escape in time": ({"created_at": "\x1b[31m"}, "bundle.invalid"),
+    "long program": ({"program": "x" * 10_000}, "bundle.invalid"),
     "lineage": ({"lineage": {"parent": "\u202e"}}, "bundle.invalid"),
     "run id": ({"benchmarks": [{"id": "../../x", "samples": ""}]}, "bundle.invalid"),
     "run twice": ({"benchmarks": [{"id": "a", "samples": ""}, {"id": "a", "samples": ""}]}, "bundle.invalid"),
@@ -277,7 +294,21 @@ def test_a_description_that_is_no_document_is_refused(bundle, home, tmp_path, te
     check_refused(home, path, "bundle.invalid")
 
 
-@pytest.mark.parametrize("changes", [{"id": "bench-other"}, {"summary": None}, {"spec": {"duration_s": "x"}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "bench-other"},
+        {"summary": None},
+        {"spec": {"duration_s": "x"}},
+        {"spec": {"duration_s": 1e308}},
+        {"spec": {"provider": "a b; rm -rf ~"}},
+        {"created_at": "9999"},
+        {"created_at": "2026-13-01T00:00:00.000Z"},
+        {"created_at": "0001-01-01T00:00:00.000Z"},
+        {"created_at": "9999-01-01T00:00:00.000Z"},
+        {"created_at": "\x1b[31m"},
+    ],
+)
 def test_a_benchmark_that_is_wrong_is_refused(bundle, home, tmp_path, changes):
     check_refused(home, write(tmp_path / "x.qsml", run_with(bundle, **changes)), "bundle.invalid")
 
