@@ -111,6 +111,10 @@ class RegistryStore(Protocol):
         """Documents now, the number from which to warn, and the number from which adding is refused."""
         ...
 
+    def trash_room(self) -> int:
+        """How many more deleted models and versions the trash takes."""
+        ...
+
 
 class Staging(Protocol):
     """Files of a model on their way into the artifact store; nothing is kept unless committed."""

@@ -60,17 +60,31 @@ def check_action(action: BulkAction) -> None:
 def run_bulk(registry: RegistryStore, targets: Sequence[Target], action: BulkAction, *, dry_run: bool) -> BulkReport:
     """Do the action to each target, or say what it would do; what is refused for one target leaves the others alone.
 
-    Raises `StoreError` when the registry cannot be written; nothing is changed then.
+    Raises `StoreError` when the registry cannot be written, and `trash.full`, also in a dry run; nothing is changed
+    then.
     """
     check_action(action)
 
     def work(edit: RegistryEdit) -> tuple[BulkItem, ...]:
         return tuple(_item(edit, target, action) for target in targets)
 
-    if dry_run:
-        items = work(Draft(registry))
-        return BulkReport(True, tuple(replace(item, trash_id="") for item in items))
-    return BulkReport(False, registry.edit(work))
+    try:
+        if dry_run:
+            items = work(Draft(registry))
+            return BulkReport(True, tuple(replace(item, trash_id="") for item in items))
+        return BulkReport(False, registry.edit(work))
+    except StoreError as error:
+        if error.code != "trash.full":
+            raise
+        raise _too_much(registry.trash_room(), len(targets)) from error
+
+
+def _too_much(room: int, count: int) -> StoreError:
+    return StoreError(
+        f"The trash has room for {room:,} more deleted models and versions, and these are {count:,}.",
+        hint="Purge what is no longer needed, or delete fewer at once; nothing was changed.",
+        code="trash.full",
+    )
 
 
 class Draft:
@@ -81,6 +95,7 @@ class Draft:
         self._written: dict[str, ModelRecord] = {}
         self._removed: set[str] = set()
         self._trash: list[TrashEntry] = []
+        self._trash_room = registry.trash_room()
 
     def find(self, name: str) -> ModelRecord | None:
         """The model as it would be."""
@@ -103,7 +118,9 @@ class Draft:
         return (*reversed(self._trash), *self._registry.trash())
 
     def put_trash(self, entry: TrashEntry) -> None:
-        """Note what goes to the trash."""
+        """Note what goes to the trash. Raises `StoreError` (`trash.full`)."""
+        if len(self._trash) >= self._trash_room:
+            raise StoreError("The trash is full.", hint="Purge what is no longer needed.", code="trash.full")
         self._trash.append(entry)
 
     def remove_trash(self, entry_id: str) -> None:

@@ -102,6 +102,10 @@ class RegistryReader:
         count = len(self._ask(lambda snapshot: snapshot).models)
         return count, self._limits.warn_models, self._limits.max_models
 
+    def trash_room(self) -> int:
+        """How many more deleted models and versions the trash takes."""
+        return max(self._limits.max_trash - len(self._ask(Snapshot.trash)), 0)
+
     def _ask(self, question: Callable[[Snapshot], T], *, for_heads: bool = False) -> T:
         """The answer of the newest state, or of the newest kept one where a document of it turns out damaged."""
         snapshot = self._snapshot(for_heads)

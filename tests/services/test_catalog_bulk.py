@@ -12,6 +12,7 @@ from quickserveml_tui.services import catalog_bulk
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
+from quickserveml_tui.storage.registry_edit import RegistryLimits
 from quickserveml_tui.storage.state import SqliteState
 
 
@@ -181,3 +182,24 @@ def test_all_changes_are_one_transaction(catalog, registry, monkeypatch):
     monkeypatch.setattr(registry, "edit", lambda work: calls.append(1) or edit(work))
     catalog.bulk(["a", "b", "c"], BulkAction(add_tags=("x",)))
     assert calls == [1]
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_dry_run_says_that_the_trash_will_be_full(tmp_path, catalog, is_dry):
+    small = TinyDbRegistry(tmp_path / "registry.json", limits=RegistryLimits(max_trash=2))
+    targets = catalog_bulk.targets_of(["a", "c@1", "b", "b@9"])
+    with pytest.raises(StoreError) as refused:
+        catalog_bulk.run_bulk(small, targets, BulkAction(delete=True, force=True), dry_run=is_dry)
+    assert (refused.value.code, "room for 2 more" in refused.value.message) == ("trash.full", True)
+    assert catalog.trash() == ()
+    report = catalog_bulk.run_bulk(small, targets[:2], BulkAction(delete=True), dry_run=is_dry)
+    assert report.changed == 2
+
+
+def test_a_tag_for_a_version_that_is_not_there_is_refused_with_and_without_a_dry_run(catalog):
+    action = BulkAction(add_tags=("x",))
+    assert items(catalog.bulk(["a@9"], action, dry_run=True)) == [("a@9", "", "version.not_found")]
+    for change in (catalog.tag, catalog.categorise):
+        with pytest.raises(NotFoundError):
+            change("a@9", ["x"])
+        assert change("a@2", ["x"]).name == "a"

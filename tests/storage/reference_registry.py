@@ -86,6 +86,9 @@ class MemoryRegistry:
         versions += [version for entry in self._trash.values() for version in entry.versions]
         return frozenset(digest for version in versions for digest in version.blobs)
 
+    def trash_room(self):
+        return self._max_trash - len(self._trash)
+
     def capacity(self):
         return len(self._models), self._warn_models, self._max_models
 
