@@ -18,7 +18,7 @@ from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.bundle_read import Extracted
 from quickserveml_tui.services.catalog_add import Intake
 from quickserveml_tui.services.catalog_lookup import version_with
-from quickserveml_tui.services.catalog_register import fullness, new_model
+from quickserveml_tui.services.catalog_register import fullness, named, new_model
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class Import:
                 raise form.invalid(f"{name} changed while it was read")
 
     def _register(self, edit: RegistryEdit, intake: Intake) -> AddResult:
-        old = edit.find(self.name)
-        if old is not None and old.name != self.name:  # a model with this id
-            old = None
+        old = named(edit.find, self.name)
         known = version_with(old, intake.artifact.digest) if old is not None else None
         model = self._described(old or new_model(self.name))
         if known is not None:

@@ -15,7 +15,7 @@ from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog_add import Intake, locate
-from quickserveml_tui.services.catalog_lookup import version_with
+from quickserveml_tui.services.catalog_lookup import Find, version_with
 from quickserveml_tui.storage.artifacts import file_digest
 
 WAY_OUT = (
@@ -30,8 +30,8 @@ def check_request(request: AddRequest, name: str, registry: RegistryStore) -> No
     Raises `UsageError` for what is not valid, `ConflictError` for a label that is taken, `NotFoundError` for a parent
     that is not there, `StoreError` (`registry.full`).
     """
-    model = registry.find(name)
-    if model is None or model.name != name:
+    model = named(registry.find, name)
+    if model is None:
         model = new_model(name)
         _check_room(registry)
     edits.with_tags(edits.with_categories(model, request.categories), request.tags)
@@ -43,6 +43,16 @@ def check_request(request: AddRequest, name: str, registry: RegistryStore) -> No
     _check_label(request, model)
     if request.alias:
         check_alias(request.alias)
+
+
+def named(find: Find, name: str) -> ModelRecord | None:
+    """The model with this name. Raises `ConflictError` (`name.taken`) for the id of another: it would hide that one."""
+    model = find(name)
+    if model is not None and model.name != name:
+        raise ConflictError(
+            f"{name} is the id of {model.name}.", hint="Choose another name with --name.", code="name.taken"
+        )
+    return model
 
 
 def _check_room(registry: RegistryStore) -> None:
@@ -80,9 +90,7 @@ def register(registry: RegistryStore, name: str, request: AddRequest, intake: In
     """Name an artifact in the registry in one transaction."""
 
     def work(edit: RegistryEdit) -> AddResult:
-        old = edit.find(name)
-        if old is not None and old.name != name:  # a model with this id
-            old = None
+        old = named(edit.find, name)
         known = version_with(old, intake.artifact.digest) if old is not None else None
         if old is not None and known is not None:
             model, number = _with_details(old, known, request, intake, edit), known.version

@@ -131,9 +131,10 @@ def find_entry(entries: Sequence[TrashEntry], what: str) -> TrashEntry:
 
 def _matching(entries: Sequence[TrashEntry], what: str) -> list[TrashEntry]:
     """The entry with an id, or all with a title, newest first; at least one."""
-    found = [entry for entry in entries if entry.id == what]
-    if found:
-        return found
+    known = next((entry for entry in entries if entry.id == what), None)
+    if known is not None:
+        return [known]
+    found: list[TrashEntry] = []
     parsed = parse_ref(what)
     if isinstance(parsed, ModelRef) and parsed.node is None:
         found = [entry for entry in entries if entry.name == parsed.name and _has_title(entry, what, parsed)]
@@ -161,7 +162,10 @@ def _not_in_trash(entries: Sequence[TrashEntry], what: str, name: str) -> NotFou
 
 def _purgeable(entries: Sequence[TrashEntry], what: Sequence[str], older_than_s: float) -> tuple[TrashEntry, ...]:
     # An id or a title may be named twice, and a title may stand for several entries.
-    wanted = {entry.id for item in what for entry in _matching(entries, item)} if what else None
+    ids = {entry.id for entry in entries}
+    wanted = ids & set(what)
+    titles = [item for item in dict.fromkeys(what) if item not in ids]
+    wanted |= {entry.id for title in titles for entry in _matching(entries, title)}
     newest = utc_now()
     if older_than_s:
         try:
@@ -172,7 +176,7 @@ def _purgeable(entries: Sequence[TrashEntry], what: Sequence[str], older_than_s:
     return tuple(
         entry
         for entry in entries
-        if (wanted is None or entry.id in wanted) and (not older_than_s or entry.deleted_at <= moment)
+        if (not what or entry.id in wanted) and (not older_than_s or entry.deleted_at <= moment)
     )
 
 
@@ -193,9 +197,10 @@ def _restored(edit: RegistryEdit, entry: TrashEntry, name: str) -> ModelRecord:
 
 def _whole_model(find: Find, entry: TrashEntry, record: ModelRecord) -> ModelRecord:
     taken = find(record.name)
-    if taken is not None and taken.name == record.name:
+    if taken is not None:
+        is_id = taken.name != record.name
         raise ConflictError(
-            f"There is already a model called {record.name}.",
+            f"{record.name} is the id of {taken.name}." if is_id else f"There is already a model called {record.name}.",
             hint=f"Restore it under another name: quickserveml restore {entry.id} --name NEW",
             code="name.taken",
         )

@@ -302,3 +302,22 @@ def test_purging_by_age_spares_what_is_younger(catalog, registry):
     assert catalog.purge(older_than_s=1e300) == ()
     with pytest.raises(UsageError):
         catalog.purge(older_than_s=-1.0)
+
+
+def test_the_id_of_a_model_is_no_name_for_another(tmp_path, catalog):
+    owner = catalog.show("m").model
+    path = str(save_linear(tmp_path / "other.onnx"))
+    with pytest.raises(ConflictError) as refused:
+        catalog.add(AddRequest(path, name=owner.id))
+    assert refused.value.code == "name.taken"
+    catalog.add(AddRequest(path))
+    entry = catalog.delete("other").entry
+    with pytest.raises(ConflictError):
+        catalog.restore(entry.id, name=owner.id)
+    assert [view.model.name for view in catalog.list_models().models] == ["m"]
+
+
+def test_thousands_of_ids_are_purged_in_one_look_at_the_trash(catalog, monkeypatch):
+    entries = [catalog.delete(f"m@{number}", force=True).entry for number in (1, 2)]
+    monkeypatch.setattr(catalog_trash, "_matching", lambda *_: pytest.fail("looked for one by one"))
+    assert catalog.purge([entry.id for entry in entries]) == tuple(reversed(entries))
