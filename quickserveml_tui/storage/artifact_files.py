@@ -25,9 +25,10 @@ def check_relative(name: str) -> PurePosixPath:
     """`name` as a path that stays inside its folder. Raises `ModelError` (`model.unsafe_path`)."""
     path = PurePosixPath(name)
     parts = name.split("/")
-    is_safe = name and not {"", ".", ".."} & set(parts) and not {"\\", "\0"} & set(name) and ":" not in parts[0]
+    # A line break would make two lists of files look alike to `manifest_digest`.
+    is_safe = name and not {"", ".", ".."} & set(parts) and not {"\\", "\0", "\n"} & set(name) and ":" not in parts[0]
     try:
-        too_long = len(name) > 1024 or any(len(os.fsencode(part)) > 255 for part in parts)
+        too_long = len(name) > 1024 or any(len(part.encode("utf-8")) > 255 for part in parts)
     except UnicodeEncodeError:
         too_long = True
     if not is_safe or too_long or path.is_absolute():

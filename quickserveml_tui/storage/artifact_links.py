@@ -27,7 +27,15 @@ _Looks: TypeAlias = tuple[int, int, int, int]
 def real_place(source: Path) -> Path:
     """Absolute path of a file with the links of its folder followed, but not its own. Raises `ModelError`."""
     try:
-        return source.parent.resolve(strict=True) / source.name
+        place = source.parent.resolve(strict=True) / source.name
+        str(place).encode("utf-8")
+        return place
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"{safe_text(source.name, 80)} cannot be linked: its path is not valid Unicode, and could not be kept.",
+            hint="Rename the file or its folder, or add the model without linking.",
+            code="model.unsafe_path",
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"There is no file {safe_text(source.name, 80)}.",

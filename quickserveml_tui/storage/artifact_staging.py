@@ -142,9 +142,9 @@ class BlobStaging:
         Raises `ModelError` (`model.misplaced`) for data that does not lie where the model expects it, and when the
         files before it were copied: the model could not be opened then.
         """
+        path = real_place(source)
         check_relative(name)
         self._check_room()
-        path = real_place(source)
         if self._files and self._model is None:
             raise _mixed()
         if any(file.path == name for file in self._files):

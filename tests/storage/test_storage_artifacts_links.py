@@ -11,9 +11,9 @@ from reference_artifacts import MemoryArtifacts
 
 from quickserveml_tui.core.errors import CancelledError, ModelError, StoreError
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.models import FileLink
+from quickserveml_tui.core.models import FileEntry, FileLink
 from quickserveml_tui.storage import artifact_links
-from quickserveml_tui.storage.artifacts import BlobArtifactStore
+from quickserveml_tui.storage.artifacts import BlobArtifactStore, manifest_digest
 
 
 @pytest.fixture
@@ -237,3 +237,23 @@ def test_linked_models_open_in_a_read_only_store(disk, source, tmp_path):
     manifest = link(disk, source)
     frozen = BlobArtifactStore(tmp_path / "home" / "blobs", tmp_path / "home" / "cache", read_only=True)
     assert frozen.open_path(manifest) == source
+
+
+@pytest.mark.parametrize("name", ["n\udcff.onnx", "d\udcff/model.onnx"])
+def test_a_path_that_could_not_be_kept_is_not_linked(disk, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"model")
+    with disk.stage() as staging:
+        assert code_of(lambda: staging.link(path, path.name)) == "model.unsafe_path"
+        assert code_of(lambda: staging.add(path, "n\udcff.onnx")) == "model.unsafe_path"
+
+
+def test_no_two_lists_of_files_have_one_digest_by_a_line_break_in_a_name(disk, source):
+    digest = hashlib.sha256(b"").hexdigest()
+    first = (FileEntry("m", digest, 0), FileEntry("a", digest, 0), FileEntry("b", digest, 0))
+    second = (FileEntry(f"a\n{digest} 0 b", digest, 0), FileEntry("m", digest, 0))
+    assert manifest_digest(first) == manifest_digest(second)
+    with disk.stage() as staging:
+        for bring_in in (staging.add, staging.link):
+            assert code_of(lambda bring_in=bring_in: bring_in(source, second[0].path)) == "model.unsafe_path"
