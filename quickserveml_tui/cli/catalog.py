@@ -14,7 +14,7 @@ from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.catalog import AddRequest, AddResult
+    from quickserveml_tui.core.catalog import AddRequest, AddResult, ModelView
     from quickserveml_tui.core.ports import CatalogPort
 
 _MAX_FOUND = 1000
@@ -280,8 +280,17 @@ def show(ref: RefArgument, home: HomeOption = "", as_json: JsonOption = False) -
 
 def print_model(catalog: CatalogPort, ref: str) -> None:
     """Print what `show` shows of a registered model."""
-    view = catalog.show(ref)
-    number = _named_version(catalog, ref)
+    from quickserveml_tui.core.refs import ModelRef, parse_ref
+    from quickserveml_tui.services.catalog_lookup import select_version
+
+    view, parsed = catalog.show(ref), parse_ref(ref)
+    # Looked up in the record: to show a version its files need not be there.
+    selector = parsed.selector if isinstance(parsed, ModelRef) else ""
+    print_view_of(view, select_version(view.model, selector).version if selector else None)
+
+
+def print_view_of(view: ModelView, number: int | None) -> None:
+    """Print a model, with one of its versions where a number is given."""
     output = invocation.output
     if output.as_json:
         from quickserveml_tui.cli.documents import show_document
@@ -291,14 +300,3 @@ def print_model(catalog: CatalogPort, ref: str) -> None:
     from quickserveml_tui.cli.model_text import print_view
 
     print_view(output, view, number)
-
-
-def _named_version(catalog: CatalogPort, ref: str) -> int | None:
-    """The version that a reference names; None where it names the model alone."""
-    from quickserveml_tui.core.refs import ModelRef, parse_ref
-
-    parsed = parse_ref(ref)
-    if isinstance(parsed, ModelRef) and not parsed.selector:
-        return None
-    resolved = catalog.resolve(ref)
-    return resolved.version.version if resolved.version else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quickserveml_tui.core.catalog import BulkAction
-    from quickserveml_tui.core.models import ModelRecord, VersionState
+    from quickserveml_tui.core.models import MetadataPatch, ModelRecord, VersionState
     from quickserveml_tui.core.ports import CatalogPort
     from quickserveml_tui.core.refs import ModelRef
 
@@ -103,8 +103,19 @@ def update(
         if dry_run or isinstance(chosen, str) or len(chosen) > 1:
             print_report(workbench.catalog.bulk(chosen, BulkAction(patch=patch), dry_run=dry_run))
         else:
-            workbench.catalog.update(chosen[0], patch)
-            print_model(workbench.catalog, chosen[0])
+            _update_one(workbench.catalog, chosen[0], patch)
+
+
+def _update_one(catalog: CatalogPort, ref: str, patch: MetadataPatch) -> None:
+    """Change what a reference names, and show it: by its number, as the change may take away what named it."""
+    from quickserveml_tui.core.refs import ModelRef, parse_ref
+    from quickserveml_tui.services.catalog_lookup import select_version
+
+    parsed = parse_ref(ref)
+    if isinstance(parsed, ModelRef) and parsed.selector:
+        ref = f"{parsed.name}@{select_version(catalog.show(ref).model, parsed.selector).version}"
+    catalog.update(ref, patch)
+    print_model(catalog, ref)
 
 
 def _parse_state(text: str | None) -> VersionState | None:
@@ -331,9 +342,11 @@ def delete(
 
 def _asked(catalog: CatalogPort, filter_text: str, action: BulkAction) -> Sequence[str]:
     """The models that a filter finds, once the user has agreed that they go."""
-    found = [item.ref for item in catalog.bulk(filter_text, action, dry_run=True).items]
-    if found:
-        names = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
-        question = f"Move {plural(len(found), 'model')} to the trash: {names}?"
+    report = catalog.bulk(filter_text, action, dry_run=True)
+    going = [item.ref for item in report.items if not item.refused]
+    if going:
+        names = ", ".join(going[:5]) + (" …" if len(going) > 5 else "")
+        but = f", {report.refused:,} refused" if report.refused else ""
+        question = f"Move {plural(len(going), 'model')} to the trash{but}: {names}?"
         confirm(question, as_json=invocation.as_json, otherwise="Nothing was deleted.")
-    return found
+    return [item.ref for item in report.items]

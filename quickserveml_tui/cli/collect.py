@@ -74,7 +74,7 @@ def print_collected(output: Output, report: CollectReport) -> None:
         ("Uploads left unfinished", report.uploads, report.upload_bytes),
         ("Models put together in the cache", report.cache_entries, report.cache_bytes),
         ("Deleted models and versions", report.trash, None),
-        ("Old results and jobs", report.rows, None),
+        ("Old results, jobs and leases", report.rows, None),
     ]
     went = [row for row in rows if row[1]]
     if went:

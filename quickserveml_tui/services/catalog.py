@@ -38,6 +38,7 @@ from quickserveml_tui.services.catalog_lookup import (
     select_version,
     unknown_model,
     unrunnable,
+    without_node,
 )
 from quickserveml_tui.services.catalog_register import check_promotable, check_request, register
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
@@ -165,11 +166,11 @@ class CatalogService:
 
     def tag(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
         """Add and remove tags; the case of letters makes no other tag."""
-        return self._change(registered(name).name, lambda model, _find: edits.with_tags(model, add, remove))
+        return self._change_whole(name, lambda model: edits.with_tags(model, add, remove))
 
     def categorise(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
         """Add and remove categories; the case of letters makes no other category."""
-        return self._change(registered(name).name, lambda model, _find: edits.with_categories(model, add, remove))
+        return self._change_whole(name, lambda model: edits.with_categories(model, add, remove))
 
     def set_alias(self, ref: str, alias: str) -> ModelRecord:
         """Point an alias at the version that the reference names (the latest one by default)."""
@@ -202,6 +203,17 @@ class CatalogService:
             return edit.put(change(model, edit.find))
 
         return self._registry.edit(work)
+
+    def _change_whole(self, ref: str, change: Callable[[ModelRecord], ModelRecord]) -> ModelRecord:
+        """Change what belongs to the model; a version that the reference names must be there all the same."""
+        parsed = without_node(ref)
+
+        def checked(model: ModelRecord, _find: Find) -> ModelRecord:
+            if parsed.selector:
+                select_version(model, parsed.selector)
+            return change(model)
+
+        return self._change(parsed.name, checked)
 
     def bulk(self, selection: Sequence[str] | str, action: BulkAction, *, dry_run: bool = False) -> BulkReport:
         """Change many models in one transaction: those that references name, or that a filter (a string) finds."""

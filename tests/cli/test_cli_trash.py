@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_harness import Cli, save_model
 
+from quickserveml_tui.cli import catalog_changes
+
 
 @pytest.fixture
 def zoo(cli: Cli, tmp_path: Path) -> Cli:
@@ -166,3 +168,26 @@ def test_a_linked_model_stays_where_it_is(cli: Cli, model: Path) -> None:
     save_model(model, scale=5.0)
     changed = cli("predict", "linear", "--json")
     assert (changed.code, changed.error["code"]) == (4, "artifact.changed")
+
+
+def test_a_version_is_shown_and_changed_by_a_label_that_the_change_takes_away(zoo: Cli) -> None:
+    assert zoo("update", "lin@1", "--label", "1.0").code == 0
+    changed = zoo.json("show", "update", "lin@1.0", "--label", "2.0")
+    assert (changed["version"], changed["label"]) == (1, "2.0")
+
+
+def test_a_version_is_shown_although_its_file_is_gone(zoo: Cli) -> None:
+    digest = zoo.json("show", "show", "lin@1")["digest"]
+    (zoo.home / "blobs" / "sha256" / digest[:2] / digest).unlink()
+    assert zoo.json("show", "show", "lin@1")["digest"] == digest
+    assert zoo("update", "lin@1", "--notes", "gone").code == 0
+    assert zoo("show", "lin@9").code == 3
+
+
+def test_the_question_before_a_deletion_counts_what_will_go(zoo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    zoo("alias", "lin@1", "prod")
+    asked: list[str] = []
+    monkeypatch.setattr(catalog_changes, "confirm", lambda question, **_: asked.append(question))
+    assert zoo("delete", "--filter", "params > 0").code == 3
+    assert asked == ["Move 1 model to the trash, 1 refused: other?"]
+    assert _names(zoo) == ["lin"]
