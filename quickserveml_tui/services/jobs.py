@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_JOBS_AT_ONCE = 100
 _ALL = 10_000
+_LIVE = (JobState.QUEUED, JobState.RUNNING)
 _LAST_WORDS_TRIES, _LAST_WORDS_S = 100, 0.03
 
 
@@ -134,12 +134,15 @@ class DetachedJobs:
 
     def list(self, *, states: Sequence[JobState] = (), limit: int = 100) -> tuple[JobRecord, ...]:
         """Jobs, newest first; one whose process is gone is `lost`, and recorded as such where that can be."""
-        asked = set(states)
-        if JobState.LOST in asked:  # a lost job may still be recorded as one that runs
-            asked |= {JobState.QUEUED, JobState.RUNNING}
-        found = self._state.jobs(states=builtins.list(asked), limit=_ALL if asked != set(states) else limit)
-        judged = self._judged_all(found)
-        return tuple(record for record in judged if not states or record.state in states)[:limit]
+        if not states:
+            return self._judged_all(self._state.jobs(limit=limit))
+        # All live ones, whatever is asked for: one that has ended may still be recorded as one that runs.
+        found = self._judged_all(self._state.jobs(states=_LIVE, limit=_ALL))
+        if others := [state for state in states if state not in _LIVE]:
+            known = {record.id for record in found}  # it may have ended between the two questions
+            found += tuple(item for item in self._state.jobs(states=others, limit=limit) if item.id not in known)
+        chosen = (record for record in found if record.state in states)
+        return tuple(sorted(chosen, key=lambda record: record.created_at, reverse=True)[:limit])
 
     def get(self, job_id: str) -> JobRecord:
         """One job. Raises `NotFoundError` (`job.not_found`)."""

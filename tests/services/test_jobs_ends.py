@@ -173,3 +173,10 @@ def test_a_job_is_not_run_in_a_home_that_is_opened_read_only(place):
     command = [sys.executable, "-m", "quickserveml_tui", "--home", str(place.home), "job", "run", job.id]
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 4
     assert not (place.home / "jobs").exists()
+
+
+def test_a_state_finds_its_jobs_behind_those_that_only_seem_to_have_it(place):
+    runs = place.written(state=JobState.RUNNING, created_at="2026-01-01T00:00:00.000Z")
+    gone = place.written(state=JobState.RUNNING, created_at="2026-01-02T00:00:00.000Z", **GONE)
+    assert [job.id for job in place.jobs.list(states=[JobState.RUNNING], limit=1)] == [runs.id]
+    assert [job.id for job in place.jobs.list(states=[JobState.LOST, JobState.RUNNING])] == [gone.id, runs.id]
