@@ -127,6 +127,8 @@ class StateFile:
             try:
                 # IMMEDIATE: two writers queue here, instead of failing when both upgrade a read lock.
                 connection.execute("BEGIN IMMEDIATE")
+                if before is None:  # SQLite makes it as the umask has it; by path, as a descriptor would cost the lock
+                    os.chmod(self.path, 0o600)  # noqa: PTH101 - fault tests break this call
                 while before is not None and schema_of(connection, to_write=True) < SCHEMA:
                     migrate(connection, self.path, self.connect_to_read)
                 # A repair or a restore may have put another file here while this one waited: a write to the old one

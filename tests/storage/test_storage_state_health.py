@@ -527,3 +527,13 @@ def test_a_fork_leaves_the_watch_of_its_parent_alone(path):
     state.add_batch(make_batch())
     assert state.generation() != before
     state.close()
+
+
+def test_a_new_database_is_private_whatever_the_umask(tmp_path):
+    tmp_path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        SqliteState(tmp_path / "state.db").acquire_lease("a", "b", 10.0)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
