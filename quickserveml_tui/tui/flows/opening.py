@@ -64,7 +64,8 @@ class OpeningFlow(FlowScreen):
             self.tell("Not in the registry; a adds it", Role.INFO)
         if resolved.node:
             self.inspector_pane.show_tab("layers")
-            self.inspector_pane.layer_view.find(resolved.node)
+            shown = resolved.ref if event.facts is None else resolved.ref.rpartition("/")[2]
+            self.inspector_pane.layer_view.find(resolved.node, shown)
         if resolved.node or event.facts is not None:
             self.show_pane(2)
 

@@ -204,6 +204,7 @@ class InspectorPane(WorkPane):
         """Show facts; layers and schema of another version are dropped."""
         if self.shown is None or self.shown.ref != subject.ref:
             self.schema = None
+            self.layer_view.ref = subject.ref
             self.layer_view.clear("Reading the layers")
             for page in self.query(Page):
                 page.scroll_home(animate=False)

@@ -139,6 +139,9 @@ class LayerView(Vertical):
         self.shown: list[LayerRow] = []
         self.wanted = ""
         """Name of the layer that is asked for before the layers are there."""
+        self.wanted_ref = ""
+        self.ref = ""
+        """What the layers belong to."""
 
     def compose(self) -> ComposeResult:
         """Filter, table, shelf."""
@@ -202,13 +205,15 @@ class LayerView(Vertical):
             self.table.sort_by(sort.lstrip("-"), sort.startswith("-"))
             self._fill()
 
-    def find(self, name: str) -> None:
-        """Put the cursor on the layer with this name, now or once the layers are there."""
-        self.wanted = name
+    def find(self, name: str, ref: str) -> None:
+        """Put the cursor on the layer of `ref` with this name, now or once its layers are there."""
+        self.wanted, self.wanted_ref = name, ref
         if self.page is not None:
             self._find_wanted()
 
     def _find_wanted(self) -> None:
+        if self.wanted_ref != self.ref:
+            return  # these are still the layers of what was shown before
         row = next((row for row in self.shown if row.name == self.wanted), None)
         self.wanted = ""
         if row is not None:
