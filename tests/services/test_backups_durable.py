@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from maintenance_homes import add_model, add_run
 
@@ -78,15 +76,15 @@ def test_no_collection_takes_what_a_restore_brings(home, folder, tmp_path):
 
 
 def test_a_journal_of_the_old_database_is_not_played_into_the_restored_one(home, folder, tmp_path):
-    made = home.backups.create(str(folder))
-    path = home.home / "state.db"
+    home.backups.create(str(folder))
+    path, new = home.home / "state.db", home.home / "new.db"
+    rows = home.state.benchmarks()
+    home.state.snapshot(new)
     journal = path.with_name("state.db-journal")
-    shutil.copy(path, tmp_path / "before.db")
-    path.write_bytes(b"what no database looks like" * 1000)  # too damaged to be locked, or rolled back
-    journal.write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(4096))
-    restored = open_workbench(tmp_path / "home")
-    info = restored.backups.restore(str(folder))
-    assert not journal.exists()
-    assert restored.backups.content_digest() == made.content_digest
-    assert restored.state.check() == ()
-    assert [item.name in info.kept for item in home.home.glob("state.db*.damaged-*")] == [True, True]
+    path.write_bytes(b"what no database looks like" * 1000)  # too damaged to be locked, so nobody rolls back
+    with home.state.replacing() as put:
+        journal.write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(4096))
+        put(new)
+        assert not journal.exists()
+    assert home.state.benchmarks() == rows
+    assert home.state.check() == ()
