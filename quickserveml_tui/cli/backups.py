@@ -109,7 +109,9 @@ def restore_backup(
     with invocation.workbench() as workbench:
         try:
             if not dry_run and not yes:
-                _ask(workbench.backups.restore(folder, at=at, dry_run=True, on_progress=narrator.on_progress))
+                asked = workbench.backups.restore(folder, at=at, dry_run=True, on_progress=narrator.on_progress)
+                _ask(asked)
+                at = asked.id  # another backup may have become the newest since
             info = run_cancellable(
                 lambda cancel: workbench.backups.restore(
                     folder, at=at, dry_run=dry_run, on_progress=narrator.on_progress, cancel=cancel

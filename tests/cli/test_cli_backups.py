@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from cli_harness import Cli, save_model
+
+from quickserveml_tui.services.home import open_workbench
 
 
 @pytest.fixture
@@ -111,3 +114,32 @@ def test_people_read_sentences(lin: Cli, tmp_path: Path) -> None:
     assert "is kept" in result.out
     asked = lin("restore-backup", folder)
     assert (asked.code, "--yes" in asked.err) == (2, True)
+
+
+def test_the_generation_that_was_asked_about_is_the_one_that_is_restored(
+    lin: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path / "backups")
+    first = lin.json("backup", "backup", folder)["id"]
+    second = Cli(tmp_path / "home")
+
+    class Slow:
+        """Somebody who thinks while another backup is made."""
+
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            monkeypatch.undo()
+            workbench = open_workbench(tmp_path / "home")
+            workbench.catalog.delete("lin")
+            workbench.backups.create(folder)
+            workbench.close()
+            return "y\n"
+
+    monkeypatch.setattr(sys, "stdin", Slow())
+    result = lin("restore-backup", folder)
+    assert result.code == 0
+    assert f"Bring the home back to {first}?" in result.err
+    assert f"as it was in {first}" in result.out
+    assert len(second.json("list", "list")["models"]) == 1
