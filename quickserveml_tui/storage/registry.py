@@ -134,6 +134,7 @@ class TinyDbRegistry(RegistryReader, RegistryTransfer):
             fs.write_atomic(self._path, data, newer_than_ns=before.mtime_ns)
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
+        self._generations.prune()
         with suppress(OSError), self._cache_lock:  # without it, the next reader reads the file
             status = os.stat(self._path, follow_symlinks=False)
             self._cache = Snapshot(file_token(status), tables, mtime_ns=status.st_mtime_ns, before=before)

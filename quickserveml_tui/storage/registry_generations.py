@@ -1,4 +1,4 @@
-"""Kept generations of the registry: the file as it was before the first write of each day, and of each migration."""
+"""Kept generations of the registry: as it was before the last write, at the end of each day, and before migrations."""
 # Plain `os` calls, so that fault tests can count and break every one of them.
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from quickserveml_tui.storage import fs
 
 KEPT = 7
-"""Generations by day that are kept; those from before a migration stay."""
+"""Days whose last state is kept; generations from before a migration stay."""
 FOLDER = "backups"
 _NAME = re.compile(r"registry-(?:schema([0-9]+)-)?([0-9]{8}T[0-9]{9}Z)\.json")
 _NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -46,37 +46,44 @@ class RegistryGenerations:
         return [path for _stamp, path in sorted(found, reverse=True)]
 
     def keep_before_write(self, path: Path, mtime_ns: int, today_ns: int) -> None:
-        """Keep the file at `path`, written at `mtime_ns`, unless it was written today and an older one is kept.
+        """Keep the file at `path`, written at `mtime_ns`, for as long as it is the state before the last write.
 
-        Call it under the lock, right before the file is replaced. Raises `OSError`.
+        What was written on an earlier day stays longer, so it is kept durably; a link that a power cut takes away
+        within the day costs no more than the state before. Call it under the lock, right before the file is replaced.
+        Raises `OSError`.
         """
-        if stamp(mtime_ns)[:8] >= stamp(today_ns)[:8]:
-            self._has_some = self._has_some or bool(self.newest_first())
-            if self._has_some:
-                return
-        self._keep(path, f"registry-{stamp(mtime_ns)}.json")
-        self._prune()
+        is_durable = stamp(mtime_ns)[:8] < stamp(today_ns)[:8] or not self._has_some
+        self._keep(path, f"registry-{stamp(mtime_ns)}.json", is_durable=is_durable)
+
+    def prune(self) -> None:
+        """Forget all but the newest of each of the newest days; call it under the lock, after the write."""
+        with suppress(OSError):
+            kept: set[str] = set()
+            for path in self.newest_first():
+                if "-schema" in path.name:
+                    continue
+                day = path.name.removeprefix("registry-")[:8]
+                if day in kept or len(kept) >= KEPT:
+                    fs.remove_quietly(path)
+                else:
+                    kept.add(day)
 
     def keep_before_migration(self, path: Path, mtime_ns: int, schema: int) -> None:
         """Keep the file at `path` for good. Raises `OSError`."""
         self._keep(path, f"registry-schema{schema}-{stamp(mtime_ns)}.json")
 
-    def _keep(self, path: Path, name: str) -> None:
+    def _keep(self, path: Path, name: str, *, is_durable: bool = True) -> None:
         fs.make_private_dir(self._folder)
         target = self._folder / name
         _link(path, target)
+        if not is_durable:
+            return
         try:
             fs.fsync_dir(self._folder)
         except BaseException:
             fs.remove_quietly(target)  # or the next write would take it for durable
             raise
         self._has_some = True
-
-    def _prune(self) -> None:
-        with suppress(OSError):
-            daily = [path for path in self.newest_first() if "-schema" not in path.name]
-            for path in daily[KEPT:]:
-                fs.remove_quietly(path)
 
 
 def set_aside(path: Path, time_ns: int) -> Path:

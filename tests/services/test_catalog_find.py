@@ -315,3 +315,13 @@ def test_the_newest_benchmark_of_each_version_comes_along(zoo):
         replace(make_run(model, p50=1, run_id="bench-3"), version=9, created_at="2026-01-03T00:00:00.000Z")
     )
     assert names(zoo, "bench.p50_ms < 5") == [], "a run of another version than the latest does not count"
+
+
+@pytest.mark.parametrize("word", ["bench.", "bench.p9", "bench.p99_ms", "params < 10M AND bench.", "meta.x", "input."])
+def test_half_a_comparison_is_an_error_and_no_word_that_matches_nothing(catalog, zoo, word):
+    with pytest.raises(FilterError, match="needs a comparison") as caught:
+        catalog.check_filter(word)
+    assert caught.value.column == len(word) + 1
+    assert "<" in caught.value.hint
+    catalog.check_filter(f'"{word}"')
+    catalog.check_filter("v1.3.0 resnet50.pt")

@@ -16,7 +16,7 @@ from storage_samples import make_model, make_version
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import new_id
 from quickserveml_tui.core.models import TrashEntry, TrashKind
-from quickserveml_tui.storage import registry_generations
+from quickserveml_tui.storage import fs, registry_generations
 from quickserveml_tui.storage.registry import TinyDbRegistry
 from quickserveml_tui.storage.registry_generations import KEPT, stamp
 
@@ -121,7 +121,7 @@ def test_a_newer_file_that_says_so_can_be_read_and_not_written(path):
 # ---- kept generations
 
 
-def test_the_state_before_the_first_write_of_a_day_is_kept(path):
+def test_the_state_at_the_end_of_a_day_and_before_the_last_write_are_kept(path):
     registry = TinyDbRegistry(path)
     set_task(registry, "a", "yesterday")
     set_task(registry, "a", "yesterday evening")
@@ -129,10 +129,29 @@ def test_the_state_before_the_first_write_of_a_day_is_kept(path):
     yesterday = path.read_bytes()
     name = f"registry-{stamp(path.stat().st_mtime_ns)}.json"
     for number in range(3):
+        before = path.read_bytes()
         set_task(registry, "a", f"today {number}")
-    assert name in kept(path)
-    assert path.with_name("backups").joinpath(name).read_bytes() == yesterday
-    assert len(kept(path)) == 2  # and the very first state, because nothing was kept then
+    assert len(kept(path)) == 2
+    assert kept(path)[0] == name
+    assert [path.with_name("backups").joinpath(entry).read_bytes() for entry in kept(path)] == [yesterday, before]
+
+
+def test_a_write_that_fails_forgets_no_generation(path, monkeypatch):
+    registry = TinyDbRegistry(path)
+    for number in range(3):
+        set_task(registry, "a", str(number))
+    older = kept(path)
+
+    def refuse(*_args, **_options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs.os, "replace", refuse)
+        with pytest.raises(StoreError):
+            set_task(registry, "a", "refused")
+    assert set(older) <= set(kept(path))
+    path.write_bytes(b"{")  # the newest generation shares the file that is damaged here
+    assert TinyDbRegistry(path).find("a").task == "1"
 
 
 def test_only_the_newest_generations_are_kept(path):
@@ -168,7 +187,7 @@ def test_where_files_cannot_be_linked_a_copy_is_kept(path, monkeypatch, error):
 
 @pytest.fixture
 def damaged(path):
-    """A home with a generation of yesterday (a, b) and a registry of today (a changed, c new) that ends in the middle of b."""
+    """Generations of yesterday (a, b) and of today (a changed), and a registry (c new) that ends in the middle of b."""
     registry = TinyDbRegistry(path)
     for name in ("a", "b"):
         set_task(registry, name, "yesterday")
@@ -189,11 +208,11 @@ def test_a_damaged_file_is_shown_from_the_newest_generation_and_refuses_writes(d
         assert registry.heads()
     problem = registry.problem()
     assert problem.code == "store.corrupt"
-    assert kept(damaged)[0] in problem.message
+    assert kept(damaged)[-1] in problem.message
     assert problem.command == "quickserveml fsck --repair"
     assert problem.command in problem.hint
     assert names(registry) == ["a", "b"]
-    assert {head.task for head in registry.heads()} == {"yesterday"}
+    assert [head.task for head in registry.heads()] == ["today", "yesterday"]
     assert registry.find("b")
     for refused in (lambda: set_task(registry, "a", "x"), lambda: registry.edit(lambda edit: edit.remove("a"))):
         with pytest.raises(StoreError) as caught:
@@ -211,7 +230,7 @@ def test_what_is_needed_is_unknown_while_the_file_is_damaged(damaged):
 
 def test_a_generation_that_is_damaged_itself_is_passed_over(damaged):
     folder = damaged.with_name("backups")
-    (good,) = folder.iterdir()
+    good = folder / kept(damaged)[-1]
     for number, content in enumerate((b"", b"{", b'{"_meta":{"1":{"schema":2}},"models":{"1":{"id":"x"}}}')):
         folder.joinpath(f"registry-2999010{number + 1}T000000000Z.json").write_bytes(content)
     folder.joinpath("registry-29990109T000000000Z.json").mkdir()
@@ -225,7 +244,7 @@ def test_one_damaged_document_shows_the_generation_too(damaged):
     registry.repair()
     text = damaged.read_bytes()
     damaged.write_bytes(text.replace(b'"task":"today"', b'"task":12345678'))
-    assert {model.task for model in registry.models()} == {"yesterday"}
+    assert [model.task for model in registry.models()] == ["today", "yesterday"]
     assert registry.problem().code == "store.corrupt"
     with pytest.raises(StoreError):
         set_task(registry, "z", "x")
@@ -236,7 +255,7 @@ def test_repair_takes_what_parses_and_the_rest_from_the_generation(damaged):
     registry = TinyDbRegistry(damaged)
     sentence = registry.repair()
     assert sentence == (
-        f"1 model could be read from the damaged registry; 1 model came from the generation {kept(damaged)[0]}; "
+        f"1 model could be read from the damaged registry; 1 model came from the generation {kept(damaged)[-1]}; "
         f"the damaged file is kept as {next(damaged.parent.glob('*.damaged-*')).name}."
     )
     assert [(model.name, model.task) for model in registry.models()] == [("a", "today"), ("b", "yesterday")]
@@ -314,6 +333,7 @@ def test_a_name_that_was_given_away_meanwhile_comes_back_in_the_trash(path):
     written_days_ago(path, 1)
     registry.put("a", lambda old: replace(old, name="b"))
     second = set_task(registry, "a", "second")
+    path.with_name("backups").joinpath(kept(path)[-1]).unlink()
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"name":"b"', b'"name":{}}'))
     registry.repair()

@@ -60,7 +60,7 @@ class _Builder(Generic[R]):
     def build(self, tree: Filter) -> Callable[[R], bool]:
         """The predicate of a tree."""
         if isinstance(tree, Word):
-            return self._table.occurs(tree.text.casefold())
+            return self._table.occurs(self._no_field(tree).casefold())
         if isinstance(tree, Comparison):
             return self._comparison(tree)
         if isinstance(tree, Exists):
@@ -87,6 +87,17 @@ class _Builder(Generic[R]):
         if is_opposite:
             return lambda row: (value := get(row)) is not None and not test(value)
         return lambda row: (value := get(row)) is not None and test(value)
+
+    def _no_field(self, word: Word) -> str:
+        """The text of a word, which must not be half of a comparison: it would match nothing, without a word why."""
+        if not word.is_quoted and self._table.begins_field(word.text):
+            shown = safe_text(word.text, 60)
+            hint = f"Write it like bench.p99_ms < 5, or in quotes to search for “{shown}” itself."
+            if self._table.find(word.text) is None and (near := self._table.nearest(word.text)):
+                hint = f"Did you mean {near}? {hint}"
+            behind = word.column + len(word.text)
+            raise FilterError(f"“{shown}” needs a comparison.", column=behind, hint=hint)
+        return word.text
 
     def _field(self, name: str, column: int) -> Field[R]:
         field = self._table.find(name)

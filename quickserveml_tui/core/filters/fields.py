@@ -120,6 +120,11 @@ class FieldTable(Generic[R]):
             return make(key)
         return self._by_name.get(name.lower())
 
+    def begins_field(self, word: str) -> bool:
+        """Whether a word can only be meant as a field: it begins like `bench.` or `meta.`."""
+        group, dot, _rest = word.lower().partition(".")
+        return bool(dot) and (group in self.families or any(name.startswith(f"{group}.") for name in self._by_name))
+
     def nearest(self, name: str) -> str:
         """The name that comes closest to one that is unknown; empty when none does."""
         names = [field.name for field in self.fields]

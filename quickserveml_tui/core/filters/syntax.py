@@ -68,6 +68,7 @@ class Word:
 
     text: str
     column: int = detail(default=1, compare=False)
+    is_quoted: bool = detail(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
