@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import ConflictError, NotFoundError, QuickServeError
 from quickserveml_tui.services.job_attempt import JobAttempt, JobSinks
+from quickserveml_tui.services.job_folders import check_id
 from quickserveml_tui.services.job_process import ProcessName
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class JobProcess:
         self, bench: LocalWorkbench, job_ids: Sequence[str], *, sinks: JobSinks | None = None, is_detached: bool = False
     ) -> None:
         self._bench = bench
-        self._ids = tuple(dict.fromkeys(job_ids))
+        self._ids = tuple(check_id(job_id) for job_id in dict.fromkeys(job_ids))
         self._sinks = sinks or JobSinks()
         self._is_detached = is_detached
         self._me = ProcessName.own()

@@ -17,7 +17,7 @@ BAD = [*NAMES, *VERSIONS, *ALIASES[:6], "lin@-1", "lin@0", "lin@1e3", f"lin@{2**
 BAD = list(dict.fromkeys(BAD))
 SCREENS = {"open", "demo"}
 """Open a screen: the workbench has tests of its own."""
-SLOW = {"benchmark", "batch", "predict", "inspect", "schema"}
+SLOW = {"benchmark", "batch", "predict", "inspect", "schema", "doctor"}
 """Start processes: of their further options each sees a few of the values."""
 FEW = ["../x", "", "a" * 4097, "a\x1b]52;c;eA==\x07b", "-1", "x[/]y", "\ud800"]
 REFERENCES = {
@@ -104,11 +104,8 @@ def _command_line(path: tuple[str, ...], option: str, metavar: str, value: str, 
         elif required or (option and own in REFERENCES):
             words.append(_benign(own, folder))
     if path == ("benchmark",):
-        line += (
-            ["--runs=1", "--warmup-runs=0", "--warmup=0s"]
-            if option not in ("--runs", "--warmup-runs", "--warmup")
-            else []
-        )
+        quick = ["--duration=50ms", "--warmup=0s", "--warmup-runs=0"]
+        line += [words for words in quick if not words.startswith(f"{option}=")]
     return [*line, "--", *words] if words else line
 
 

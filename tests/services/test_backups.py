@@ -599,7 +599,11 @@ def test_one_folder_takes_one_backup_at_a_time(home, folder, tmp_path):
 
     home.backups.create(folder)
     backup = BackupFolder(tmp_path / "backups")
-    with backup.locked(to_write=True), pytest.raises(StoreError) as caught, backup.locked(to_write=True):
+    with (
+        backup.locked(to_write=True),
+        pytest.raises(StoreError) as caught,
+        backup.locked(to_write=True, wait_s=0.05),
+    ):
         pass
     assert caught.value.code == "store.locked"
 

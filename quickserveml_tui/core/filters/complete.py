@@ -105,7 +105,8 @@ def _choices(found: Outline, table: FieldTable[Any], values: ValueSource) -> Ite
     if found.expected is Expected.OPERATOR:
         if field is not None:
             yield from _operators(field, found)
-        yield from _connectives(found)
+        if not table.begins_field(found.field):  # it needs a comparison
+            yield from _connectives(found)
     elif found.expected is Expected.NEGATED:
         yield from _beginning(found, [_Choice(word) for word in ("IN", "LIKE", "ILIKE")])
     elif found.expected is Expected.VALUE:
