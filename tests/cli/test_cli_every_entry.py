@@ -104,7 +104,7 @@ def _command_line(path: tuple[str, ...], option: str, metavar: str, value: str, 
         elif required or (option and own in REFERENCES):
             words.append(_benign(own, folder))
     if path == ("benchmark",):
-        quick = ["--duration=50ms", "--warmup=0s", "--warmup-runs=0"]
+        quick = ["--duration=50ms", "--runs=1", "--warmup=0s", "--warmup-runs=0"]
         line += [words for words in quick if not words.startswith(f"{option}=")]
     return [*line, "--", *words] if words else line
 
