@@ -124,8 +124,6 @@ def test_bad_names_and_paths_end_in_one_clear_error_and_change_nothing(
     cli, folder = place
     monkeypatch.chdir(folder / "a" / "b" / "c")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-    if path == ("serve",) and option:
-        pytest.skip("options of serve are checked in its own tests; a good value would serve for ever")
     registry = cli.home / "registry.json"
     before = registry.read_bytes()
     values = FEW if (path[0] in SLOW and option) or path == ("add",) else BAD
