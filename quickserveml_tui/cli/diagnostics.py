@@ -116,13 +116,14 @@ def _report_interrupt(*, as_json: bool) -> int:
 
 def report(error: QuickServeError, *, as_json: bool) -> int:
     """Say what went wrong, as a document on stdout or a sentence on stderr; returns the exit code."""
-    from quickserveml_tui.cli.output import Output, Terminal
+    from quickserveml_tui.cli.output import Output, Terminal, with_home
     from quickserveml_tui.core.text import safe_text
 
     if as_json:
         document = error.to_doc()
         fields = {
-            key: safe_text(value) if isinstance(value, str) else value for key, value in document["error"].items()
+            key: with_home(safe_text(value)) if isinstance(value, str) else value
+            for key, value in document["error"].items()
         }
         try:
             Output(as_json=True).document({"error": fields})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from quickserveml_tui.cli.output import Output
+from quickserveml_tui.cli.output import Output, set_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +25,14 @@ class Invocation:
 
     def __init__(self) -> None:
         self._flags: dict[str, Any] = {}
+        set_home("")
         self.as_json = False
 
     def note(self, *, home: str = "", as_json: bool = False) -> Invocation:
         """Take the global options of a command or of the group; returns itself."""
         if home:
             self._flags["home"] = home
+            set_home(os.path.abspath(os.path.expanduser(home)))  # noqa: PTH100, PTH111 - any text may come here
         self.as_json = self.as_json or as_json
         return self
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from quickserveml_tui.core.errors import DataError
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.text import at_home, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +17,21 @@ _ASCII_TWINS = {
     "✓": "+", "✕": "x", "×": "x", "–": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'", "·": "-",
     "█": "#", "▌": "#", "●": "*", "○": "o", "→": "->", "µ": "u", "≥": ">=", "≤": "<=", "▶": ">", "±": "+-", "■": "#",
 }  # fmt: skip
+
+
+_home = ""
+"""The home that was chosen with --home; commands that are printed name it."""
+
+
+def set_home(home: str) -> None:
+    """Let the commands in texts name a home; empty for the default one."""
+    global _home  # noqa: PLW0603 - one command line a process
+    _home = home
+
+
+def with_home(text: str) -> str:
+    """`text` with its commands made for the chosen home."""
+    return at_home(text, _home)
 
 
 def takes_colour(stream: TextIO) -> bool:
@@ -74,8 +89,8 @@ class Terminal:
             raise unwritable(error) from error
 
     def line(self, text: str = "") -> None:
-        """Write one line."""
-        self.write(text + "\n")
+        """Write one line; the commands in it name the chosen home."""
+        self.write(with_home(text) + "\n")
 
 
 class Output(Terminal):
@@ -92,7 +107,7 @@ class Output(Terminal):
         text = json.dumps(
             document, ensure_ascii=not self.unicode, allow_nan=False, indent=2 if self.stream.isatty() else None
         )
-        self.line(text)
+        self.write(text + "\n")
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import unicodedata
 
 MAX_TEXT = 4096
@@ -111,3 +113,19 @@ def truncate_middle(text: str, width: int, ellipsis: str = "…") -> str:
 def plural(count: int, noun: str, plural_noun: str = "") -> str:
     """`1 model`, `2 models`: the count with its noun."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+_COMMAND = re.compile(
+    r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|delete|doctor|export|fsck|gc|import|"
+    r"inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|update)\b)"
+)
+
+
+def at_home(text: str, home: str) -> str:
+    """`text` with the commands in it made for a home: copied and pasted, they find it; `home` is empty for the default.
+
+    A text that names a home already stays as it is.
+    """
+    if not home or "--home" in text:
+        return text
+    return _COMMAND.sub(lambda _match: f"quickserveml --home {shlex.quote(home)} ", text)
