@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -251,3 +252,15 @@ def test_adding_several_files_names_those_that_failed(cli: Cli, tmp_path: Path) 
     assert result.code == 3
     assert "Added good@1." in result.out
     assert "bad.onnx" in result.err
+
+
+def test_a_printed_command_finds_the_home_that_was_chosen(stocked: Cli, tmp_path: Path) -> None:
+    deleted = stocked("delete", "linear@1")
+    command = next(line for line in deleted.out.splitlines() if line.startswith("Undo: ")).removeprefix("Undo: ")
+    words = shlex.split(command)[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "quickserveml_tui", *words], env=environment({"QSML_HOME": str(tmp_path / "other")}),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "linear@1" in done.stdout

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quickserveml_tui.core.text import MAX_MARKS, cell_width, plural, safe_lines, safe_text, truncate, truncate_middle
+from quickserveml_tui.core.text import (
+    MAX_MARKS,
+    at_home,
+    cell_width,
+    plural,
+    safe_lines,
+    safe_text,
+    truncate,
+    truncate_middle,
+)
 
 HOSTILE = [
     ("\x1b[2J\x1b[31mred", "[2J[31mred"),
@@ -88,3 +97,25 @@ def test_cells_are_counted_as_terminals_do(text, width):
 def test_a_count_takes_its_noun_along():
     assert [plural(count, "model") for count in (0, 1, 2, 1234)] == ["0 models", "1 model", "2 models", "1,234 models"]
     assert plural(2, "alias", "aliases") == "2 aliases"
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("Repair it with quickserveml fsck --repair.", "Repair it with quickserveml --home /h fsck --repair."),
+        (
+            "`quickserveml list` or quickserveml add PATH",
+            "`quickserveml --home /h list` or quickserveml --home /h add PATH",
+        ),
+        ("quickserveml job list --home /other", "quickserveml job list --home /other"),
+        ("Upgrade quickserveml-tui; quickserveml stopped.", "Upgrade quickserveml-tui; quickserveml stopped."),
+        ("/usr/bin/quickserveml list", "/usr/bin/quickserveml list"),
+    ],
+)
+def test_commands_in_a_text_name_the_home(text, there):
+    assert at_home(text, "/h") == there
+    assert at_home(text, "") == text
+
+
+def test_a_home_with_odd_characters_is_quoted_for_the_shell():
+    assert at_home("quickserveml list", "/a b'c\\1") == """quickserveml --home '/a b'"'"'c\\1' list"""
