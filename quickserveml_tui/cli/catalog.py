@@ -248,10 +248,11 @@ def list_command(
     query = CatalogQuery(text=filter_text, sort=sort, limit=limit, page_token=page_token)
     with invocation.workbench() as workbench:
         page = workbench.catalog.list_models(query)
+        problems = workbench.problems_met()
     if output.as_json:
         from quickserveml_tui.cli.documents import list_document
 
-        output.document(list_document(page.models, page.next_page_token, page.total))
+        output.document(list_document(page.models, page.next_page_token, page.total, problems))
     elif format_name != "text":
         print_report(models_table(page.models), format_name)
     elif not page.models:

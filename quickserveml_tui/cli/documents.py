@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quickserveml_tui.core.benchmarks import BenchmarkRun
+    from quickserveml_tui.core.care import StoreProblem
     from quickserveml_tui.core.catalog import BulkReport, Deletion, ModelView, Resolved
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.models import ModelRecord, TrashEntry, TrialReport, VersionRecord
@@ -213,9 +214,16 @@ def batch_document(result: BatchResult) -> dict[str, Any]:
     return document | {"command": command, "metrics": None if result.accuracy is None else metrics}
 
 
-def list_document(views: Sequence[ModelView], next_page_token: str, total: int) -> dict[str, Any]:
-    """A page of the catalog."""
-    return {"models": [model_document(view) for view in views], "next_page_token": next_page_token, "total": total}
+def list_document(
+    views: Sequence[ModelView], next_page_token: str, total: int, problems: Sequence[StoreProblem] = ()
+) -> dict[str, Any]:
+    """A page of the catalog; `problems` says when it came from stores that cannot be used in full."""
+    return {
+        "models": [model_document(view) for view in views],
+        "next_page_token": next_page_token,
+        "total": total,
+        "problems": plain(tuple(problems)),
+    }
 
 
 def error_entry(error: Any) -> dict[str, str]:

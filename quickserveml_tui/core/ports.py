@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
-from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport, HomeHealth, HomeOverview
+from quickserveml_tui.core.care import (
+    BackupInfo,
+    BundleInfo,
+    CheckReport,
+    CollectReport,
+    HomeHealth,
+    HomeOverview,
+    StoreProblem,
+)
 from quickserveml_tui.core.catalog import (
     AddRequest,
     AddResult,
@@ -467,6 +475,10 @@ class Workbench(Protocol):
 
     def holding(self, models: Sequence[Resolved], purpose: str) -> AbstractContextManager[None]:
         """Keep the files of these models from being collected for as long as the block takes, also after `close`."""
+        ...
+
+    def problems_met(self) -> tuple[StoreProblem, ...]:
+        """What is wrong with the stores that were used so far."""
         ...
 
     def warm_up(self) -> None:

@@ -60,7 +60,7 @@ def test_an_unrunnable_model_is_kept_with_its_reason(cli: Cli, tmp_path: Path) -
 
 
 def test_list_pages_filters_and_sorts(cli: Cli, tmp_path: Path) -> None:
-    assert cli.json("list", "list") == {"models": [], "next_page_token": "", "total": 0}
+    assert cli.json("list", "list") == {"models": [], "next_page_token": "", "total": 0, "problems": []}
     for name in ("b", "a", "c"):
         cli.json("add", "add", str(save_model(tmp_path / f"{name}.onnx")), "--tag", f"tag-{name}")
     first = cli.json("list", "list", "--limit", "2")
