@@ -31,6 +31,8 @@ class JobRequest:
     batch: BatchSpec | None = None
     origin: str = "command"
     """Who asked: `workbench`, `command` or `server`."""
+    asked: str = ""
+    """The reference as it was written, where `ref` is the version that it stood for when the job was started."""
 
     def validate(self) -> JobRequest:
         """Itself, if it is complete and in range. Raises `UsageError`."""

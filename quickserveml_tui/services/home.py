@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.runners import ModelRunner
     from quickserveml_tui.core.stores import ArtifactStore
     from quickserveml_tui.runtime.pool import LocalRunnerPool
+    from quickserveml_tui.services.decoration import RunDecoration
     from quickserveml_tui.storage.registry import TinyDbRegistry
     from quickserveml_tui.storage.state import SqliteState
 
@@ -138,6 +139,13 @@ class LocalWorkbench:
         self._finish_restore()
         return SqliteState(self._home / "state.db", read_only=self._read_only)
 
+    @part
+    def decoration(self) -> RunDecoration:
+        """Runs as they are shown beside models."""
+        from quickserveml_tui.services.decoration import RunDecoration
+
+        return RunDecoration(self.state)
+
     def _finish_restore(self) -> None:
         """Carry out a restore that was interrupted before either store is looked at."""
         from quickserveml_tui.storage.intent import finish_restore
@@ -156,7 +164,7 @@ class LocalWorkbench:
         """Find, add and change models."""
         from quickserveml_tui.services.catalog import CatalogService
 
-        return CatalogService(self.registry, self.artifacts, self.state, self.runners)
+        return CatalogService(self.registry, self.artifacts, self.state, self.runners, self.decoration)
 
     @part
     def inspect(self) -> InspectPort:
@@ -196,7 +204,7 @@ class LocalWorkbench:
         """Work in processes of its own."""
         from quickserveml_tui.services.jobs import DetachedJobs
 
-        return DetachedJobs(self.home, self.state, read_only=self._read_only)
+        return DetachedJobs(self.home, self.state, lambda: self.catalog, read_only=self._read_only)
 
     @part
     def maintenance(self) -> MaintenancePort:
@@ -220,7 +228,7 @@ class LocalWorkbench:
         """Carry versions from one home to another."""
         from quickserveml_tui.services.bundles import BundleService
 
-        return BundleService(self.registry, self.artifacts, self.state, self.runners)
+        return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration)
 
     @part
     def backups(self) -> BackupPort:
@@ -249,10 +257,13 @@ class LocalWorkbench:
         for name in ("registry", "state"):
             with self.lock:
                 store = self.__dict__.get(name)
+                decoration = self.__dict__.get("decoration") if name == "state" else None
             try:
                 problem = store.problem() if store is not None else None
             except QuickServeError:  # whoever used it was told
                 problem = None
+            if problem is None and decoration is not None:
+                problem = decoration.problem  # damage beyond the head of the file, where `problem` looks
             if problem is not None:
                 met.append(problem)
         return tuple(met)

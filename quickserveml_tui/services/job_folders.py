@@ -17,6 +17,7 @@ from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.storage import fs
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.job_records import JobRecord
     from quickserveml_tui.core.stores import StateStore
 
 LOG_BYTES = 1 << 20
@@ -123,6 +124,13 @@ class JobLog:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def note_end(folder: Path, record: JobRecord) -> None:
+    """Say in the log of a job whose process is gone how it ended, as others found it."""
+    log = JobLog(folder)
+    log.write(f"Process {record.pid} is gone. Found {record.state.value}: {record.outcome}")
+    log.close()
 
 
 def read_log(folder: Path, offset: int) -> tuple[str, int]:

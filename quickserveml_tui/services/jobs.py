@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, UsageError
+from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, StoreError, UsageError
 from quickserveml_tui.core.job_records import JobEvents, JobKind, JobRecord, JobRequest, Lease
 from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress, new_id
-from quickserveml_tui.core.refs import PathRef, parse_ref
+from quickserveml_tui.core.refs import ModelRef, PathRef, parse_ref
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.job_folders import (
     check_id,
     job_folder,
     make_job_folder,
     no_such_job,
+    note_end,
     read_log,
     remove_job_folder,
     remove_stray_job_folders,
@@ -27,6 +28,7 @@ from quickserveml_tui.services.job_folders import (
 from quickserveml_tui.services.paths import user_path
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.ports import CatalogPort
     from quickserveml_tui.core.runners import FrameSink
     from quickserveml_tui.core.stores import StateStore
 
@@ -37,11 +39,17 @@ _LAST_WORDS_TRIES, _LAST_WORDS_S = 100, 0.03
 
 
 class DetachedJobs:
-    """`JobsPort` on a home of this machine: safe to use from any thread and any number of processes."""
+    """`JobsPort` on a home of this machine: safe to use from any thread and any number of processes.
 
-    def __init__(self, home: Path, state: StateStore, *, read_only: bool = False) -> None:
+    `catalog` gives the catalog once a registered model is named: looking at jobs needs none.
+    """
+
+    def __init__(
+        self, home: Path, state: StateStore, catalog: Callable[[], CatalogPort], *, read_only: bool = False
+    ) -> None:
         self._home = home
         self._state = state
+        self._catalog = catalog
         self._read_only = read_only
 
     # ---- starting -------------------------------------------------------------------------------------------------
@@ -53,8 +61,10 @@ class DetachedJobs:
     def start_all(self, requests: Sequence[JobRequest]) -> tuple[JobRecord, ...]:
         """Record jobs and start one process that runs them in their order; 1 to 100 of them.
 
-        When it returns, the jobs are recorded durably and their process lives. Raises `UsageError` for requests that
-        are not complete, `ReadOnlyError`, `StoreError`, and `UnavailableError` (`job.start`); then no job is recorded.
+        A registered model is recorded by its version: an alias that moves later changes nothing. When it returns, the
+        jobs are recorded durably and their process lives. Raises `UsageError` for requests that are not complete,
+        `NotFoundError`, `ModelUnrunnableError`, `ReadOnlyError`, `StoreError`, and `UnavailableError` (`job.start`);
+        then no job is recorded.
         """
         from quickserveml_tui.services.job_process import start_process
 
@@ -62,6 +72,7 @@ class DetachedJobs:
         if not 1 <= len(wanted) <= MAX_JOBS_AT_ONCE:
             raise UsageError(f"Start 1 to {MAX_JOBS_AT_ONCE} jobs at once.", code="usage.jobs")
         self._check_writable()
+        wanted = [self._with_version(request) for request in wanted]
         ids = [new_id("job") for _ in wanted]
         try:
             folders = [make_job_folder(self._home, job_id) for job_id in ids]
@@ -122,8 +133,20 @@ class DetachedJobs:
             raise no_such_job(job_id)
         return resumed
 
+    def _with_version(self, request: JobRequest) -> JobRequest:
+        """The request for the version that its reference stands for now."""
+        parsed = parse_ref(request.ref)
+        if isinstance(parsed, PathRef):
+            return request
+        resolved = self._catalog().resolve(request.ref, runnable=True)
+        ref = f"{resolved.ref}#{parsed.node}" if parsed.node else resolved.ref
+        return request if ref == request.ref else replace(request, ref=ref, asked=request.asked or request.ref)
+
     def _check_writable(self) -> None:
         problem = self._state.problem()
+        if problem is not None and problem.code != ReadOnlyError.default_code:
+            hint = f"Repair it with {problem.command}." if problem.command else problem.hint
+            raise StoreError(problem.message, hint=hint, code=problem.code)
         if self._read_only or problem is not None:
             raise ReadOnlyError(
                 problem.message if problem is not None else "The home was opened read-only.",
@@ -167,12 +190,17 @@ class DetachedJobs:
 
     def _record_end(self, record: JobRecord, judged: JobRecord) -> JobRecord:
         """Record how a job ended whose process is gone, unless it has said so itself or was begun anew meanwhile."""
+        is_same = False
 
         def change(now: JobRecord) -> JobRecord:
+            nonlocal is_same
             is_same = now.live and (now.pid, now.born, now.boot) == (record.pid, record.born, record.boot)
             return replace(judged, progress=now.progress, cancel_asked=now.cancel_asked) if is_same else now
 
-        return self._state.change_job(record.id, change) or judged
+        recorded = self._state.change_job(record.id, change)
+        if is_same:
+            note_end(job_folder(self._home, record.id), judged)
+        return recorded or judged
 
     # ---- stopping and forgetting ----------------------------------------------------------------------------------
 
@@ -331,7 +359,14 @@ def _absolute(request: JobRequest) -> JobRequest:
 
 
 def subject_of(request: JobRequest) -> str:
-    """What a job works on, for lists: a reference or the name of a file and, for a batch, the name of the data."""
-    ref = Path(request.ref).name if isinstance(parse_ref(request.ref), PathRef) else request.ref
+    """What a job works on, for lists: a reference or the name of a file and, for a batch, the name of the data.
+
+    An alias or a label by which the version was asked for stands behind it: `digits@3 (prod)`.
+    """
+    parsed = parse_ref(request.ref)
+    ref = Path(request.ref).name if isinstance(parsed, PathRef) else request.ref
+    asked = parse_ref(request.asked) if request.asked else parsed
+    if isinstance(asked, ModelRef) and asked.selector and asked.version is None:
+        ref = f"{ref} ({asked.selector})"
     data = Path(request.data).name if request.kind is JobKind.BATCH else ""
     return safe_text(f"{ref}  {data}".rstrip(), 200)

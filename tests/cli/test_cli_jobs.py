@@ -73,7 +73,7 @@ def test_a_detached_batch_is_followed_shown_and_forgotten(home: Cli, rows: Path)
     job_id = started.out.split()[0]
     assert f"quickserveml job watch {job_id} --home {home.home}" in started.out
     watched = home.json("job", "job", "watch", job_id)
-    assert (watched["state"], watched["kind"], watched["subject"]) == ("done", "batch", "linear  rows.npz")
+    assert (watched["state"], watched["kind"], watched["subject"]) == ("done", "batch", "linear@1  rows.npz")
     assert watched["progress"]["fraction"] == 1
     assert home.json("job", "job", "show", job_id) == watched
     assert home.json("job list", "job", "list", "--state", "done", "--limit", "1")["jobs"] == [watched]

@@ -15,7 +15,7 @@ from job_homes import JobHome, kill
 from test_jobs import PACKAGE
 
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import ConflictError, ReadOnlyError
+from quickserveml_tui.core.errors import ConflictError, QuickServeError, ReadOnlyError
 from quickserveml_tui.core.job_records import JobKind, JobRequest
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.predictions import BatchSpec
@@ -109,6 +109,53 @@ def test_the_files_of_a_running_job_are_not_collected_although_its_model_was_pur
     assert ended.state is JobState.CANCELLED
     place.bench.maintenance.collect(grace_s=0.0)
     assert not place.bench.artifacts.has(added.version.artifact.digest)
+
+
+def test_a_job_measures_the_version_that_its_reference_stood_for_when_it_was_asked_for(place):
+    place.bench.catalog.add(AddRequest(str(place.model), name="linear"))
+    place.bench.catalog.set_alias("linear@1", "best")
+    waits_for = place.jobs.start(place.endless())
+    place.until_measuring(waits_for)
+    job, latest = (place.jobs.start(replace(place.batch(), ref=ref)) for ref in ("linear@best", "linear"))
+    second = save_linear(place.folder / "second.onnx", scale=2.0)
+    place.bench.catalog.add(AddRequest(str(second), name="linear"))
+    place.bench.catalog.set_alias("linear@2", "best")
+    assert (job.request.ref, job.request.asked, job.subject) == ("linear@1", "linear@best", "linear@1 (best)  rows.npz")
+    assert (latest.request.ref, latest.request.asked, latest.subject) == ("linear@1", "linear", "linear@1  rows.npz")
+    place.jobs.cancel(waits_for.id)
+    for record in (job, latest):
+        assert place.bench.batch.get(place.ended(record).result_id).ref == "linear@1"
+
+
+def test_a_version_or_a_path_is_asked_for_as_it_stands(place):
+    place.bench.catalog.add(AddRequest(str(place.model), name="linear"))
+    by_version, by_path = place.jobs.start_all([replace(place.batch(), ref="linear@1"), place.batch()])
+    assert (by_version.request.ref, by_version.request.asked) == ("linear@1", "")
+    assert (by_path.request.ref, by_path.request.asked) == (str(place.model), "")
+
+
+def test_a_model_that_cannot_be_measured_is_refused_before_there_is_a_job(place):
+    odd = save_linear(place.folder / "odd.onnx", op="NoSuchOperator")
+    place.bench.catalog.add(AddRequest(str(odd), name="odd"))
+    for ref, code in (("nobody", "model.not_found"), ("odd", "model.unrunnable")):
+        with pytest.raises(QuickServeError) as caught:
+            place.jobs.start_all([place.batch(), replace(place.endless(), ref=ref)])
+        assert (caught.value.code, int(caught.value.exit_code)) == (code, 3)
+    assert place.jobs.list() == ()
+    assert not (place.home / "jobs").exists()
+
+
+def test_the_log_of_a_lost_job_says_so_once_and_only_where_it_can_be_written(place):
+    job = place.jobs.start(place.endless())
+    kill(place.until_measuring(job))
+    reader = place.read_only()
+    assert reader.jobs.get(job.id).state is JobState.LOST
+    assert "is gone" not in reader.jobs.log(job.id)[0]
+    reader.close()
+    for _ in range(2):
+        assert place.jobs.get(job.id).state is JobState.LOST
+    text, _ = place.jobs.log(job.id)
+    assert text.count("is gone. Found lost: Its process ended without a word.") == 1
 
 
 def test_a_folder_may_have_a_hash_in_its_name(place):
