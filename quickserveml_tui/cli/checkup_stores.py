@@ -45,11 +45,16 @@ def examine_stores(invocation: Invocation) -> Iterator[Finding]:
         return
     yield from _home(home)
     with invocation.workbench() as workbench:
-        yield from _problems(workbench)
+        problems = list(_problems(workbench))
+        yield from problems
+        broken = any(item.name == "state" and item.status == "error" for item in problems)
         yield _store("catalog", lambda: plural(workbench.catalog.list_models().total, "model"))
-        yield _store("results", lambda: f"{plural(len(workbench.benchmark.history(limit=1000)), 'saved benchmark')}")
+        if not broken:
+            results = _store("results", lambda: plural(len(workbench.benchmark.history(limit=1000)), "saved benchmark"))
+            broken = results.status == "error"
+            yield results
         try:
-            yield from _overview(workbench.maintenance.overview())
+            yield from _overview(workbench.maintenance.overview(), is_state_broken=broken)
         except QuickServeError as error:
             yield Finding(area, "overview", "error", error.message, error.hint)
 
@@ -84,7 +89,7 @@ def _problems(workbench: Workbench) -> Iterator[Finding]:
         yield Finding("Stores", problem.store, status, problem.message, hint)
 
 
-def _overview(overview: HomeOverview) -> Iterator[Finding]:
+def _overview(overview: HomeOverview, *, is_state_broken: bool) -> Iterator[Finding]:
     area = "Stores"
     full = f"{plural(overview.models, 'model')} of at most {overview.max_models:,}"
     nearly = overview.models >= overview.warn_models
@@ -97,12 +102,8 @@ def _overview(overview: HomeOverview) -> Iterator[Finding]:
     cache = f"{format_bytes(overview.cache_bytes)} of a budget of {format_bytes(overview.cache_budget_bytes)}"
     over = overview.cache_bytes > overview.cache_budget_bytes
     yield Finding(area, "cache", "warn" if over else "ok", cache, "quickserveml gc makes room." if over else "")
-    yield Finding(area, "state", "ok", f"SQLite {overview.sqlite}, {overview.journal}")
-    jobs = f"{overview.live_jobs:,} under way"
-    if overview.lost_jobs:
-        jobs += f", {overview.lost_jobs:,} lost"
-    hint = "quickserveml job list --state lost shows them." if overview.lost_jobs else ""
-    yield Finding(area, "jobs", "warn" if overview.lost_jobs else "ok", jobs, hint)
+    if not is_state_broken and overview.jobs_known:
+        yield from _state(overview)
     if overview.network:
         hint = "Locks cannot be trusted there: choose a home on a local disk with --home or QSML_HOME."
         yield Finding(area, "file system", "warn", f"{overview.file_system}, over the network", hint)
@@ -111,3 +112,13 @@ def _overview(overview: HomeOverview) -> Iterator[Finding]:
     if overview.kept_generations:
         kept = f"{plural(overview.kept_generations, 'earlier copy', 'earlier copies')} of the stores"
         yield Finding(area, "kept", "ok", kept)
+
+
+def _state(overview: HomeOverview) -> Iterator[Finding]:
+    area = "Stores"
+    yield Finding(area, "state", "ok", f"SQLite {overview.sqlite}, {overview.journal}")
+    jobs = f"{overview.live_jobs:,} under way"
+    if overview.lost_jobs:
+        jobs += f", {overview.lost_jobs:,} lost"
+    hint = "quickserveml job list --state lost shows them." if overview.lost_jobs else ""
+    yield Finding(area, "jobs", "warn" if overview.lost_jobs else "ok", jobs, hint)

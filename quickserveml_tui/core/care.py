@@ -183,6 +183,8 @@ class HomeOverview:
     """Type of the file system the home lies on; empty where it cannot be told."""
     network: bool = False
     """Whether that is a network file system, where locks cannot be trusted."""
+    jobs_known: bool = True
+    """Whether jobs could be counted: not while the state database cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from quickserveml_tui.core.care import BundleInfo
 from quickserveml_tui.core.errors import StoreError, UsageError
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import FileEntry, ModelRecord, VersionRecord
-from quickserveml_tui.core.stores import ArtifactStore, StateStore
+from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import bundle_format as form
+from quickserveml_tui.services.decoration import RunDecoration
 from quickserveml_tui.services.paths import user_path
 from quickserveml_tui.storage.archive import ArchiveWriter
 from quickserveml_tui.storage.artifact_files import check_relative
@@ -204,9 +205,9 @@ class Export:
             yield chunk
 
 
-def runs_of(state: StateStore, model: ModelRecord, version: VersionRecord) -> tuple[BenchmarkRun, ...]:
-    """The benchmarks of a version in the order of their bundle."""
-    runs = state.benchmarks(model.id, version.version, limit=form.MAX_RUNS)
+def runs_of(decoration: RunDecoration, model: ModelRecord, version: VersionRecord) -> tuple[BenchmarkRun, ...]:
+    """The benchmarks of a version in the order of their bundle; none while the state database cannot be read."""
+    runs = decoration.benchmarks(model.id, version.version, form.MAX_RUNS)
     return tuple(sorted(runs, key=lambda run: run.id))
 
 

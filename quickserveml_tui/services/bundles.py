@@ -13,6 +13,7 @@ from quickserveml_tui.services.bundle_import import Import, import_name
 from quickserveml_tui.services.bundle_read import open_bundle
 from quickserveml_tui.services.catalog_add import take_in
 from quickserveml_tui.services.catalog_lookup import select_version, unknown_model, without_node
+from quickserveml_tui.services.decoration import RunDecoration
 from quickserveml_tui.storage.fs import store_error
 from quickserveml_tui.storage.outputs import check_space
 
@@ -21,11 +22,17 @@ class BundleService:
     """`BundlePort` on a registry, an artifact store and a state database."""
 
     def __init__(
-        self, registry: RegistryStore, artifacts: ArtifactStore, state: StateStore, runners: RunnerPool
+        self,
+        registry: RegistryStore,
+        artifacts: ArtifactStore,
+        state: StateStore,
+        runners: RunnerPool,
+        decoration: RunDecoration | None = None,
     ) -> None:
         self._registry = registry
         self._artifacts = artifacts
         self._state = state
+        self._decoration = decoration or RunDecoration(state)
         self._runners = runners
 
     def export(
@@ -39,7 +46,8 @@ class BundleService:
     ) -> BundleInfo:
         """Write a version to a file: a bundle (`.qsml`) with all that belongs to it, or the plain model (`.onnx`).
 
-        The same version gives byte-identical bundles. Raises `NotFoundError`, `UsageError` (`usage.export`,
+        The same version gives byte-identical bundles; while the state database cannot be read they hold no benchmarks.
+        Raises `NotFoundError`, `UsageError` (`usage.export`,
         `usage.path`), `ConflictError` (`export.exists`), `StoreError` (`artifact.…`, `store.full`), `DataError`
         (`output.unwritable`).
         """
@@ -53,7 +61,7 @@ class BundleService:
         if target.suffix.lower() == MODEL_SUFFIX:
             export = Export(self._artifacts, model, version, on_progress, token)
             return export.write_model(target, overwrite=overwrite)
-        runs = runs_of(self._state, model, version)
+        runs = runs_of(self._decoration, model, version)
         export = Export(self._artifacts, model, version, on_progress, token, runs)
         return export.write_bundle(target, overwrite=overwrite)
 

@@ -43,22 +43,28 @@ from quickserveml_tui.services.catalog_lookup import (
 from quickserveml_tui.services.catalog_register import check_promotable, check_request, register
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
 from quickserveml_tui.services.catalog_trash import CatalogTrash
+from quickserveml_tui.services.decoration import RunDecoration
 from quickserveml_tui.storage.artifacts import file_digest
 
 MAX_DIGESTS = 256
 
 
 class CatalogService:
-    """`CatalogPort` on a registry, an artifact store and a state database."""
+    """`CatalogPort` on a registry, an artifact store and a state database; without the last there are no figures."""
 
     def __init__(
-        self, registry: RegistryStore, artifacts: ArtifactStore, state: StateStore, runners: RunnerPool
+        self,
+        registry: RegistryStore,
+        artifacts: ArtifactStore,
+        state: StateStore,
+        runners: RunnerPool,
+        decoration: RunDecoration | None = None,
     ) -> None:
         self._registry = registry
         self._artifacts = artifacts
-        self._state = state
+        self._runs = decoration or RunDecoration(state)
         self._runners = runners
-        self._listing = CatalogListing(registry, state)
+        self._listing = CatalogListing(registry, state, self._runs)
         self._trash = CatalogTrash(registry, artifacts)
         self._lock = threading.Lock()
         self._digests: dict[tuple[str, int, int, int], str] = {}
@@ -67,7 +73,7 @@ class CatalogService:
 
     def generation(self) -> str:
         """A token that changes when the catalog or a saved benchmark does."""
-        return f"{self._registry.generation()}/{self._state.generation()}"
+        return f"{self._registry.generation()}/{self._runs.generation()}"
 
     def list_models(self, query: CatalogQuery = EVERYTHING) -> CatalogPage:
         """Models that match, sorted.
@@ -82,7 +88,7 @@ class CatalogService:
         model = self._find(parsed.name)
         if parsed.selector:
             select_version(model, parsed.selector)
-        return ModelView(model, self._state.newest_benchmarks([model.id]).get(model.id, {}))
+        return ModelView(model, self._runs.newest_benchmarks([model.id]).get(model.id, {}))
 
     def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
         """What a reference or path stands for.

@@ -12,6 +12,7 @@ from quickserveml_tui.services.catalog_fields import CATALOG_FIELDS, FIGURES
 from quickserveml_tui.services.catalog_pages import check_limit, read_order, take_page
 from quickserveml_tui.services.catalog_rows import Row, Rows
 from quickserveml_tui.services.catalog_values import KnownValues
+from quickserveml_tui.services.decoration import RunDecoration
 
 EVERYTHING = CatalogQuery()
 
@@ -22,9 +23,9 @@ class CatalogListing:
     Full records are read for the models of a page only. May be used by several threads at once.
     """
 
-    def __init__(self, registry: RegistryStore, state: StateStore) -> None:
+    def __init__(self, registry: RegistryStore, state: StateStore, decoration: RunDecoration | None = None) -> None:
         self._registry = registry
-        self._state = state
+        self._runs = decoration or RunDecoration(state)
         self._rows = Rows(registry, state)
         self._values = KnownValues(self._rows)
 
@@ -32,6 +33,8 @@ class CatalogListing:
         """Models that match, sorted, with the newest benchmark of each version.
 
         Raises `FilterError` for the filter, `UsageError` for an order, limit or page token that is not valid.
+        While the state database cannot be read there are no benchmarks; a filter or order that needs them raises
+        `StoreError`.
         """
         check_limit(query.limit)
         order = read_order(query.sort)
@@ -62,7 +65,7 @@ class CatalogListing:
     def _views(self, rows: list[Row]) -> tuple[ModelView, ...]:
         if not rows:
             return ()
-        benchmarks = self._state.newest_benchmarks([row.head.id for row in rows])
+        benchmarks = self._runs.newest_benchmarks([row.head.id for row in rows])
         # One that was deleted since its head was read is left out.
         models = (self._registry.find(row.head.id) for row in rows)
         return tuple(ModelView(model, benchmarks.get(model.id, {})) for model in models if model is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +31,8 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
         problem = _problem(name, store)
         if problem is None:
             continue
+        if problem is None and repair and store is state:
+            problem = _damage_further_on(state)
         if repair and problem.code == "store.corrupt" and isinstance(store, Repairable):
             findings.append(_repaired(name, store, problem))
         else:
@@ -71,6 +73,21 @@ def _problem(name: str, store: RegistryStore | StateStore) -> StoreProblem | Non
         return StoreProblem(name, error.code, error.message, error.hint)
 
 
+def _damage_further_on(state: StateStore) -> StoreProblem | None:
+    """What a look at every row finds, which `problem` does not do."""
+    try:
+        found = state.check()
+    except QuickServeError:
+        return None  # a lock or the like: no damage
+    return StoreProblem("state", "store.corrupt", _as_one(found)) if found else None
+
+
+def _as_one(found: Sequence[str]) -> str:
+    """One sentence for all that the check of a damaged database says."""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
+    return f"The state database is damaged: {safe_text(found[0], 300)}{more}"
+
+
 def _repaired(name: str, store: Repairable, problem: StoreProblem) -> CheckFinding:
     try:
         done = store.repair()
@@ -88,22 +105,24 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
 
     findings: list[CheckFinding] = []
     try:
-        findings += [
-            CheckFinding(
-                "state",
-                "state.damaged",
-                Severity.ERROR,
-                "state database",
-                safe_text(text, 300),
-                "Repair it with quickserveml fsck --repair.",
+        found = state.check()
+        if found:
+            findings.append(
+                CheckFinding(
+                    "state",
+                    "state.damaged",
+                    Severity.ERROR,
+                    "state database",
+                    _as_one(found),
+                    "Repair it with quickserveml fsck --repair.",
+                )
             )
-            for text in state.check()
-        ]
         runs = state.benchmarks(limit=MAX_ROWS)
         batches, jobs = state.batches(limit=MAX_ROWS), judged(state, state.jobs(limit=MAX_ROWS))
     except QuickServeError as error:
         return 0, [
-            *findings,
+        if findings:  # that is the same damage
+            return 0, findings
             CheckFinding("state", error.code, Severity.ERROR, "state database", error.message, error.hint),
         ]
     orphans = sum(bool(run.model) and run.model not in model_ids for run in runs)

@@ -40,8 +40,12 @@ class MaintenanceService:
         self._content_digest = content_digest
 
     def health(self) -> HomeHealth:
-        """Whether the home can be written, and what is wrong with its stores; reads no blob."""
-        problems = [problem for problem in (_problem_of(self._registry), _problem_of(self._state)) if problem]
+        """Whether the catalog can be written, and what is wrong with the stores; reads no blob.
+
+        A problem of the state database alone stands in the way of runs and jobs only.
+        """
+        registry, state = _problem_of(self._registry), _problem_of(self._state)
+        problems = [problem for problem in (registry, state) if problem]
         if self._read_only:
             problems.insert(
                 0,
@@ -52,10 +56,10 @@ class MaintenanceService:
                     "Open it without --read-only to make changes.",
                 ),
             )
-        return HomeHealth(bool(problems), tuple(problems))
+        return HomeHealth(self._read_only or registry is not None, tuple(problems))
 
     def overview(self) -> HomeOverview:
-        """What the home holds and takes; looks at every blob's size. Raises `StoreError`."""
+        """What the home holds and takes; looks at every blob's size. Raises `StoreError` but for the state database."""
         from quickserveml_tui.services.overview import overview
 
         return overview(self._home, self._registry, self._artifacts, self._state, self._policy)
@@ -117,10 +121,13 @@ class MaintenanceService:
             return CheckReport(full, elapsed_s=time.monotonic() - started, findings=tuple(findings))
         models, trash = self._registry.models(), self._registry.trash()
         findings += check_models(self._registry, models, trash, repair=repair)
+        told = {item.code for item in findings if item.store == "state" and not item.repaired}
+        if "store.corrupt" in told:
+            told.add("state.damaged")  # the same damage, seen from nearer by
         rows, row_findings = check_state(
             self._state, {model.id for model in models} | {item.model_id for item in trash}
         )
-        findings += row_findings
+        findings += [item for item in row_findings if item.code not in told]
         blobs = BlobCheck(self._home, self._artifacts, full=full, repair=repair, on_progress=on_progress, cancel=token)
         if (repair or full) and self._home.exists():
             with self._artifacts.guard("check"):
@@ -143,7 +150,10 @@ class MaintenanceService:
         """Canonical digest of the home; empty while a store cannot be read."""
         if self._content_digest is None or _problem_of(self._state) is not None:
             return ""
-        return self._content_digest()
+        try:
+            return self._content_digest()
+        except StoreError:  # damage further on, which is among the findings
+            return ""
 
 
 def _problem_of(store: RegistryStore | StateStore, *, unreadable: bool = False) -> StoreProblem | None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from quickserveml_tui.core.care import CarePolicy, HomeOverview
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
 
@@ -15,7 +16,7 @@ MAX_JOBS = 10_000
 def overview(
     home: Path, registry: RegistryStore, artifacts: ArtifactStore, state: StateStore, policy: CarePolicy
 ) -> HomeOverview:
-    """Counts and sizes of all stores. Raises `StoreError` when one cannot be read."""
+    """Counts and sizes of all stores. Raises `StoreError` when registry or artifacts cannot be read."""
     import sqlite3
 
     from quickserveml_tui.runtime.host import NETWORK_FILE_SYSTEMS, file_system_of
@@ -24,7 +25,12 @@ def overview(
 
     models, warn, limit = registry.capacity()
     sizes = [blob.size_bytes for blob in artifacts.blobs()]
-    states = [job.state for job in judged(state, state.jobs(limit=MAX_JOBS))]
+    states: list[JobState] = []
+    jobs_known = True
+    try:
+        states = [job.state for job in judged(state, state.jobs(limit=MAX_JOBS))]
+    except StoreError:
+        jobs_known = False
     kind = file_system_of(home)
     return HomeOverview(
         models=models,
@@ -42,6 +48,7 @@ def overview(
         journal="write-ahead log" if sqlite3.sqlite_version_info >= SAFE_WAL else "rollback journal",
         file_system=kind,
         network=kind in NETWORK_FILE_SYSTEMS,
+        jobs_known=jobs_known,
     )
 
 

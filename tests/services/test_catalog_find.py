@@ -20,7 +20,7 @@ from quickserveml_tui.core.errors import (
     StoreError,
 )
 from quickserveml_tui.core.jobs import CancelToken
-from quickserveml_tui.core.models import VersionState
+from quickserveml_tui.core.models import MetadataPatch, VersionState
 from quickserveml_tui.services import catalog_scan
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
@@ -298,20 +298,23 @@ def test_a_scan_needs_a_folder(catalog, tree, tmp_path, folder):
     assert caught.value.code == "folder.not_found"
 
 
-def test_the_newest_benchmark_of_each_version_comes_along(zoo):
+def test_the_newest_benchmark_of_each_version_comes_along(zoo, tmp_path):
+    home = tmp_path / "home"
     model = zoo.show("bert").model
     run = make_run(model, p50=2.5)
     before = zoo.generation()
     assert names(zoo, "bench.p50_ms < 5") == []
-    zoo._state.add_benchmark(run)
+    SqliteState(home / "state.db").add_benchmark(run)
     assert zoo.generation() != before
     assert zoo.show("bert").p50_ms() == 2.5
     assert names(zoo, sort="p50")[0] == "bert"
     assert names(zoo, "bench.p50_ms < 5 AND measured = true") == ["bert"]
-    zoo._state.add_benchmark(make_run(model, p50=50, run_id="bench-2", created_at="2026-01-02T00:00:00.000Z"))
+    SqliteState(home / "state.db").add_benchmark(
+        make_run(model, p50=50, run_id="bench-2", created_at="2026-01-02T00:00:00.000Z")
+    )
     assert zoo.list_models(CatalogQuery("bert")).models[0].benchmarks[1].id == "bench-2"
     assert names(zoo, "bench.p50_ms < 5") == []
-    zoo._state.add_benchmark(
+    SqliteState(home / "state.db").add_benchmark(
         replace(make_run(model, p50=1, run_id="bench-3"), version=9, created_at="2026-01-03T00:00:00.000Z")
     )
     assert names(zoo, "bench.p50_ms < 5") == [], "a run of another version than the latest does not count"
@@ -325,3 +328,16 @@ def test_half_a_comparison_is_an_error_and_no_word_that_matches_nothing(catalog,
     assert "<" in caught.value.hint
     catalog.check_filter(f'"{word}"')
     catalog.check_filter("v1.3.0 resnet50.pt")
+
+
+def test_metadata_of_the_latest_version_is_found_before_that_of_the_model(catalog, zoo):
+    catalog.update("resnet50", MetadataPatch(metadata={"accuracy": "0.5", "source": "lab"}))
+    catalog.update("resnet50@1", MetadataPatch(version_metadata={"accuracy": "0.1"}))
+    assert names(catalog, "meta.accuracy = 0.5") == ["resnet50"]
+    catalog.update("resnet50", MetadataPatch(version_metadata={"accuracy": "0.9"}))
+    assert names(catalog, "meta.accuracy > 0.8") == ["resnet50"]
+    assert names(catalog, "meta.accuracy < 0.8") == []
+    assert names(catalog, "meta.source = lab") == ["resnet50"]
+    assert catalog.show("resnet50").model.version(1).metadata == {"accuracy": "0.1"}
+    catalog.update("resnet50", MetadataPatch(version_metadata={"accuracy": None}))
+    assert names(catalog, "meta.accuracy = 0.5") == ["resnet50"]
