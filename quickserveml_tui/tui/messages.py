@@ -282,3 +282,25 @@ class CollectPlanned(Fact):
     """What a collection would remove."""
 
     report: CollectReport
+
+
+@dataclass
+class NewestInTrash(Fact):
+    """What was deleted last, by whatever session; None when the trash is empty."""
+
+    entry: TrashEntry | None
+
+
+@dataclass
+class LogRead(Fact):
+    """The end of a job's log."""
+
+    job: UiJob
+    text: str
+
+
+@dataclass
+class CatalogFailed(Fact):
+    """The models cannot be listed."""
+
+    error: QuickServeError

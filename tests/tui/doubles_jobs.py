@@ -50,6 +50,7 @@ class Jobs:
         self.changed = threading.Condition()
         self.refuse: QuickServeError | None = None
         self.watching = 0
+        self.logs: dict[str, str] = {}
 
     # ---- life of a job
 
@@ -155,7 +156,8 @@ class Jobs:
         return JobEvents(len(frames), self.get(job_id).progress, tuple(frames[offset:]))
 
     def log(self, job_id: str, offset: int = 0) -> tuple[str, int]:
-        return "", offset
+        text = self.logs.get(job_id, "")
+        return text[offset : offset + 50], min(offset + 50, len(text))
 
     def watch(self, job_id, *, on_progress=ignore_progress, on_frame=None, cancel=None, detach=None) -> JobRecord:
         if cancel is not None:

@@ -13,6 +13,7 @@ from quickserveml_tui.core.job_records import JobKind
 from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.tui.screens.dialog import ConfirmDialog
 from quickserveml_tui.tui.screens.quit import QuitDialog
+from quickserveml_tui.tui.screens.report import ReportDialog
 
 
 @pytest.fixture
@@ -226,3 +227,25 @@ async def test_a_job_of_this_window_that_was_cancelled_is_resumed_as_the_same_jo
         assert len([line for line in on.text().splitlines() if "benchmark  digits@3" in line]) == 1
         world.finish.set()
         await on.shows("1 ended", "500 runs")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+async def test_enter_shows_the_end_of_a_jobs_log(world: World, size) -> None:
+    job = world.jobs.add(make_job(state=JobState.FAILED))
+    world.jobs.logs[job.id] = "".join(f"line {number}\n" for number in range(300)) + "the \x1b[31mlast\n"
+    async with stage(world, size, open_ref="digits") as on:
+        await on.press("4", "enter")
+        await on.until(lambda: isinstance(on.app.screen, ReportDialog), "the log")
+        await on.shows("Log of batch digits@3", "line 299", "the [31mlast")
+        text = on.app.screen.text
+        assert len(text.splitlines()) == 200
+        assert "\x1b" not in text
+        assert "line 5\n" not in text
+
+
+async def test_a_job_of_the_window_alone_says_that_it_has_no_log(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("F", "enter")
+        await on.until(lambda: isinstance(on.app.screen, ReportDialog), "the report")
+        await on.press("escape", "4", "enter")
+        await on.shows("It has no log")

@@ -48,14 +48,56 @@ async def test_esc_closes_the_list_first_then_empties_the_filter(world: World) -
         assert on.bench.catalog_pane.table.has_focus
 
 
-async def test_without_a_list_tab_and_down_mean_what_they_mean_elsewhere(world: World) -> None:
+async def test_tab_with_nothing_to_take_leaves_an_empty_field_only(world: World) -> None:
     async with stage(world) as on:
         await on.press("slash", "z")
         await on.settled()
-        await on.press("tab")
+        await on.press("tab", "D", "x")
+        assert on.bench.focused.id == "filter", "the next letters would be commands"
+        assert on.bench.catalog_pane.filter_text == "zDx"
+        assert on.app.screen is on.bench
+        await on.press("shift+tab")
+        await on.until(lambda: on.bench.current == 4, "the pane before")
+        await on.press("1", "slash", "escape", "slash", "tab")
         await on.until(lambda: on.bench.current == 2, "the next pane")
         await on.press("1", "slash", "down")
         await on.until(lambda: on.bench.catalog_pane.table.has_focus, "the table")
+
+
+async def test_enter_does_not_leave_a_filter_that_cannot_be_read(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("slash")
+        await on.write("digits << 3")
+        await on.shows("<< cannot be read.")
+        await on.press("enter")
+        assert on.bench.focused.id == "filter"
+        await on.shows("<< cannot be read.")
+        await on.press("backspace", "backspace", "backspace", "backspace", "enter")
+        await on.until(lambda: on.bench.catalog_pane.table.has_focus, "the table, with the filter mended")
+        await on.shows("1 of 3 models")
+        assert "cannot be read" not in on.text()
+
+
+async def test_enter_before_the_filter_was_read_comes_back_to_what_cannot_be_read(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("slash")
+        await on.write("digits << 3")
+        await on.press("enter")
+        await on.shows("<< cannot be read.")
+        await on.until(lambda: on.bench.focused.id == "filter", "the field")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 45)])
+async def test_a_filter_that_matches_nothing_says_how_to_see_all_again(world: World, size) -> None:
+    async with stage(world, size) as on:
+        await on.press("slash", *"zzz", "enter")
+        await on.shows("No model matches the filter.", "esc clears it.")
+        assert "d opens" not in on.text()
+        await on.press("b")
+        await on.shows("No model matches the filter; esc clears it.")
+        assert "demo models" not in on.text()
+        await on.press("escape")
+        await on.shows("3 models")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)])

@@ -7,7 +7,7 @@ from doubles import World, make_model, sample_world
 from driving import stage
 
 from quickserveml_tui.tui.screens.bulk import BulkDialog
-from quickserveml_tui.tui.screens.dialog import ConfirmDialog
+from quickserveml_tui.tui.screens.dialog import ConfirmDialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import FormDialog
 from quickserveml_tui.tui.screens.trash import TrashDialog
 
@@ -38,7 +38,35 @@ async def test_a_deletion_is_undone_by_one_key(world: World) -> None:
         await on.shows("too-new is back", "3 models")
         assert not world.trash
         await on.press("u")
-        await on.shows("Nothing was deleted in this session; U opens the trash.")
+        await on.shows("The trash is empty: nothing to bring back")
+
+
+async def test_what_an_earlier_session_deleted_comes_back_after_asking(world: World) -> None:
+    world.catalog.delete("x[/]y")
+    world.catalog.delete("too-new")
+    async with stage(world) as on:
+        await on.press("u")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmDialog), "the question")
+        await on.shows("Bring too-new back?", "It was deleted before this session, at 2024-05-01")
+        assert on.app.screen.focused.name == "cancel"
+        await on.press("escape")
+        assert "too-new" not in world.models
+        await on.press("u")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmDialog), "the question")
+        await on.press("y")
+        await on.shows("too-new is back")
+        assert [entry.title for entry in world.trash] == ["x[/]y"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+async def test_a_version_that_a_protected_alias_points_at_offers_no_deletion(world: World, size) -> None:
+    async with stage(world, size, open_ref="digits@2") as on:
+        await on.press("D")
+        await on.until(lambda: isinstance(on.app.screen, MessageDialog), "the reason")
+        await on.shows("digits@2 stays", "The protected alias prod points at it", "first, or take it away: A.")
+        assert "delete digits@2" not in on.text()
+        await on.press("escape")
+        assert not world.trash
 
 
 async def test_deletions_are_undone_in_turn_the_last_one_first(world: World) -> None:

@@ -181,8 +181,12 @@ class CatalogFlow(FlowScreen):
         if row is None:
             self.ref = ""
             self.sequence += 1
-            status.breadcrumb = ("Workbench", "empty registry" if self.catalog_pane.holds_nothing else "no match")
-            self.inspector_pane.clear()
+            nothing = self.catalog_pane.holds_nothing
+            status.breadcrumb = ("Workbench", "empty registry" if nothing else "no match")
+            if nothing:
+                self.inspector_pane.clear()
+            else:
+                self.inspector_pane.clear("No model matches the filter", [("esc", "clears it in the catalog")])
             self.benchmark_pane.show_selection("", ())
             self.refresh_bindings()
             return

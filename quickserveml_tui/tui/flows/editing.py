@@ -181,7 +181,7 @@ class EditingFlow(BulkFlow):
         if self.marks:
             self.bulk_delete()
             return
-        from quickserveml_tui.tui.screens.dialog import ConfirmDialog
+        from quickserveml_tui.tui.screens.dialog import ConfirmDialog, MessageDialog
 
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
@@ -190,10 +190,21 @@ class EditingFlow(BulkFlow):
         only = len(model.versions) == 1
         guarded = protected_aliases(model)
         protected = [alias for alias in model.aliases_of(number) if alias in guarded]
-        words = [f"{ref} moves to the trash" + (", and the model with it." if only else ".")]
         if protected:
-            words.append(f"The protected alias {' and '.join(protected)} points at it: the registry will refuse.")
-        words.append("u brings it back, U opens the trash. Saved benchmarks stay.")
+            many = len(protected) > 1
+            words = f"The protected {'aliases' if many else 'alias'} {' and '.join(protected)}"
+            self.app.push_screen(
+                MessageDialog(
+                    f"{ref} stays", f"{words} {'point' if many else 'points'} at it, so it is not deleted.",
+                    f"Move {'them' if many else 'it'} to another version first, or take {'them' if many else 'it'} "
+                    "away: A.",
+                )
+            )  # fmt: skip
+            return
+        consequence = (
+            f"{ref} moves to the trash{', and the model with it' if only else ''}. "
+            "u brings it back, U opens the trash. Saved benchmarks stay."
+        )
 
         def work() -> ActionDone:
             deletion = workbench.catalog.delete(ref)
@@ -204,7 +215,7 @@ class EditingFlow(BulkFlow):
             if sure:
                 self.in_thread(work, group="change", doing=f"Deleting {ref}", exclusive=False)
 
-        dialog = ConfirmDialog(f"Delete {ref}?", " ".join(words), key="y", verb=f"delete {ref}")
+        dialog = ConfirmDialog(f"Delete {ref}?", consequence, key="y", verb=f"delete {ref}")
         self.app.push_screen(dialog, confirmed)
 
     def _change(self, call: Callable[[], ModelRecord], sentence: str) -> None:

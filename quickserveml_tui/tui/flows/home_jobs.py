@@ -9,8 +9,9 @@ from textual import on
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.jobs import CancelToken, JobState
+from quickserveml_tui.core.text import safe_lines
 from quickserveml_tui.tui.flows.base import FlowScreen, clock, log
-from quickserveml_tui.tui.messages import FollowEnded, HomeJobsRead, JobResultRead
+from quickserveml_tui.tui.messages import FollowEnded, HomeJobsRead, JobResultRead, LogRead
 from quickserveml_tui.tui.panes.jobs import JobsPane
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 MAX_READ = 60
+LOG_LINES = 200
 
 
 class HomeJobsFlow(FlowScreen):
@@ -197,6 +199,26 @@ class HomeJobsFlow(FlowScreen):
             lambda sure: self._clean(job) if sure else None,
         )
 
+    def action_show_log(self) -> None:
+        """Show the end of the log of the job under the cursor."""
+        job, workbench = self.jobs_pane.cursor, self.workbench
+        if job is not None and workbench is not None:
+            self.in_thread(
+                lambda: LogRead(job, _log_end(workbench, job.record_id)),
+                group="job-log", doing=f"Reading the log of {job.subject}",
+            )  # fmt: skip
+
+    @on(LogRead)
+    def show_log(self, event: LogRead) -> None:
+        """The last lines, unless something else was opened meanwhile."""
+        from quickserveml_tui.tui.screens.report import ReportDialog
+        from quickserveml_tui.tui.sheets.care import log_rows
+
+        event.stop()
+        if self.app.screen is self:
+            title = f"Log of {event.job.kind} {event.job.subject}"
+            self.app.push_screen(ReportDialog(title, log_rows(event.text), event.text, at_end=True))
+
     def _clean(self, job: UiJob) -> None:
         if job.record_id:
             self._change_job(job, "clean")
@@ -219,6 +241,17 @@ class HomeJobsFlow(FlowScreen):
             return HomeJobsRead(workbench.jobs.list(limit=MAX_READ))
 
         self.in_thread(work, group=f"change-{job_id}", doing=f"{change.capitalize()} {job.subject}", exclusive=False)
+
+
+def _log_end(workbench: Workbench, job_id: str) -> str:
+    """The last lines of a job's log, without anything a terminal would obey."""
+    kept: list[str] = []
+    part, offset = workbench.jobs.log(job_id)
+    while part:
+        joined = (kept.pop() if kept else "") + part
+        kept = [*kept, *joined.split("\n")][-LOG_LINES - 1 :]
+        part, offset = workbench.jobs.log(job_id, offset)
+    return safe_lines("\n".join(kept)).strip("\n")
 
 
 def _read(workbench: Workbench) -> HomeJobsRead | None:

@@ -13,7 +13,8 @@ from quickserveml_tui.core.errors import ConflictError
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.base import FlowScreen
 from quickserveml_tui.tui.keys import bind
-from quickserveml_tui.tui.messages import ActionDone, NameTaken, TrashRead
+from quickserveml_tui.tui.messages import ActionDone, NameTaken, NewestInTrash, TrashRead
+from quickserveml_tui.tui.times import local_clock
 
 if TYPE_CHECKING:
     from textual.message import Message
@@ -28,7 +29,14 @@ class TrashFlow(FlowScreen):
     """What was deleted can be brought back: the last deletion by one key, all others from a list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("u", "undo_delete", "undo", "trash.undo_delete", "Bring back what was deleted last", show=False),
+        bind(
+            "u",
+            "undo_delete",
+            "undo",
+            "trash.undo_delete",
+            "Bring back what was deleted last; asks where an earlier session deleted it",
+            show=False,
+        ),
         bind("U", "open_trash", "trash", "trash.open_trash", "Restore or purge what was deleted", show=False),
     ]
 
@@ -44,12 +52,42 @@ class TrashFlow(FlowScreen):
             self.refresh_bindings()
 
     def action_undo_delete(self) -> None:
-        """Bring back what was deleted last."""
-        workbench = self.workbench
-        if workbench is None or not self.undo_stack:
+        """Bring back what was deleted last; what an earlier session deleted, only after asking."""
+        workbench = self.ready()
+        if workbench is None:
+            return
+        if not self.undo_stack:
+            self.in_thread(lambda: NewestInTrash(next(iter(workbench.catalog.trash()), None)), group="trash",
+                           doing="Reading the trash")  # fmt: skip
             return
         ids = self.undo_stack.pop()
         self.in_thread(lambda: _restore(workbench, ids), group="change", doing="Undoing the deletion", exclusive=False)
+
+    @on(NewestInTrash)
+    def ask_to_restore(self, event: NewestInTrash) -> None:
+        """Nothing was deleted in this session: name what would come back."""
+        from quickserveml_tui.tui.screens.dialog import ConfirmDialog
+
+        event.stop()
+        entry, workbench = event.entry, self.workbench
+        if entry is None:
+            self.tell("The trash is empty: nothing to bring back", Role.INFO)
+            return
+        if workbench is None or self.app.screen is not self:
+            return
+        words = (
+            f"It was deleted before this session, at {local_clock(entry.deleted_at)}, and is the newest entry of the "
+            "trash. U opens the trash."
+        )
+        self.app.push_screen(
+            ConfirmDialog(f"Bring {entry.title} back?", words, key="y", verb=f"restore {entry.title}"),
+            lambda sure: (
+                self.in_thread(lambda: _restore(workbench, (entry.id,)), group="change", doing="Restoring",
+                               exclusive=False)
+                if sure
+                else None
+            ),
+        )  # fmt: skip
 
     def action_open_trash(self) -> None:
         """List what was deleted."""

@@ -96,7 +96,7 @@ class CatalogPane(FilteredPane):
         yield FilterInput(placeholder="/  name, tag, params < 10M", id="filter", compact=True, select_on_focus=False)
         yield FilterNote(id="filter-note")
         yield CompletionList()
-        yield PaneTable(COLUMNS, empty="No model matches.", external_sort=True, id="models")
+        yield PaneTable(COLUMNS, empty="No model matches the filter.\nesc clears it.", external_sort=True, id="models")
         yield StartChoices(
             CHOICES,
             heading="Start with a model",
@@ -138,7 +138,6 @@ class CatalogPane(FilteredPane):
         """Show these models; keeps the cursor where it was, or moves it to `select`."""
         had_focus, was_filled = self.focus_inside, self.has_class("-filled")
         self.views, self.everything = views, everything
-        self.show_filter_error(None)
         if not self.filter_text:
             self._keep_marks({view.model.name for view in views})
         self._show_count()
@@ -261,12 +260,6 @@ class CatalogPane(FilteredPane):
         """Filter as the user types."""
         event.stop()
         self.post_message(self.QueryChanged(typed=True))
-
-    @on(FilterInput.Left)
-    def leave_filter(self, event: FilterInput.Left) -> None:
-        """Back to the table."""
-        event.stop()
-        self.screen.set_focus(self.table)
 
     def action_sort_models(self) -> None:
         """Sort by the next column."""

@@ -117,6 +117,11 @@ class FilterInput(Input):
     class Left(Message):
         """The user is done with the filter."""
 
+        def __init__(self, *, kept: bool = False) -> None:
+            super().__init__()
+            self.kept = kept
+            """Whether the filter was confirmed, so that it has to be one that can be read."""
+
     @property
     def listing(self) -> CompletionList:
         """The completions below."""
@@ -127,9 +132,11 @@ class FilterInput(Input):
         self.listing.show(())
 
     def action_take(self) -> None:
-        """Take a completion; without a list the key means what it means elsewhere."""
+        """Take a completion; with none to take, a filter in the making keeps the focus: letters would be commands."""
         listing = self.listing
         if not listing.open:
+            if self.value:
+                return
             raise SkipAction
         chosen = listing.chosen
         listing.show(())
@@ -161,4 +168,5 @@ class FilterInput(Input):
         if self.listing.open and self.listing.moved:
             self.action_take()
         else:
-            self.post_message(self.Left())
+            self.listing.show(())
+            self.post_message(self.Left(kept=True))

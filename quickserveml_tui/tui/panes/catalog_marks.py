@@ -51,6 +51,10 @@ class FilteredPane(WorkPane):
         self.rows: list[CatalogRow] = []
         self.everything = 0
         """Models without the filter."""
+        self.rejected_text: str | None = None
+        """The filter that could not be read, as it was typed; None while what was read last is all right."""
+        self.confirmed = ""
+        """The filter that was left by enter before it was read."""
 
     @property
     def table(self) -> PaneTable:
@@ -91,11 +95,27 @@ class FilteredPane(WorkPane):
         self.screen.refresh_bindings()
 
     def show_filter_error(self, error: FilterError | None) -> None:
-        """Say below the field what is wrong with the filter; the rows stay as they are."""
-        note = self.query_one(FilterNote)
+        """Say below the field what is wrong with the filter; the rows stay as they are.
+
+        Who confirmed it before it was read gets the focus back.
+        """
+        note, text = self.query_one(FilterNote), self.filter_text
         self.set_class(error is not None, "-noted")
+        self.rejected_text = None if error is None else text
         if error is not None:
-            note.show_error(error, self.filter_text)
+            note.show_error(error, text)
+            if self.confirmed == text and self.table.has_focus:
+                self.screen.set_focus(self.query_one(FilterInput))
+        self.confirmed = ""
+
+    @on(FilterInput.Left)
+    def leave_filter(self, event: FilterInput.Left) -> None:
+        """Back to the table; a filter that cannot be read is not confirmed."""
+        event.stop()
+        if event.kept and self.filter_text and self.rejected_text == self.filter_text:
+            return
+        self.confirmed = self.filter_text if event.kept else ""
+        self.screen.set_focus(self.table)
 
     def show_completions(self, text: str, completions: Sequence[Completion]) -> None:
         """Offer ways to go on, if the text is still the one they are for."""

@@ -21,10 +21,13 @@ from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.tab_row import TabRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quickserveml_tui.core.facts import LayerPage
     from quickserveml_tui.tui.panes.layers import LayerView
     from quickserveml_tui.tui.sheets.model import Subject
 
+NOTHING = ("Layers, inputs and cost of the model you pick", (("d", "opens one to look at"),))
 TABS = (("overview", "Overview"), ("layers", "Layers"), ("io", "I/O"), ("metadata", "Metadata"))
 
 
@@ -89,9 +92,7 @@ class InspectorPane(WorkPane):
 
     def compose_body(self) -> ComposeResult:
         """What would be here."""
-        yield EmptyState(
-            "Layers, inputs and cost of the model you pick", [("d", "opens one to look at")], id="inspector-empty"
-        )
+        yield EmptyState(*NOTHING, id="inspector-empty")
 
     def compose_rest(self) -> ComposeResult:
         """Tabs and their pages."""
@@ -195,9 +196,10 @@ class InspectorPane(WorkPane):
         """Nobody else's business."""
         event.stop()
 
-    def clear(self) -> None:
-        """Show that nothing is selected."""
+    def clear(self, sentence: str = NOTHING[0], keys: Sequence[tuple[str, str]] = NOTHING[1]) -> None:
+        """Show that nothing is selected, and what to do about it."""
         self.shown = self.schema = None
+        self.query_one("#inspector-empty", EmptyState).show(sentence, keys)
         self._arrange()
 
     def show_subject(self, subject: Subject) -> None:

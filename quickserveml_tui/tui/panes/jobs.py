@@ -108,6 +108,7 @@ class JobsPane(WorkPane):
         bind("down,j", "move(1)", "next job", "jobs.next_job", "Move to the next job", show=False),
         bind("up,k", "move(-1)", "previous job", "jobs.previous_job", "Move to the job before", show=False),
         bind("R", "screen.resume_job", "resume", "jobs.resume_job", "Start a lost, failed or cancelled job again"),
+        bind("enter", "screen.show_log", "log", "jobs.show_log", "Show the end of the job's log"),
         bind("delete", "screen.clean_job", "forget", "jobs.clean_job", "Forget an ended job and its log; results stay"),
     ]
 
@@ -239,10 +240,12 @@ class JobsPane(WorkPane):
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now."""
         job = self.cursor
-        if action not in ("resume_job", "clean_job"):
+        if action not in ("resume_job", "clean_job", "show_log"):
             return ""
         if job is None:
             return "No job is under the cursor."
+        if action == "show_log":
+            return "" if job.record_id else "It has no log: it runs in this window, and says all in its row."
         if job.live:
             return "It runs or waits; x cancels it."
         if action == "resume_job" and job.state not in RESUMABLE:

@@ -22,8 +22,10 @@ class ReportDialog(Dialog[None]):
         bind("y", "copy_text", "copy", "dialog.copy_report", "Copy the report as text"),
     ]
 
-    def __init__(self, title: str, layout: Layout, text: str) -> None:
+    def __init__(self, title: str, layout: Layout, text: str, *, at_end: bool = False) -> None:
         super().__init__(title)
+        self.at_end = at_end
+        """Whether the last rows are shown first."""
         self.rows_layout = layout
         self.text = text
 
@@ -38,6 +40,8 @@ class ReportDialog(Dialog[None]):
         page = self.query_one(Page)
         page.sheet.show(self.rows_layout)
         page.focus()
+        if self.at_end:
+            self.call_after_refresh(page.scroll_end, animate=False)
 
     def action_copy_text(self) -> None:
         """Copy the report."""

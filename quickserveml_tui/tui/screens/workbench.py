@@ -235,19 +235,23 @@ class WorkbenchScreen(
         """Why an action does nothing now, in one sentence."""
         if action in WRITES and (reason := self.why_read_only()):
             return reason
-        if action == "undo_delete" and not self.undo_stack:
-            return "Nothing was deleted in this session; U opens the trash."
         if action in NEEDS_MODEL and self.selected is None:
-            return "No model is picked. Press d for the demo models, or a to add one."
+            return self._why_nothing_is_picked()
         if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:
             return f"{self.selected.ref} cannot run: {self.selected.version.trial.reason}"
         if action == "cancel_job" and not any(job.live for job in self.lane.jobs):
             return "Nothing runs."
-        if action in ("resume_job", "clean_job"):
+        if action in ("resume_job", "clean_job", "show_log"):
             return self.jobs_pane.reason_against(action)
         if action in ("copy_reference", "copy_view", "step_tab") and self.selected is None:
             return "Nothing is picked yet."
         return ""
+
+    def _why_nothing_is_picked(self) -> str:
+        pane = self.catalog_pane
+        if pane.furnished and pane.filter_text and not pane.holds_nothing:
+            return "No model matches the filter; esc clears it."
+        return "No model is picked. Press d for the demo models, or a to add one."
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed, never hidden."""

@@ -8,9 +8,16 @@ from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.sheets.rows import BLANK, paragraph
+from quickserveml_tui.tui.sheets.sheet import Layout
 from quickserveml_tui.tui.widgets.ink import say
 
 MAX_FINDINGS = 200
+
+
+def log_rows(text: str) -> Layout:
+    """The lines of a log, wrapped; a sentence where nothing was written."""
+    lines = text.splitlines() or ["The log is empty."]
+    return lambda width, _: [row for line in lines for row in (paragraph(line, width, Role.BODY) or [BLANK])]
 
 
 def checked_words(report: CheckReport) -> str:

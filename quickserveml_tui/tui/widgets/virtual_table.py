@@ -383,7 +383,8 @@ class VirtualTable(ScrollView, can_focus=True):
         line = self.scroll_offset.y + y - self.header_height
         if not self._order.height:
             words = self.empty if self._order.predicate is None else "No row matches the filter."
-            return self._strip((Span(" " * PADDING), say(words, Role.MUTED)) if y == self.header_height else (), width)
+            said = dict(enumerate(words.splitlines(), self.header_height)).get(y, "")
+            return self._strip((Span(" " * PADDING), say(said, Role.MUTED)), width)
         current = line == self.cursor_line
         key = (line, width, current, current and self.has_focus, self._generation, self.app.theme, self.rich_style)
         strip = self._strips.get(key)
