@@ -9,9 +9,16 @@ from importlib import resources
 from pathlib import Path
 
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import CancelledError, NotFoundError, QuickServeError, StoreError
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    ConflictError,
+    NotFoundError,
+    QuickServeError,
+    StoreError,
+    UsageError,
+)
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import MetadataPatch, ModelRecord
+from quickserveml_tui.core.models import MetadataPatch, ModelRecord, VersionRecord
 from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.text import safe_text
 
@@ -122,12 +129,14 @@ class DemoService:
     def install(self, *, on_progress: ProgressSink = ignore_progress, cancel: CancelToken | None = None) -> int:
         """Register the demo models that are not there yet, digits first; returns how many versions were added.
 
-        A model of the user's that has the same name is left alone, and so are aliases that were moved. A network that
-        cannot be added is named in the last progress note. Raises `CancelledError`, with what was added kept, and
-        `StoreError`.
+        A model of the user's that holds a demo file under its demo name is left alone, and so are aliases that were
+        moved. A network that cannot be added is named in the last progress note. Raises `ConflictError`
+        (`name.taken`), with nothing added, where another model has a demo name; `CancelledError`, with what was added
+        kept; and `StoreError`.
         """
         token = cancel or CancelToken()
         versions = (*digits_versions(), *light_versions(light_folder()))
+        self._check_names(versions)
         tally = _Tally()
         for done, version in enumerate(versions):
             token.raise_if_cancelled()
@@ -138,11 +147,39 @@ class DemoService:
         return tally.added
 
     def data_path(self, model: str) -> Path | None:
-        """The test data that fits a demo model, given by name or reference: a CSV file with a `label` column."""
+        """The test data that fits a demo model, given by name or reference: a CSV file with a `label` column.
+
+        None for any other model, also one that is merely called like a demo model. Raises `StoreError`.
+        """
         if model.partition("@")[0] != DIGITS:
             return None
         path = demo_folder() / TEST_DATA
-        return path if path.is_file() else None
+        return path if path.is_file() and self._is_demos(model) else None
+
+    def _is_demos(self, ref: str) -> bool:
+        """Whether the version is one of the demo's own files."""
+        try:
+            resolved = self._catalog.resolve(ref)
+        except (NotFoundError, UsageError):
+            return False
+        if resolved.version is None:
+            return False
+        return _digest_of(resolved.version) in {_file_digest(Path(item.request.path)) for item in digits_versions()}
+
+    def _check_names(self, versions: tuple[DemoVersion, ...]) -> None:
+        """Refuse to mix the demo with models that have nothing but their name in common with it."""
+        files: dict[str, list[Path]] = {}
+        for version in versions:
+            files.setdefault(version.request.name, []).append(Path(version.request.path))
+        for name, paths in files.items():
+            known = self._find(name)
+            if known is None or DEMO_TAG in known.tags or any(_holds(known, path) for path in paths):
+                continue
+            raise ConflictError(
+                f"Another model is called {name} here, which is the name of a demo model; nothing was added.",
+                hint="Choose another folder with --home, or rename that model.",
+                code="name.taken",
+            )
 
     def _install_one(self, version: DemoVersion, tally: _Tally, cancel: CancelToken) -> None:
         request = version.request
@@ -173,8 +210,16 @@ def _progress(done: int, total: int, tally: _Tally, note: str) -> Progress:
 
 def _holds(model: ModelRecord, path: Path) -> bool:
     """Whether the file is one of the model's versions: told by its digest, so that nothing need be copied or run."""
+    digest = _file_digest(path)
+    return bool(digest) and any(_digest_of(version) == digest for version in model.versions)
+
+
+def _digest_of(version: VersionRecord) -> str:
+    return version.artifact.files[0].digest if version.artifact.files else ""
+
+
+def _file_digest(path: Path) -> str:
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return False
-    return any(version.artifact.files[0].digest == digest for version in model.versions if version.artifact.files)
+        return ""

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import CancelledError
+from quickserveml_tui.core.errors import CancelledError, ConflictError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.services import demo
 from quickserveml_tui.services.demo import demo_folder, digits_versions, light_folder, light_versions
@@ -31,6 +32,14 @@ def workbench(tmp_path, monkeypatch):
 def load_test_data():
     with np.load(demo_folder() / "digits_test.npz") as data:
         return data["pixels"], data["label"]
+
+
+def save_relu(path):
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", tensors[:1], tensors[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def run(name, pixels):
@@ -100,6 +109,23 @@ def test_a_model_of_the_users_with_the_same_name_is_left_alone(workbench):
     workbench.catalog.add(AddRequest(str(demo_folder() / "digits_mlp.onnx"), name="digits"))
     assert workbench.demo.install() == 0
     assert len(workbench.catalog.show("digits").model.versions) == 1
+
+
+def test_another_model_with_a_demo_name_is_named_before_anything_is_added(workbench, tmp_path):
+    workbench.catalog.add(AddRequest(str(save_relu(tmp_path / "mine.onnx")), name="digits"))
+    with pytest.raises(ConflictError, match=r"Another model is called digits here") as caught:
+        workbench.demo.install()
+    assert (caught.value.exit_code, "--home" in caught.value.hint) == (3, True)
+    assert [len(view.model.versions) for view in workbench.catalog.list_models().models] == [1]
+
+
+def test_the_test_data_is_offered_for_the_demos_own_versions_only(workbench, tmp_path):
+    workbench.catalog.add(AddRequest(str(save_relu(tmp_path / "mine.onnx")), name="digits", tags=("demo",)))
+    assert workbench.demo.data_path("digits") is None
+    workbench.catalog.add(AddRequest(str(demo_folder() / "digits_cnn.onnx"), name="digits"))
+    assert workbench.demo.data_path("digits@2") is not None
+    assert workbench.demo.data_path("digits@1") is None
+    assert workbench.demo.data_path("digits@9") is None
 
 
 def test_cancel_keeps_what_was_added_and_a_later_run_adds_the_rest(workbench):

@@ -337,7 +337,7 @@ class Demo:
         return 3
 
     def data_path(self, model: str) -> Path | None:
-        return self.world.data.get(model)
+        return self.world.data.get(model.partition("@")[0])
 
 
 class Host:

@@ -170,7 +170,7 @@ class RunningFlow(HomeJobsFlow):
         workbench, row = self.ready(), self.selected
         if workbench is None or row is None:
             return
-        found = workbench.demo.data_path(row.view.model.name)
+        found = workbench.demo.data_path(row.ref)
         start = str(found) if found else self.memory.data_path
         fields = [
             Field("data", "data", start, "rows.csv or arrays.npz", path="file", suffixes=(".csv", ".npz")),
