@@ -58,7 +58,8 @@ def add(
     ] = "",
     license_name: Annotated[str, Option("--license", metavar="TEXT", help="Its licence.", show_default=False)] = "",
     meta: Annotated[
-        list[str] | None, Option("--meta", metavar="KEY=VALUE", help="Metadata; may be repeated.", show_default=False)
+        list[str] | None,
+        Option("--meta", metavar="KEY=VALUE", help="Metadata of the version; may be repeated.", show_default=False),
     ] = None,
     category: Annotated[
         list[str] | None,

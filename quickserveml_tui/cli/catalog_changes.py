@@ -43,7 +43,16 @@ def update(
     license_name: Annotated[_Text, Option("--license", metavar="TEXT", help="Its licence.", show_default=False)] = None,
     meta: Annotated[
         list[str] | None,
-        Option("--meta", metavar="KEY=VALUE", help="Metadata; KEY= removes a key.", show_default=False),
+        Option("--meta", metavar="KEY=VALUE", help="Metadata of the model; KEY= removes a key.", show_default=False),
+    ] = None,
+    version_meta: Annotated[
+        list[str] | None,
+        Option(
+            "--version-meta",
+            metavar="KEY=VALUE",
+            help="Metadata of the version; KEY= removes a key.",
+            show_default=False,
+        ),
     ] = None,
     label: Annotated[
         _Text, Option("--label", metavar="LABEL", help="Label of the version, such as 1.2.0.", show_default=False)
@@ -74,8 +83,8 @@ def update(
 ) -> None:
     """Change metadata of a model or version.
 
-    Label, state, notes and lineage go to the version that the reference names (the latest one by default), the rest to
-    the model. An empty value clears a field.
+    Label, state, notes, lineage and version metadata go to the version that the reference names (the latest one by
+    default), the rest to the model. An empty value clears a field.
     """
     from quickserveml_tui.core.catalog import BulkAction
     from quickserveml_tui.core.models import MetadataPatch
@@ -83,7 +92,7 @@ def update(
     invocation.note(home=home, as_json=as_json)
     chosen = selection(refs, filter_text)
     fields = (task, author, description, framework, license_name, label, state, notes, made_from, converted_by, parent)
-    if not meta and all(value is None for value in fields):
+    if not meta and not version_meta and all(value is None for value in fields):
         raise UsageError("There is nothing to change.", hint="Name a field, such as --task or --label.")
     patch = MetadataPatch(
         task=task,
@@ -92,6 +101,7 @@ def update(
         framework=framework,
         license=license_name,
         metadata=parse_metadata(meta, removable=True) or None,
+        version_metadata=parse_metadata(version_meta, removable=True) or None,
         label=label,
         state=_parse_state(state),
         notes=notes,

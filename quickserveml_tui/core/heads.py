@@ -72,6 +72,7 @@ class VersionHead:
     created_at: str
     label: str = ""
     state: VersionState = VersionState.DRAFT
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def runnable(self) -> bool:

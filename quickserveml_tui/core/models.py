@@ -212,7 +212,9 @@ class MetadataPatch:
     framework: str | None = None
     license: str | None = None
     metadata: dict[str, str | None] | None = None
-    """Keys to set; a None value removes the key."""
+    """Keys of the model to set; a None value removes the key."""
+    version_metadata: dict[str, str | None] | None = None
+    """Keys of the version to set; a None value removes the key."""
     label: str | None = None
     state: VersionState | None = None
     notes: str | None = None

@@ -169,12 +169,12 @@ def described(old: ModelRecord, new: ModelRecord, number: int | None) -> str:
     parts += _words("category", "categories", old.categories, new.categories)
     for field in ("task", "author", "description", "framework", "license"):
         parts += _text(field, getattr(old, field), getattr(new, field))
-    for key in sorted(old.metadata.keys() | new.metadata.keys()):
-        parts += _text(f"metadata {key}", old.metadata.get(key, ""), new.metadata.get(key, ""))
+    parts += _keys("metadata", old.metadata, new.metadata)
     before, after = (model.version(number) if number is not None else None for model in (old, new))
     if before is not None and after is not None:
         for field in ("label", "state", "notes"):
             parts += _text(field, str(getattr(before, field)), str(getattr(after, field)))
+        parts += _keys("version metadata", before.metadata, after.metadata)
         for field in ("made_from", "converted_by", "parent"):
             parts += _text(_NAMES.get(field, field), getattr(before.lineage, field), getattr(after.lineage, field))
     return ", ".join(parts)
@@ -185,6 +185,11 @@ def _words(one: str, many: str, old: Sequence[str], new: Sequence[str]) -> list[
     return [
         f"{verb} {one if len(words) == 1 else many} {' and '.join(words)}" for verb, words in changes.items() if words
     ]
+
+
+def _keys(what: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
+    keys = sorted(old.keys() | new.keys())
+    return [part for key in keys for part in _text(f"{what} {key}", old.get(key, ""), new.get(key, ""))]
 
 
 def _text(field: str, old: str, new: str) -> list[str]:

@@ -25,7 +25,7 @@ MAX_VALUE = 4096
 _JOINERS = "\u200c\u200d"  # scripts and emoji need them; fronts drop them where they could mislead
 
 
-VERSION_FIELDS = ("label", "state", "notes", "made_from", "converted_by", "parent")
+VERSION_FIELDS = ("label", "state", "notes", "version_metadata", "made_from", "converted_by", "parent")
 """Fields of a patch that belong to a version; the others belong to the model."""
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
@@ -126,19 +126,18 @@ def patched(model: ModelRecord, number: int | None, patch: MetadataPatch, find: 
         for field in ("task", "author", "description", "framework", "license")
         if (value := getattr(patch, field)) is not None
     }
-    metadata = dict(model.metadata)
-    for key, item in (patch.metadata or {}).items():
-        if item is None:
-            metadata.pop(key, None)
-        else:
-            metadata[key] = item
-    changed = replace(model, metadata=check_metadata(metadata), **texts)
+    changed = replace(model, metadata=_patched_metadata(model.metadata, patch.metadata), **texts)
     if not touches_version(patch):
         return changed
     version = changed.version(number) if number is not None else changed.latest
     if version is None:
         raise NotFoundError(f"{model.name} has no version to change.", code="version.not_found")
     return with_version(changed, _patched_version(changed, version, patch, find))
+
+
+def _patched_metadata(old: dict[str, str], changes: dict[str, str | None] | None) -> dict[str, str]:
+    metadata = {key: value for key, value in old.items() if (changes or {}).get(key, "") is not None}
+    return check_metadata(metadata | {key: value for key, value in (changes or {}).items() if value is not None})
 
 
 def _patched_version(model: ModelRecord, version: VersionRecord, patch: MetadataPatch, find: Find) -> VersionRecord:
@@ -148,6 +147,8 @@ def _patched_version(model: ModelRecord, version: VersionRecord, patch: Metadata
         version = replace(version, state=patch.state)
     if patch.notes is not None:
         version = replace(version, notes=check_text("notes", patch.notes, is_long=True))
+    if patch.version_metadata is not None:
+        version = replace(version, metadata=_patched_metadata(version.metadata, patch.version_metadata))
     return replace(version, lineage=_patched_lineage(model, version, patch, find))
 
 

@@ -172,11 +172,18 @@ _BENCH_FIELDS: tuple[CatalogField, ...] = (
 )  # fmt: skip
 
 
+def _metadata_of(head: ModelHead, key: str) -> str | None:
+    """What the latest version says, else the model."""
+    latest = head.latest
+    own = latest.metadata.get(key) if latest is not None else None
+    return own if own is not None else head.metadata.get(key)
+
+
 def _metadata(key: str) -> CatalogField:
     return Field(
         f"meta.{key}",
         Kind.ANY,
-        lambda row: row.head.metadata.get(key),
+        lambda row: _metadata_of(row.head, key),
         "metadata by its key; numbers compare as numbers",
         "meta.accuracy > 0.9",
     )

@@ -36,6 +36,7 @@ def check_request(request: AddRequest, name: str, registry: RegistryStore) -> No
         _check_room(registry)
     edits.with_tags(edits.with_categories(model, request.categories), request.tags)
     edits.patched(model, None, replace(patch_of(request), **dict.fromkeys(edits.VERSION_FIELDS)), registry.find)
+    edits.check_metadata(dict(request.metadata))
     edits.check_text("notes", request.notes, is_long=True)
     edits.check_lineage_text("made from", request.lineage.made_from)
     edits.check_lineage_text("converted by", request.lineage.converted_by)
@@ -131,7 +132,7 @@ def patch_of(request: AddRequest) -> MetadataPatch:
         description=request.description or None,
         framework=request.framework or None,
         license=request.license or None,
-        metadata=dict(request.metadata),
+        version_metadata=dict(request.metadata) or None,
         label=request.label or None,
         notes=request.notes or None,
         made_from=request.lineage.made_from or None,

@@ -58,7 +58,8 @@ def _counted(rows: Sequence[Row], field: CatalogField | None) -> tuple[str, ...]
     counts: Counter[str] = Counter()
     if field is None:
         for row in rows:
-            counts.update(row.head.metadata.keys())
+            latest = row.head.latest
+            counts.update(row.head.metadata.keys() | (latest.metadata.keys() if latest is not None else ()))
     elif field.many:
         for row in rows:
             counts.update(set(field.get(row)))

@@ -88,7 +88,7 @@ def test_a_model_that_runs_is_ready(catalog, linear):
     assert result.version.facts.params == 12
     assert result.version.source == "Linear (1).onnx"
     assert (result.model.tags, result.model.aliases, result.model.task) == (("a", "b"), {"prod": 1}, "regression")
-    assert result.model.metadata == {"k": "v"}
+    assert (result.version.metadata, result.model.metadata) == ({"k": "v"}, {})
     assert catalog.show("linear-1@prod").model == result.model
     assert catalog.resolve("linear-1", runnable=True).digest == result.version.artifact.digest
 
@@ -280,7 +280,7 @@ def test_an_equal_file_gives_its_version_the_details_that_are_named(catalog, lin
     again = add(catalog, linear, name="m", **details)
     assert (again.existed, again.version.version, again.model.aliases) == (True, 1, {"prod": 1})
     assert (again.model.tags, again.model.categories) == (("early", "late"), ("vision/ocr",))
-    assert (again.model.task, again.model.author, again.model.metadata) == ("t", "Ada", {"k": "v"})
+    assert (again.model.task, again.model.author, again.version.metadata) == ("t", "Ada", {"k": "v"})
     assert (again.version.label, again.version.notes) == ("9.9.9", "new")
     assert again.version.lineage == Lineage("run 7", "torch 2.9", "m@2")
     assert add(catalog, linear, name="m", **details).model == again.model
@@ -453,7 +453,7 @@ def test_texts_are_kept_verbatim(make_catalog, linear):
     text = "=cmd|' /C calc'!A0 [bold]x[/] <script>{{7*7}}'; DROP\nline\ttwo 👩\u200d🔬"
     result = add(catalog, linear, description=text, metadata={"[/]": text})
     assert result.model.description == text
-    assert result.model.metadata == {"[/]": text}
+    assert result.version.metadata == {"[/]": text}
 
 
 def test_oversized_facts_are_cut_and_say_so(make_catalog, linear):

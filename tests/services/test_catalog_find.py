@@ -331,13 +331,13 @@ def test_half_a_comparison_is_an_error_and_no_word_that_matches_nothing(catalog,
 
 
 def test_metadata_of_the_latest_version_is_found_before_that_of_the_model(catalog, zoo):
-    catalog.update("resnet50", MetadataPatch(metadata={"accuracy": "0.5", "source": "lab"}))
-    catalog.update("resnet50@1", MetadataPatch(version_metadata={"accuracy": "0.1"}))
-    assert names(catalog, "meta.accuracy = 0.5") == ["resnet50"]
-    catalog.update("resnet50", MetadataPatch(version_metadata={"accuracy": "0.9"}))
-    assert names(catalog, "meta.accuracy > 0.8") == ["resnet50"]
+    catalog.update("many", MetadataPatch(metadata={"accuracy": "0.5", "source": "lab"}))
+    catalog.update("many@1", MetadataPatch(version_metadata={"accuracy": "0.1"}))
+    assert names(catalog, "meta.accuracy = 0.5") == ["many"]
+    catalog.update("many", MetadataPatch(version_metadata={"accuracy": "0.9"}))
+    assert names(catalog, "meta.accuracy > 0.8") == ["many"]
     assert names(catalog, "meta.accuracy < 0.8") == []
-    assert names(catalog, "meta.source = lab") == ["resnet50"]
-    assert catalog.show("resnet50").model.version(1).metadata == {"accuracy": "0.1"}
-    catalog.update("resnet50", MetadataPatch(version_metadata={"accuracy": None}))
-    assert names(catalog, "meta.accuracy = 0.5") == ["resnet50"]
+    assert names(catalog, "meta.source = lab") == ["many"]
+    assert catalog.show("many").model.version(1).metadata == {"accuracy": "0.1"}
+    catalog.update("many", MetadataPatch(version_metadata={"accuracy": None}))
+    assert names(catalog, "meta.accuracy = 0.5") == ["many"]

@@ -95,8 +95,7 @@ class _Builder(Generic[R]):
             hint = f"Write it like bench.p99_ms < 5, or in quotes to search for “{shown}” itself."
             if self._table.find(word.text) is None and (near := self._table.nearest(word.text)):
                 hint = f"Did you mean {near}? {hint}"
-            behind = word.column + len(word.text)
-            raise FilterError(f"“{shown}” needs a comparison.", column=behind, hint=hint)
+            raise FilterError(f"“{shown}” needs a comparison.", column=word.behind, hint=hint)
         return word.text
 
     def _field(self, name: str, column: int) -> Field[R]:

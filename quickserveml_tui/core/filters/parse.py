@@ -211,7 +211,7 @@ def _word(token: Token) -> Word:
         raise FilterError("“!” is not an operator.", column=token.column, hint="Write NOT, or != between two sides.")
     if not token.text:
         raise FilterError("The quotes are empty.", column=token.column, hint="Put what to search for between them.")
-    return Word(token.text, token.column, token.kind is TokenKind.STRING)
+    return Word(token.text, token.column, token.kind is TokenKind.STRING, token.end + 1)
 
 
 def _field_name(token: Token) -> Token:

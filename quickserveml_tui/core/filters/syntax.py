@@ -69,6 +69,8 @@ class Word:
     text: str
     column: int = detail(default=1, compare=False)
     is_quoted: bool = detail(default=False, compare=False)
+    behind: int = detail(default=1, compare=False)
+    """Column behind it."""
 
 
 @dataclass(frozen=True, slots=True)
