@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,7 +123,7 @@ def restore_backup(
     if output.as_json:
         output.document(backup_document(info) | {"dry_run": dry_run})
     else:
-        _print_restored(info, dry_run=dry_run)
+        _print_restored(info, folder, dry_run=dry_run)
     if info.problems:
         raise Exit(int(ExitCode.GATE_FAILED))
 
@@ -173,7 +174,9 @@ def _print_list(infos: Sequence[BackupInfo]) -> None:
         _print_problems(info.problems)
 
 
-def _print_restored(info: BackupInfo, *, dry_run: bool) -> None:
+def _print_restored(info: BackupInfo, folder: str, *, dry_run: bool) -> None:
+    from quickserveml_tui.storage.backup_folder import is_id
+
     output = invocation.output
     for change in info.changes[:_MOST_LINES]:
         output.line(f"  {safe_text(change)}")
@@ -185,6 +188,9 @@ def _print_restored(info: BackupInfo, *, dry_run: bool) -> None:
         output.line(f"{output.style('✓', 'ok')} The home is as it was in {output.style(info.id, 'bold')}.")
         if info.kept:
             output.line(output.style(f"What it held before is kept: {safe_text(info.kept)}", "muted"))
+        if is_id(info.kept):
+            undo = f"quickserveml restore-backup {shlex.quote(folder)} --at {info.kept}"
+            output.line(output.style(f"Undo: {safe_text(undo, 4_000)}", "muted"))
     _print_problems(info.problems)
 
 

@@ -92,7 +92,7 @@ class Invocation:
         from quickserveml_tui.cli.diagnostics import note, warn
 
         for problem in workbench.problems_met():
-            if problem.code in ("store.corrupt", "store.newer_schema"):
+            if problem.code in ("store.corrupt", "store.gone", "store.newer_schema"):
                 warn(problem.message)
                 note(f"Repair it with {problem.command}." if problem.command else problem.hint)
 

@@ -211,7 +211,7 @@ def look(registry: HomeRegistry, state: HomeState) -> Before:
     return Before(content, registry.models(), is_empty)
 
 
-_UNREADABLE = ("store.corrupt", "store.newer_schema")
+_UNREADABLE = ("store.corrupt", "store.gone", "store.newer_schema")
 
 
 def look_at_generation(backup: BackupFolder, document: Generation) -> Before:

@@ -13,6 +13,8 @@ from quickserveml_tui.core.stores import RegistryStore, StateStore
 from quickserveml_tui.core.text import plural, safe_text
 
 MAX_ROWS = 10_000
+_MENDABLE = ("store.corrupt", "store.gone")
+_MISSING = " If something is missing, quickserveml restore-backup brings back a whole backup."
 
 
 @runtime_checkable
@@ -29,11 +31,11 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
     findings = []
     for name, store in (("registry", registry), ("state", state)):
         problem = _problem(name, store)
-        if problem is None:
-            continue
         if problem is None and repair and store is state:
             problem = _damage_further_on(state)
-        if repair and problem.code == "store.corrupt" and isinstance(store, Repairable):
+        if problem is None:
+            continue
+        if repair and problem.code in _MENDABLE and isinstance(store, Repairable):
             findings.append(_repaired(name, store, problem))
         else:
             severity = Severity.WARNING if problem.code in ("store.read_only", "store.locked") else Severity.ERROR
@@ -55,15 +57,13 @@ def mend_stores(home: Path, registry: RegistryStore, state: StateStore, *, repai
 
 
 def _gone(home: Path) -> list[CheckFinding]:
-    """Whether a store's file is gone although copies of it were kept: then it is empty by accident."""
-    findings = []
-    for name, file in (("registry", "registry.json"), ("state", "state.db")):
-        kept = sorted(path.name for path in (home / "backups").glob(f"{file.partition('.')[0]}-*"))
-        if kept and not (home / file).exists():
-            message = f"{file} is gone, so the {name} reads as empty; copies of it were kept."
-            hint = f"Copy backups/{kept[-1]} in its place, or restore a backup with quickserveml restore-backup."
-            findings.append(CheckFinding(name, "store.gone", Severity.ERROR, file, message, hint))
-    return findings
+    """Whether the state database is gone although copies of it were kept; the registry says this of itself."""
+    kept = sorted(path.name for path in (home / "backups").glob("state-*"))
+    if not kept or (home / "state.db").exists():
+        return []
+    message = "state.db is gone, so the state reads as empty; copies of it were kept."
+    hint = f"Copy backups/{kept[-1]} in its place, or restore a backup with quickserveml restore-backup."
+    return [CheckFinding("state", "store.gone", Severity.ERROR, "state.db", message, hint)]
 
 
 def _problem(name: str, store: RegistryStore | StateStore) -> StoreProblem | None:
@@ -96,7 +96,8 @@ def _repaired(name: str, store: Repairable, problem: StoreProblem) -> CheckFindi
             name, problem.code, Severity.ERROR, name, f"{problem.message} It could not be repaired: {error.message}",
             error.hint,
         )  # fmt: skip
-    return CheckFinding(name, problem.code, Severity.ERROR, name, f"{problem.message} {done}", repaired=True)
+    message = f"{problem.message} {done}{_MISSING if name == 'registry' else ''}"
+    return CheckFinding(name, problem.code, Severity.ERROR, name, message, repaired=True)
 
 
 def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, list[CheckFinding]]:
@@ -120,9 +121,9 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
         runs = state.benchmarks(limit=MAX_ROWS)
         batches, jobs = state.batches(limit=MAX_ROWS), judged(state, state.jobs(limit=MAX_ROWS))
     except QuickServeError as error:
-        return 0, [
         if findings:  # that is the same damage
             return 0, findings
+        return 0, [
             CheckFinding("state", error.code, Severity.ERROR, "state database", error.message, error.hint),
         ]
     orphans = sum(bool(run.model) and run.model not in model_ids for run in runs)
@@ -133,7 +134,7 @@ def check_state(state: StateStore, model_ids: Collection[str]) -> tuple[int, lis
                 "state.orphan_runs",
                 Severity.INFO,
                 plural(orphans, "run"),
-                f"{plural(orphans, 'benchmark run')} of models that were purged.",
+                f"{plural(orphans, 'benchmark run')} of models that are not in the registry.",
                 "They go by age when rows beyond retention are collected.",
             )
         )

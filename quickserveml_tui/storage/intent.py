@@ -42,7 +42,7 @@ class Intent(msgspec.Struct, frozen=True):
     folder: str
     generation: str
     has_registry: bool
-    """False where the registry is to be taken away: nothing had been written to it."""
+    """False where the registry becomes an empty one: nothing had been written to it."""
     version: int = 1
 
 

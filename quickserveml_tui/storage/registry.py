@@ -144,8 +144,9 @@ class TinyDbRegistry(RegistryReader, RegistryTransfer):
     def repair(self) -> str:
         """Mend a damaged file from what can still be read of it and from the newest kept generation.
 
-        Returns one sentence on what was done; the damaged file is set aside, never removed. Raises `StoreError`:
-        `store.corrupt` when nothing could be saved, in which case the file stays where it is.
+        A file that is gone is made again from that generation alone. Returns one sentence on what was done; the damaged
+        file is set aside, never removed. Raises `StoreError`: `store.corrupt` or `store.gone` when nothing could be
+        saved, in which case the file stays where it is.
         """
         with self._locked(), paused_collector():
             try:
@@ -158,26 +159,30 @@ class TinyDbRegistry(RegistryReader, RegistryTransfer):
                 if not is_corrupt(error):
                     raise
                 file = None
+            if data is None and self._snapshot(for_heads=False).problem is not None:
+                return self._mend(None, 0)
             if data is None or (file is not None and registry_repair.is_whole(file.tables)):
                 return "The registry is whole; nothing had to be repaired."
             if file is not None and file.schema > SCHEMA:
                 raise registry_health.error_of(registry_health.newer_problem(file.schema))
             return self._mend(data, mtime_ns)
 
-    def _mend(self, data: bytes, mtime_ns: int) -> str:
-        found = registry_repair.salvage(data)
-        salvaged = len(found.models)
+    def _mend(self, data: bytes | None, mtime_ns: int) -> str:
+        found = registry_repair.salvage(data or b"")
+        salvaged = found.counts()
         try:
             found_kept = ((path, self._kept(path, must_read=True)) for path in self._generations.newest_first())
             name, kept = next(((path.name, kept) for path, kept in found_kept if kept is not None), ("", None))
         except OSError as error:
             raise fs.store_error(error, WHAT, "read") from error
         added = registry_repair.merge(found, registry_repair.readable(kept or EMPTY))
-        if found.is_empty() and kept is None:
-            raise registry_health.hopeless()
+        if kept is None and (data is None or found.is_empty()):
+            raise registry_health.gone() if data is None else registry_health.hopeless()
         try:
-            aside = set_aside(self._path, time.time_ns())
+            aside = set_aside(self._path, time.time_ns()).name if data is not None else ""
             fs.write_atomic(self._path, dump(found.tables()), newer_than_ns=mtime_ns)
         except OSError as error:
             raise fs.store_error(error, WHAT) from error
-        return registry_repair.sentence(salvaged, added, name, aside.name)
+        if data is None:
+            return registry_repair.put_back_sentence(added, name)
+        return registry_repair.sentence(salvaged, added, name, found.lost_from(data), aside)

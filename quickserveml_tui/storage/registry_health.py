@@ -11,6 +11,8 @@ from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.storage.registry_schema import SCHEMA, WHAT
 
 REPAIR = "quickserveml fsck --repair"
+GONE = "store.gone"
+"""Code of a file that is missing although it was written once."""
 _REPAIR_HINT = f"`{REPAIR}` mends it and keeps the damaged file."
 
 
@@ -25,13 +27,15 @@ def error_of(problem: StoreProblem) -> StoreError:
     return StoreError(problem.message, hint=problem.hint, code=problem.code)
 
 
-def damaged_problem(generation: str) -> StoreProblem:
-    """The file is damaged, and an older one is shown."""
+def shown_problem(code: str, generation: str) -> StoreProblem:
+    """The file is damaged (`store.corrupt`) or gone (`store.gone`), and an older one is shown."""
+    is_gone = code == GONE
+    what = "registry.json is gone" if is_gone else "The registry is damaged"
     return StoreProblem(
         WHAT,
-        "store.corrupt",
-        f"The registry is damaged: the kept generation {generation} is shown instead, and nothing can be changed.",
-        _REPAIR_HINT,
+        code,
+        f"{what}: the kept generation {generation} is shown instead, and nothing can be changed.",
+        f"`{REPAIR}` puts the generation in its place." if is_gone else _REPAIR_HINT,
         REPAIR,
     )
 
@@ -68,6 +72,16 @@ def too_large(size_bytes: int, limit_bytes: int) -> StoreError:
         f"The registry is full: its file would take {format_bytes(size_bytes)} of at most {format_bytes(limit_bytes)}.",
         hint="Delete versions that are no longer needed and purge the trash, or begin another home with --home.",
         code="registry.full",
+    )
+
+
+def gone() -> StoreError:
+    """The file is missing although generations of it are kept, and none of them can be read."""
+    return StoreError(
+        "registry.json is gone, and no kept generation of it is whole.",
+        hint="Restore a backup with `quickserveml restore-backup`, or move the folder backups away to start with an "
+        "empty one.",
+        code=GONE,
     )
 
 

@@ -119,7 +119,10 @@ class RegistryReader:
             return question(snapshot)
 
     def _snapshot(self, for_heads: bool) -> Snapshot:
-        if self._cache.token == self.generation():
+        now = self.generation()
+        if now == EMPTY.token:
+            return self._without_file()
+        if self._cache.token == now:
             return self._cache
         with self._cache_lock, paused_collector():
             try:
@@ -127,8 +130,24 @@ class RegistryReader:
             except OSError as error:
                 raise fs.store_error(error, WHAT, "read") from error
             if token != self._cache.token:
-                self._cache = EMPTY if data is None else self._decode(data, token, mtime_ns, for_heads)
+                self._cache = self._gone() if data is None else self._decode(data, token, mtime_ns, for_heads)
             return self._cache
+
+    def _without_file(self) -> Snapshot:
+        """Nothing while nothing was ever written; else what was kept of a file that is gone. Raises `StoreError`."""
+        with self._cache_lock:
+            # One that was read already stays: the file is missing no less where its generations go too.
+            if self._cache.token != EMPTY.token or self._cache.problem is None:
+                self._cache = self._gone()
+            return self._cache
+
+    def _gone(self) -> Snapshot:
+        """The first write leaves a file, and no write takes it away: where generations are kept, it was lost."""
+        try:
+            has_some = bool(self._generations.newest_first())
+        except OSError as error:
+            raise fs.store_error(error, WHAT, "read") from error
+        return self._newest_kept(EMPTY.token, registry_health.gone()) if has_some else EMPTY
 
     def _read(self, path: Path) -> tuple[bytes | None, str, int]:
         """Content, token and modification time of one and the same file; None where there is none. Raises `OSError`."""
@@ -164,13 +183,20 @@ class RegistryReader:
 
     def _fall_back(self, token: str, error: StoreError) -> Snapshot:
         """The newest kept generation that can be read, in the place of a damaged file; else raises `error`."""
+        try:
+            return self._newest_kept(token, error)
+        except StoreError:
+            self._broken = token, error
+            raise
+
+    def _newest_kept(self, token: str, error: StoreError) -> Snapshot:
+        """The newest kept generation that can be read, with the problem that `error` tells of; else raises `error`."""
         with suppress(OSError), paused_collector():
             for path in self._generations.newest_first():
                 kept = self._kept(path)
                 if kept is not None:
-                    problem = registry_health.damaged_problem(path.name)
+                    problem = registry_health.shown_problem(error.code, path.name)
                     return Snapshot(token, kept.tables, schema=kept.schema, problem=problem)
-        self._broken = token, error
         raise error
 
     def _kept(self, path: Path, *, must_read: bool = False) -> Snapshot | None:

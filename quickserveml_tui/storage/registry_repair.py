@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,20 @@ from quickserveml_tui.storage.registry_schema import MODELS, TRASH, Tables
 from quickserveml_tui.storage.registry_snapshot import Snapshot
 
 _DOCUMENT = re.compile(rb'"(?:0|[1-9][0-9]*)"\s*:\s*(?=\{)')
+_ID = re.compile(rb'"(?:0|[1-9][0-9]*)"\s*:\s*\{"id":"((model|trash)-[0-9a-f]{12})"')
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+
+
+class Counts(NamedTuple):
+    """How many models and entries of the trash."""
+
+    models: int
+    trash: int
+
+    def text(self) -> str:
+        """In words; models are always named."""
+        entries = plural(self.trash, "trash entry", "trash entries")
+        return f"{plural(self.models, 'model')} and {entries}" if self.trash else plural(self.models, "model")
 
 
 @dataclass(slots=True)
@@ -33,6 +46,17 @@ class Salvaged:
     def is_empty(self) -> bool:
         """Whether there is nothing."""
         return not self.models and not self.trash
+
+    def counts(self) -> Counts:
+        """How much there is."""
+        return Counts(len(self.models), len(self.trash))
+
+    def lost_from(self, data: bytes) -> Counts:
+        """How much a damaged file names that is not here."""
+        have = {*self.models, *self.trash, *(entry.model_id for entry in self.trash.values())}
+        lost = {match[1].decode(): match[2] for match in _ID.finditer(data)}
+        kinds = [kind for key, kind in lost.items() if key not in have]
+        return Counts(kinds.count(b"model"), kinds.count(b"trash"))
 
     def tables(self) -> Tables:
         """The documents as the registry keeps them."""
@@ -94,8 +118,8 @@ def readable(snapshot: Snapshot) -> Salvaged:
     return found
 
 
-def merge(found: Salvaged, older: Salvaged) -> int:
-    """Add to `found` what only an older generation still has; returns how many models.
+def merge(found: Salvaged, older: Salvaged) -> Counts:
+    """Add to `found` what only an older generation still has; returns how much that was.
 
     A model whose name was given to another one meanwhile goes to the trash, where it can be restored from.
     """
@@ -110,18 +134,29 @@ def merge(found: Salvaged, older: Salvaged) -> int:
         else:
             found.models[model.id] = model
             names.add(model.name)
+    entries = 0
     for entry in older.trash.values():
-        if entry.kind is TrashKind.VERSION or entry.model_id not in found.models:
-            found.trash.setdefault(entry.id, entry)
-    return len(only_older)
+        is_missing = entry.id not in found.trash
+        if is_missing and (entry.kind is TrashKind.VERSION or entry.model_id not in found.models):
+            found.trash[entry.id] = entry
+            entries += 1
+    return Counts(len(only_older), entries)
 
 
-def sentence(salvaged: int, added: int, source: str, aside: str) -> str:
-    """What a repair did."""
-    parts = [f"{plural(salvaged, 'model')} could be read from the damaged registry"]
+def sentence(salvaged: Counts, added: Counts, source: str, lost: Counts, aside: str) -> str:
+    """What the repair of a damaged file did, and what it could not do."""
+    parts = [f"{salvaged.text()} could be read from the damaged registry"]
     if source:
-        parts.append(f"{plural(added, 'model')} came from the generation {source}")
+        later = ", without what was changed later" if any(added) else ""
+        parts.append(f"{added.text()} came from the generation {source}{later}")
+    if any(lost):
+        parts.append(f"{lost.text()} that it names could not be saved")
     return f"{'; '.join(parts)}; the damaged file is kept as {aside}."
+
+
+def put_back_sentence(added: Counts, source: str) -> str:
+    """What the repair of a file that was gone did."""
+    return f"{added.text()} came back from the generation {source}; what was changed after it is lost."
 
 
 def _decoded(document: bytes, kind: type[Any]) -> Any:

@@ -1,16 +1,16 @@
 """The registry file as a whole: read for a backup, replaced by a restore."""
 # Plain `os` calls, so that fault tests can count and break every one of them.
-# ruff: noqa: PTH105, PTH108
+# ruff: noqa: PTH105
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from quickserveml_tui.storage import fs
-from quickserveml_tui.storage.registry_schema import WHAT
+from quickserveml_tui.storage.registry_schema import WHAT, dump
 
 
 class RegistryTransfer:
@@ -32,7 +32,8 @@ class RegistryTransfer:
     def replacing(self) -> Iterator[Callable[[Path | None], None]]:
         """Hold off all writers; what is yielded moves a durable file of the same folder into the registry's place.
 
-        None takes the registry away. It raises `StoreError` when that fails; the old or the new file is there then.
+        None puts an empty registry there: one that is missing beside kept generations would read as lost. It raises
+        `StoreError` when that fails; the old or the new file is there then.
         """
         with self._locked():
             yield self._replace
@@ -42,8 +43,7 @@ class RegistryTransfer:
             if new is not None:
                 os.replace(new, self._path)
             else:
-                with suppress(FileNotFoundError):
-                    os.unlink(self._path)
+                fs.write_atomic(self._path, dump({}))
             fs.fsync_dir(self._path.parent)
         except OSError as error:
             raise fs.store_error(error, WHAT) from error

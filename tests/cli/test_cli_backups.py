@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -103,6 +104,28 @@ def test_damage_is_told_with_exit_code_1(lin: Cli, tmp_path: Path) -> None:
     assert lin.json("backup", "backup", str(tmp_path / "other"), code=1)["problems"]
 
 
+def test_nothing_is_collected_while_the_registry_is_gone(lin: Cli, tmp_path: Path) -> None:
+    assert lin("tag", "lin", "x").code == 0
+    home = tmp_path / "home"
+    blobs = sorted(path for path in (home / "blobs" / "sha256").rglob("*") if path.is_file())
+    for blob in blobs:
+        os.utime(blob, (1, 1))
+    (home / "registry.json").rename(tmp_path / "away.json")
+    for options in ((), ("--grace", "0"), ("--dry-run",)):
+        refused = lin("gc", *options)
+        assert refused.code == 4
+        assert "Nothing was collected: registry.json is gone" in refused.err
+        assert refused.err.rstrip().endswith("fsck --repair")
+    assert lin("add", str(save_model(tmp_path / "two.onnx", scale=2))).code == 4
+    listed = lin("list")
+    assert ("lin" in listed.out, "registry.json is gone" in listed.err) == (True, True)
+    assert lin.json("fsck", "fsck", code=1)["findings"][0]["code"] == "store.gone"
+    assert all(blob.exists() for blob in blobs)
+    assert "came back from the generation" in lin("fsck", "--repair").out
+    assert lin("gc", "--grace", "0").code == 0
+    assert sorted(path for path in (home / "blobs" / "sha256").rglob("*") if path.is_file()) == blobs
+
+
 def test_people_read_sentences(lin: Cli, tmp_path: Path) -> None:
     folder = str(tmp_path / "backups")
     assert "is kept" in lin("backup", folder).out
@@ -111,7 +134,10 @@ def test_people_read_sentences(lin: Cli, tmp_path: Path) -> None:
     assert "adds lin" in lin("restore-backup", folder, "--dry-run").out
     result = lin("restore-backup", folder, "--yes")
     assert "The home is as it was" in result.out
-    assert "is kept" in result.out
+    undo = result.out.splitlines()[-1].partition("Undo: quickserveml ")[2].split()
+    assert undo[-4:-1] == ["restore-backup", folder, "--at"]
+    assert lin(*undo, "--yes").code == 0
+    assert lin.json("list", "list")["models"] == []
     asked = lin("restore-backup", folder)
     assert (asked.code, "--yes" in asked.err) == (2, True)
 

@@ -284,6 +284,38 @@ def test_a_file_that_the_home_lost_later_comes_back_by_a_restore(home, folder, t
     assert home.artifacts.read_bytes(digest) == b"a"
 
 
+def test_a_restored_generation_without_a_registry_leaves_an_empty_one_that_is_whole(home, folder, tmp_path):
+    empty = home.backups.create(folder)
+    add(home, tmp_path, "a")
+    home.catalog.tag("a", ["x"])
+    assert list((tmp_path / "home" / "backups").glob("registry-*"))
+    home.backups.restore(folder, at=empty.id)
+    assert (tmp_path / "home" / "registry.json").is_file()
+    again = open_workbench(tmp_path / "home")
+    assert again.registry.problem() is None
+    assert names(again) == []
+    assert again.backups.content_digest() == empty.content_digest
+    report = again.maintenance.check(full=True)
+    assert report.clean
+    assert [item.code for item in report.findings] in ([], ["blob.stray"])
+    add(again, tmp_path, "b")
+
+
+def test_a_home_whose_registry_is_gone_is_not_backed_up_and_can_be_restored(home, folder, tmp_path):
+    add(home, tmp_path, "a")
+    home.catalog.tag("a", ["x"])
+    made = home.backups.create(folder)
+    (tmp_path / "home" / "registry.json").unlink()
+    again = open_workbench(tmp_path / "home")
+    with pytest.raises(StoreError) as caught:
+        again.backups.create(folder, keep=1)
+    assert caught.value.code == "store.gone"
+    assert [info.id for info in again.backups.list(folder)] == [made.id]
+    again.backups.restore(folder)
+    assert again.backups.content_digest() == made.content_digest
+    assert again.maintenance.check().clean
+
+
 def test_linked_files_are_kept_by_name_only(home, folder, tmp_path):
     add_model(home, tmp_path, "linked", {"model.onnx": b"linked model"}, link=True)
     made = home.backups.create(folder)

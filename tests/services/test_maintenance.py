@@ -236,10 +236,35 @@ def test_the_overview_counts_what_the_home_holds(workbench, models):
 def test_a_registry_that_is_gone_is_no_empty_one_when_copies_were_kept(workbench, home, models):
     workbench.registry.put("single", lambda old: replace(old, task="changed"))
     assert list((home / "backups").glob("registry-*"))
+    blobs = sorted(path for path in (home / "blobs").rglob("*") if path.is_file())
     remove(home / "registry.json")
-    report = LocalWorkbench(home).maintenance.check()
-    assert "store.gone" in codes(report)
-    assert "backups/registry-" in next(item.hint for item in report.findings if item.code == "store.gone")
+    again = LocalWorkbench(home)
+    report = again.maintenance.check()
+    assert codes(report) == ["store.gone"]
+    assert report.models == 2
+    assert "fsck --repair" in report.findings[0].hint
+    for is_dry in (True, False):
+        with pytest.raises(StoreError) as caught:
+            again.maintenance.collect(dry_run=is_dry, grace_s=0.0)
+        assert caught.value.code == "store.gone"
+    assert sorted(path for path in (home / "blobs").rglob("*") if path.is_file()) == blobs
+    mended = again.maintenance.check(repair=True)
+    assert mended.clean
+    (finding,) = mended.findings
+    assert "2 models came back from the generation" in finding.message
+    assert finding.message.endswith("quickserveml restore-backup brings back a whole backup.")
+    assert again.maintenance.check(full=True).findings == ()
+    assert [model.name for model in again.registry.models()] == ["single", "spread"]
+
+
+def test_a_state_database_that_is_gone_is_told_where_copies_were_kept(workbench, home, models):
+    workbench.close()
+    (home / "backups").mkdir(exist_ok=True)
+    (home / "state.db").rename(home / "backups" / "state-schema1-20260101T000000000Z.db")
+    for _ in range(2):  # looking makes no new one
+        report = LocalWorkbench(home, read_only=True).maintenance.check()
+        assert codes(report) == ["store.gone"]
+        assert "backups/state-schema1-20260101T000000000Z.db" in report.findings[0].hint
 
 
 def test_a_linked_file_that_was_only_touched_is_no_fault(workbench, tmp_path):

@@ -255,8 +255,8 @@ def test_repair_takes_what_parses_and_the_rest_from_the_generation(damaged):
     registry = TinyDbRegistry(damaged)
     sentence = registry.repair()
     assert sentence == (
-        f"1 model could be read from the damaged registry; 1 model came from the generation {kept(damaged)[-1]}; "
-        f"the damaged file is kept as {next(damaged.parent.glob('*.damaged-*')).name}."
+        f"1 model could be read from the damaged registry; 1 model came from the generation {kept(damaged)[-1]}, "
+        f"without what was changed later; the damaged file is kept as {next(damaged.parent.glob('*.damaged-*')).name}."
     )
     assert [(model.name, model.task) for model in registry.models()] == [("a", "today"), ("b", "yesterday")]
     assert registry.problem() is None
@@ -321,7 +321,9 @@ def test_garbage_in_the_middle_costs_only_what_it_covers(path):
     at = content.index(b'"name":"m2"')
     content[at : at + 40] = b"\0\xff" * 20
     path.write_bytes(content)
-    assert "4 models could be read" in registry.repair()
+    said = registry.repair()
+    assert said.startswith("4 models and 1 trash entry could be read")
+    assert "1 model that it names could not be saved" in said
     assert names(registry) == ["m0", "m1", "m3", "m4"]
     assert [entry.name for entry in registry.trash()] == ["gone"]
 
@@ -357,3 +359,106 @@ def test_a_model_that_was_deleted_does_not_come_back_from_a_generation(path):
     registry.repair()
     assert names(registry) == ["b"]
     assert [entry.model_id for entry in registry.trash()] == [model.id]
+
+
+# ---- a file that is gone
+
+
+@pytest.fixture
+def gone(path):
+    """A registry (a, b and one entry in the trash, b changed last) that was moved away after its last write."""
+    registry = TinyDbRegistry(path)
+    registry.edit(lambda edit: edit.put_trash(in_trash(make_model("old"))))
+    for name, task in (("a", "x"), ("b", "x"), ("b", "changed")):
+        set_task(registry, name, task)
+    path.rename(path.with_name("moved.json"))
+    return path
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_file_that_is_gone_is_shown_from_the_newest_generation_and_refuses_writes(path, opened_before):
+    registry = TinyDbRegistry(path)
+    for task in ("x", "y"):
+        set_task(registry, "a", task)
+    if not opened_before:
+        registry = TinyDbRegistry(path)
+    path.unlink()
+    problem = registry.problem()
+    assert problem.code == "store.gone"
+    assert problem.message.startswith(f"registry.json is gone: the kept generation {kept(path)[-1]} is shown")
+    assert problem.command == "quickserveml fsck --repair"
+    assert problem.command in problem.hint
+    assert [model.task for model in registry.models()] == [head.task for head in registry.heads()] == ["x"]
+    for refused in (lambda: set_task(registry, "b", "x"), registry.blobs):
+        with pytest.raises(StoreError) as caught:
+            refused()
+        assert caught.value.code == "store.gone"
+    assert not path.exists()
+
+
+def test_the_newest_good_generation_is_put_back(gone):
+    folder = gone.with_name("backups")
+    name = kept(gone)[-1]
+    folder.joinpath("registry-29990101T000000000Z.json").write_bytes(b"{")
+    registry = TinyDbRegistry(gone)
+    assert name in registry.problem().message
+    assert registry.repair() == (
+        f"2 models and 1 trash entry came back from the generation {name}; what was changed after it is lost."
+    )
+    assert registry.problem() is None
+    assert [(model.name, model.task) for model in registry.models()] == [("a", "x"), ("b", "x")]
+    assert [entry.name for entry in registry.trash()] == ["old"]
+    assert set_task(registry, "b", "after").task == "after"
+    assert registry.repair() == "The registry is whole; nothing had to be repaired."
+
+
+def test_a_file_that_is_gone_with_no_good_generation_is_not_taken_for_empty(gone):
+    for entry in gone.with_name("backups").iterdir():
+        entry.write_bytes(b"{")
+    registry = TinyDbRegistry(gone)
+    assert registry.problem().code == "store.gone"
+    assert "restore-backup" in registry.problem().hint
+    for refused in (registry.models, registry.blobs, registry.repair, lambda: set_task(registry, "c", "x")):
+        with pytest.raises(StoreError) as caught:
+            refused()
+        assert caught.value.code == "store.gone"
+    assert not gone.exists()
+
+
+def test_a_file_that_comes_back_is_read_again(gone):
+    registry = TinyDbRegistry(gone)
+    assert registry.problem()
+    gone.with_name("moved.json").rename(gone)
+    assert registry.problem() is None
+    assert registry.find("b").task == "changed"
+
+
+def test_what_was_never_written_is_empty_and_no_problem(path):
+    registry = TinyDbRegistry(path)
+    assert registry.models() == registry.trash() == ()
+    assert registry.problem() is None
+    assert registry.blobs() == frozenset()
+    assert not path.parent.exists()
+    assert registry.repair() == "The registry is whole; nothing had to be repaired."
+    assert not path.exists()
+
+
+# ---- what a repair says
+
+
+def test_a_repair_counts_what_came_into_the_trash_and_what_was_lost(path):
+    registry = TinyDbRegistry(path)
+    registry.edit(lambda edit: edit.put_trash(in_trash(make_model("early"))))
+    set_task(registry, "a", "x")
+    set_task(registry, "b", "x")
+    registry.edit(lambda edit: (edit.put(make_model("c")), edit.put_trash(in_trash(make_model("late")))))
+    content = path.read_bytes()
+    for name in (b"c", b"early"):
+        content = content.replace(b'"name":"%b"' % name, b'"name":{}')
+    path.write_bytes(content)
+    (aside, generation) = (registry.repair(), kept(path)[-1])
+    assert aside == (
+        "2 models and 1 trash entry could be read from the damaged registry; 0 models and 1 trash entry came from the "
+        f"generation {generation}, without what was changed later; 1 model that it names could not be saved; "
+        f"the damaged file is kept as {next(path.parent.glob('*.damaged-*')).name}."
+    )
