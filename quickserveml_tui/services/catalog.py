@@ -19,9 +19,9 @@ from quickserveml_tui.core.catalog import (
     Resolved,
     ScanHit,
 )
-from quickserveml_tui.core.errors import ModelError
+from quickserveml_tui.core.errors import ModelError, StoreError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry
+from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry, VersionRecord
 from quickserveml_tui.core.refs import PathRef, check_alias, check_name, name_from_path, parse_ref
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
@@ -104,9 +104,20 @@ class CatalogService:
         version = select_version(model, parsed.selector)
         if runnable and not version.runnable:
             raise unrunnable(model.name, version, "this cannot be done with it")
-        opened = self._artifacts.open_path(version.artifact)
         canonical = f"{model.name}@{version.version}"
+        opened = self._open(canonical, version)
         return Resolved(canonical, str(opened), version.artifact.digest, model, version, parsed.node)
+
+    def _open(self, ref: str, version: VersionRecord) -> Path:
+        """Where the version's file can be opened; an error of the store names the version."""
+        try:
+            return self._artifacts.open_path(version.artifact)
+        except StoreError as error:
+            if not error.code.startswith("artifact."):
+                raise
+            raise StoreError(
+                f"{ref} cannot be opened. {error.message}", hint=error.hint, code=error.code, detail=error.detail
+            ) from error
 
     def scan(self, folder: str, *, cancel: CancelToken | None = None) -> Iterator[ScanHit]:
         """Model files below a folder, without following links. Raises `NotFoundError` when there is no folder."""

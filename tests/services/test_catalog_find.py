@@ -341,3 +341,10 @@ def test_metadata_of_the_latest_version_is_found_before_that_of_the_model(catalo
     assert catalog.show("many").model.version(1).metadata == {"accuracy": "0.1"}
     catalog.update("many", MetadataPatch(version_metadata={"accuracy": None}))
     assert names(catalog, "meta.accuracy = 0.5") == ["many"]
+
+
+def test_a_file_that_is_gone_from_the_store_is_named_by_its_version(catalog, zoo):
+    with pytest.raises(StoreError, match=r"many@2 cannot be opened") as caught:
+        catalog.resolve("many@prod")
+    assert caught.value.code == "artifact.missing"
+    assert caught.value.hint
