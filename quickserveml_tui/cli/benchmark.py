@@ -25,14 +25,20 @@ from quickserveml_tui.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from quickserveml_tui.config.settings import BenchmarkSettings
-    from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
+    from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, UnsavedRunError
 
 
 def benchmark(
     ref: RefArgument,
     *,
     duration: Annotated[
-        str, Option("--duration", metavar="TIME", help="How long to measure: 500ms, 30s, 2m.", show_default="10s")
+        str,
+        Option(
+            "--duration",
+            metavar="TIME",
+            help="How long to measure: 500ms, 30s, 2m; at most 5,000,000 runs.",
+            show_default="10s",
+        ),
     ] = "",
     runs: Annotated[
         int | None, Option("--runs", metavar="N", help="End after so many inferences.", show_default=False)
@@ -64,8 +70,9 @@ def benchmark(
     A closed loop with one client in a process of its own. Ctrl-C ends it early; what was measured until then is printed
     and kept, and the exit code is 130.
     """
+    from quickserveml_tui.cli.diagnostics import report
     from quickserveml_tui.cli.reporting import check_format
-    from quickserveml_tui.core.benchmarks import BenchmarkSpec
+    from quickserveml_tui.core.benchmarks import BenchmarkSpec, UnsavedRunError
 
     invocation.note(home=home, as_json=as_json)
     check_format(format_name)
@@ -85,23 +92,36 @@ def benchmark(
     if detach:
         _detach(ref, spec, save=save, format_name=format_name)
         return
-    run = _repeatable(measure(ref, spec, save=save), defaults)
-    _print_run(run, format_name)
+    problem: UnsavedRunError | None = None
+    try:
+        run = measure(ref, spec, save=save)
+    except UnsavedRunError as error:
+        run, problem = error.run, error
+    run = repeatable(run, defaults)
+    _print_run(run, format_name, problem)
+    if problem is not None:
+        invocation.output.stream.flush()
+        raise Exit(report(problem, as_json=False))
     if run.summary.cancelled:
         raise Exit(int(ExitCode.INTERRUPTED))
 
 
-def _repeatable(run: BenchmarkRun, configured: BenchmarkSettings) -> BenchmarkRun:
+def repeatable(run: BenchmarkRun, configured: BenchmarkSettings) -> BenchmarkRun:
     """The run with a command that also repeats it where the settings changed a default that it used."""
+    return replace(run, command=run.command + more_options(run.spec, configured))
+
+
+def more_options(spec: BenchmarkSpec, configured: BenchmarkSettings) -> str:
+    """Options that a command needs where the settings changed a default that `spec` has."""
     from quickserveml_tui.core.benchmarks import BenchmarkSpec
 
-    spec, own = run.spec, BenchmarkSpec()
+    own = BenchmarkSpec()
     extra = ""
     if spec.intra_op_threads == own.intra_op_threads != configured.threads:
         extra += f" --threads {spec.intra_op_threads}"
     if spec.warmup_s == own.warmup_s != configured.warmup_s:
         extra += f" --warmup {spec.warmup_s:g}s"
-    return replace(run, command=run.command + extra)
+    return extra
 
 
 def _seconds(text: str, default: float) -> float:
@@ -140,12 +160,12 @@ def measure(ref: str, spec: BenchmarkSpec, *, save: bool) -> BenchmarkRun:
             narrator.close()
 
 
-def _print_run(run: BenchmarkRun, format_name: str) -> None:
+def _print_run(run: BenchmarkRun, format_name: str, problem: UnsavedRunError | None) -> None:
     output = invocation.output
     if output.as_json:
         from quickserveml_tui.cli.documents import benchmark_document
 
-        output.document(benchmark_document(run))
+        output.document(benchmark_document(run, problem))
     elif format_name != "text":
         from quickserveml_tui.cli.reporting import print_report
         from quickserveml_tui.reports.models import benchmarks_table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quickserveml_tui.core.benchmarks import CAPPED
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import MISSING, significant
 
@@ -22,6 +23,8 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
     word = f"{plural(summary.n, 'run')} in {significant(summary.elapsed_s)} s"
     if summary.cancelled:
         word += ", cancelled: a partial result"
+    if run.capped:
+        word += f", {CAPPED}"
     output.heading(f"{run.ref}  {word}")
     _print_latency(output, summary)
     output.line()

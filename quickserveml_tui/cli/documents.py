@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkRun
     from quickserveml_tui.core.care import StoreProblem
     from quickserveml_tui.core.catalog import BulkReport, Deletion, ModelView, Resolved
+    from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.models import ModelRecord, TrashEntry, TrialReport, VersionRecord
     from quickserveml_tui.core.predictions import BatchResult
@@ -187,8 +188,8 @@ def layers_document(page: LayerPage) -> dict[str, Any]:
     return {"layers": plain(page.rows), "total": page.total, "offset": page.offset}
 
 
-def benchmark_document(run: BenchmarkRun) -> dict[str, Any]:
-    """A benchmark run, its summary flat."""
+def benchmark_document(run: BenchmarkRun, save_error: QuickServeError | None = None) -> dict[str, Any]:
+    """A benchmark run, its summary flat, and what kept it from being saved."""
     summary = plain(run.summary)
     del summary["peak_rss_bytes"]
     return {
@@ -203,6 +204,9 @@ def benchmark_document(run: BenchmarkRun) -> dict[str, Any]:
         "spec": plain(run.spec),
         "samples_digest": run.samples_digest,
         "command": run.command,
+        "capped": run.capped,
+        "saved": bool(run.samples_digest),
+        "save_error": None if save_error is None else error_entry(save_error),
     }
 
 

@@ -54,8 +54,15 @@ def follow(jobs: JobsPort, first: Callable[[], JobRecord], *, detaches: bool) ->
     def watch(token: CancelToken) -> JobRecord:
         job = first()
         is_measured = job.kind is JobKind.BENCHMARK
+        is_told = detaches  # whoever watches has given the id
 
         def on_progress(progress: Progress) -> None:
+            nonlocal is_told
+            if progress.phase == "waiting" and not is_told:
+                is_told = True
+                narrator.say(f"{job.id} waits {progress.note}")
+                narrator.say(f"To follow it elsewhere: quickserveml job watch {job.id}")
+                narrator.say(f"To stop it: quickserveml job cancel {job.id}")
             if not is_measured or progress.phase == "waiting":  # what a benchmark does, its frames tell better
                 narrator.on_progress(progress)
 

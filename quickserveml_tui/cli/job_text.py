@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.cli.documents import plain
 from quickserveml_tui.cli.front import invocation
+from quickserveml_tui.cli.output import with_home
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.text import safe_text
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quickserveml_tui.cli.output import Output
+    from quickserveml_tui.core.benchmarks import BenchmarkRun
     from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.predictions import BatchResult
 
 _ROLES = {
     JobState.QUEUED: ("○", "muted"),
@@ -27,6 +30,9 @@ _ROLES = {
 
 def job_document(record: JobRecord) -> dict[str, Any]:
     """A job."""
+    from quickserveml_tui.cli.job_results import command_of
+
+    request = record.request
     error = None
     if record.error_code:
         error = {"code": record.error_code, "message": record.outcome, "hint": record.hint}
@@ -34,9 +40,12 @@ def job_document(record: JobRecord) -> dict[str, Any]:
         "id": record.id,
         "kind": record.kind.value,
         "subject": record.subject,
-        "ref": record.request.ref,
-        "data": record.request.data or None,
-        "origin": record.request.origin,
+        "ref": request.ref,
+        "asked": request.asked or None,
+        "data": request.data or None,
+        "output": (request.batch.output_path if request.batch else "") or None,
+        "command": with_home(command_of(request)),
+        "origin": request.origin,
         "state": record.state.value,
         "progress": plain(record.progress) | {"fraction": record.progress.fraction},
         "created_at": record.created_at,
@@ -44,7 +53,7 @@ def job_document(record: JobRecord) -> dict[str, Any]:
         "ended_at": record.ended_at or None,
         "outcome": record.outcome,
         "error": error,
-        "exit_code": record.exit_code,
+        "exit_code": None if record.live else record.exit_code,
         "result_id": record.result_id or None,
         "cancel_asked": record.cancel_asked,
         "attempt": record.attempt,
@@ -83,8 +92,24 @@ def _how_far(record: JobRecord) -> str:
     return safe_text(" ".join(filter(None, parts)), 80)
 
 
+def print_with_result(output: Output, record: JobRecord, result: BenchmarkRun | BatchResult | None) -> None:
+    """Print one job and its whole result, where there is one."""
+    from quickserveml_tui.cli.job_results import print_result, result_document
+
+    if output.as_json:
+        output.document(job_document(record) | {"result": result_document(result)})
+        return
+    print_answer(output, record)
+    if result is not None:
+        output.line()
+        print_result(output, result)
+
+
 def print_answer(output: Output, record: JobRecord) -> None:
     """Print one job, as a document with `--json`."""
+    from quickserveml_tui.cli.job_results import command_of
+
+    request = record.request
     if output.as_json:
         output.document(job_document(record))
         return
@@ -95,8 +120,11 @@ def print_answer(output: Output, record: JobRecord) -> None:
     output.pairs(
         [
             ("Kind", record.kind.value),
-            ("Model", record.request.ref),
-            ("Data", record.request.data),
+            ("Model", request.ref),
+            ("Asked as", request.asked),
+            ("Data", request.data),
+            ("Output", request.batch.output_path if request.batch else ""),
+            ("Command", command_of(request)),
             ("Result", record.result_id),
             ("Hint", "" if record.live else record.hint),
             ("Attempt", record.attempt if record.attempt > 1 else ""),

@@ -71,12 +71,15 @@ def _states(names: Sequence[str]) -> list[JobState]:
 
 @application.command("show")
 def show(job_id: _IdArgument, *, home: HomeOption = "", as_json: JsonOption = False) -> None:
-    """Show a job and how it ended."""
-    from quickserveml_tui.cli.job_text import print_answer
+    """Show a job, how it ended and its result."""
+    from quickserveml_tui.cli.job_results import result_of
+    from quickserveml_tui.cli.job_text import print_with_result
 
     invocation.note(home=home, as_json=as_json)
     with invocation.workbench() as workbench:
-        print_answer(invocation.output, workbench.jobs.get(job_id))
+        record = workbench.jobs.get(job_id)
+        result = result_of(workbench, record)
+    print_with_result(invocation.output, record, result)
 
 
 @application.command("logs")
@@ -97,18 +100,20 @@ def logs(
 
 @application.command("watch")
 def watch(job_id: _IdArgument, *, home: HomeOption = "", as_json: JsonOption = False) -> None:
-    """Follow a job to its end; Ctrl-C ends only the watching."""
+    """Follow a job to its end and print its result; Ctrl-C ends only the watching."""
     from quickserveml_tui.cli.diagnostics import note
     from quickserveml_tui.cli.job_follow import follow
-    from quickserveml_tui.cli.job_text import print_answer
+    from quickserveml_tui.cli.job_results import result_of
+    from quickserveml_tui.cli.job_text import print_with_result
 
     invocation.note(home=home, as_json=as_json)
     with invocation.workbench() as workbench:
         record = follow(workbench.jobs, lambda: workbench.jobs.get(job_id), detaches=True)
-    print_answer(invocation.output, record)
-    if record.live:
+        result = result_of(workbench, record)
+    if record.live:  # said first: a Ctrl-C has ended whoever reads the rest in a pipe as well
         note(f"The job goes on. To stop it: quickserveml job cancel {record.id}")
-    elif record.exit_code:
+    print_with_result(invocation.output, record, result)
+    if not record.live and record.exit_code:
         raise Exit(record.exit_code)
 
 

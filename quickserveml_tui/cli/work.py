@@ -93,6 +93,14 @@ class Narrator:
         width = shutil.get_terminal_size().columns - 1
         self._write(f"\r{self._terminal.style(truncate(safe_text(text), width), 'muted')}\x1b[K")
 
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        if self._quiet:
+            return
+        self.close()
+        self._terminal.line(self._terminal.style(safe_text(text), "muted"))
+        self._terminal.stream.flush()
+
     def close(self) -> None:
         """Take the live line away."""
         if self._is_line_open:

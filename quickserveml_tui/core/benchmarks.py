@@ -6,11 +6,12 @@ import shlex
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.errors import QuickServeError, StoreError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.units import plain_number
 
 MAX_SAMPLES = 5_000_000
+"""The most inferences that a run keeps; it ends there before its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,30 @@ class BenchmarkRun:
     command: str = ""
     origin: str = ""
     """Where a run that was not measured in this home comes from, such as `bundle mobilenet@3`; empty for its own."""
+
+    @property
+    def capped(self) -> bool:
+        """Whether it ended before its time because no more inferences are kept, and nobody had asked for so many."""
+        return not self.summary.cancelled and self.spec.max_runs is None and self.summary.n >= MAX_SAMPLES
+
+
+CAPPED = f"ended at {MAX_SAMPLES:,} runs, the most that are kept"
+"""What is said of a run that is `capped`."""
+
+
+class UnsavedRunError(StoreError):
+    """A measurement that could not be saved; `run` is all there is of it."""
+
+    default_code = "benchmark.unsaved"
+
+    def __init__(self, run: BenchmarkRun, cause: QuickServeError) -> None:
+        super().__init__(
+            f"The run could not be saved: {cause.message}",
+            hint=cause.hint or "What was measured stands in this output only.",
+            code=cause.code,
+            detail=cause.detail,
+        )
+        self.run = run
 
 
 @dataclass(frozen=True, slots=True)

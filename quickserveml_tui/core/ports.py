@@ -188,7 +188,8 @@ class BenchmarkPort(Protocol):
     ) -> BenchmarkRun:
         """Measure in a fresh runner and save the run; on cancel the partial run is saved and returned.
 
-        `run_id` is the id to save it under; a fresh one by default.
+        `run_id` is the id to save it under; a fresh one by default. Raises `UnsavedRunError`, which has the run, when
+        it was measured and could not be saved.
         """
         ...
 

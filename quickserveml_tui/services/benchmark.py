@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec, Phase
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun, BenchmarkSpec, Phase, UnsavedRunError
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import CancelledError, NotFoundError
+from quickserveml_tui.core.errors import CancelledError, NotFoundError, QuickServeError
 from quickserveml_tui.core.jobs import CancelToken, new_id
 from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.refs import PathRef, parse_ref
@@ -60,7 +60,8 @@ class BenchmarkService:
         """Measure in a fresh runner and save the run with its raw samples, under `run_id` where one is given.
 
         On cancel the partial run is saved and returned; `CancelledError` when it has not one measured inference.
-        Raises `UsageError` for a spec out of range, `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
+        Raises `UsageError` for a spec out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`, and
+        `UnsavedRunError`, which has the run, when it was measured and could not be saved.
         """
         spec.validate()
         resolved = self._catalog.resolve(ref, runnable=True)
@@ -80,12 +81,17 @@ class BenchmarkService:
         run = _assemble(resolved, spec, raw, watch.noise(raw, load_before), run_id or new_id("bench"))
         if resolved.version is not None and self._home_args:
             run = replace(run, command=f"{run.command} {shlex.join(self._home_args)}")
-        if save:
-            samples = pack_samples(raw)
+        return self._saved(run, raw) if save else run
+
+    def _saved(self, run: BenchmarkRun, raw: RawBenchmark) -> BenchmarkRun:
+        samples = pack_samples(raw)
+        try:
             with self._artifacts.publishing():  # no collection between the samples and the run that names them
-                run = replace(run, samples_digest=self._artifacts.put_bytes(samples))
-                self._state.add_benchmark(run)
-        return run
+                saved = replace(run, samples_digest=self._artifacts.put_bytes(samples))
+                self._state.add_benchmark(saved)
+        except QuickServeError as error:
+            raise UnsavedRunError(run, error) from error
+        return saved
 
     def get(self, run_id: str) -> BenchmarkRun:
         """A saved run. Raises `NotFoundError` (`benchmark.not_found`)."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from quickserveml_tui.core.benchmarks import UnsavedRunError
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import CancelledError, ConflictError, QuickServeError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, Lease
@@ -195,6 +196,10 @@ class JobAttempt:
                 return self._run_request(record, telemetry)
         except CancelledError as error:
             return Outcome(JobState.CANCELLED, error.message, error=error)
+        except UnsavedRunError as error:
+            figures = benchmark_outcome(error.run).sentence
+            self._say(f"Measured: {figures}")
+            return Outcome(JobState.FAILED, f"{error.message} It was: {figures}", error=error)
         except QuickServeError as error:
             if error.detail:
                 self._say(error.detail)

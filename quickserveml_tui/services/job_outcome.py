@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from quickserveml_tui.core.benchmarks import CAPPED
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ExitCode, QuickServeError, RunnerError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, Lease
@@ -69,7 +70,8 @@ def benchmark_outcome(run: BenchmarkRun) -> Outcome:
     """The outcome of a job that saved this run."""
     summary = run.summary
     text = f"p50 {significant(summary.latency_ms.p50)} ms, {plural(summary.n, 'inference')}"
-    text = f"{'Cancelled: ' if summary.cancelled else ''}{text}{', noisy' if summary.noisy else ''}."
+    text = f"{'Cancelled: ' if summary.cancelled else ''}{text}{', noisy' if summary.noisy else ''}"
+    text = f"{text}; {CAPPED}." if run.capped else f"{text}."
     return Outcome(_state(cancelled=summary.cancelled), text, run.id)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pexpect
 import pytest
-from cli_harness import Cli, check
+from cli_harness import Cli, check, environment
 from test_cli_terminal import finish, spawn
 
 from quickserveml_tui.core.jobs import CancelToken, JobState
@@ -76,6 +79,7 @@ def test_a_detached_batch_is_followed_shown_and_forgotten(home: Cli, rows: Path)
     assert (watched["state"], watched["kind"], watched["subject"]) == ("done", "batch", "linear@1  rows.npz")
     assert watched["progress"]["fraction"] == 1
     assert home.json("job", "job", "show", job_id) == watched
+    assert watched.pop("result")["id"] == watched["result_id"]
     assert home.json("job list", "job", "list", "--state", "done", "--limit", "1")["jobs"] == [watched]
     assert job_id in home("job", "list").out
     assert "accuracy" in home("job", "show", job_id).out
@@ -104,6 +108,78 @@ def test_a_batch_that_fails_ends_as_if_it_had_run_here(home: Cli, rows: Path, tm
     assert (job["state"], job["exit_code"], job["error"]["code"]) == ("failed", 3, result.error["code"])
     watched = home("job", "watch", job["id"])
     assert watched.code == 3
+
+
+def test_the_result_of_a_job_is_read_back_as_the_foreground_prints_it(home: Cli, rows: Path) -> None:
+    for kind, arguments in (("batch", ("linear", str(rows))), ("benchmark", ("linear", "--duration", "50ms"))):
+        job_id = home.json("job", kind, *arguments, "--detach")["id"]
+        watched = home.json("job", "job", "watch", job_id)
+        check(watched["result"], kind)
+        assert watched["result"]["id"] == watched["result_id"]
+        shown = home("job", "show", job_id)
+        assert "Throughput" in shown.out
+        assert shown.out == home("job", "watch", job_id).out
+        if kind == "batch":
+            done = home("batch", "linear", str(rows)).out
+            assert done.splitlines()[0] in shown.out.splitlines()
+        else:
+            assert f"Saved as    {watched['result_id']}" in shown.out
+            assert (watched["result"]["saved"], watched["result"]["save_error"]) == (True, None)
+
+
+def test_a_job_without_a_result_has_null_for_it_and_for_its_exit_code(home: Cli) -> None:
+    job_id = endless(home)
+    shown = home.json("job", "job", "show", job_id)
+    assert (shown["result"], shown["exit_code"]) == (None, None)
+    home("job", "cancel", job_id)
+    assert home.json("job", "job", "watch", job_id, code=130)["exit_code"] == 130
+
+
+def test_a_job_tells_what_was_asked_of_it_as_a_command_that_repeats_it(home: Cli, rows: Path, tmp_path: Path) -> None:
+    home("alias", "linear@1", "best")
+    output = tmp_path / "predictions.jsonl"
+    arguments = ("batch", "linear@best", str(rows), "--batch-size", "7", "--threads", "2", "--output", str(output))
+    job = home.json("job", *arguments, "--detach")
+    assert (job["ref"], job["asked"], job["subject"]) == ("linear@1", "linear@best", "linear@1 (best)  rows.npz")
+    assert job["output"] == str(output)
+    assert home("job", "watch", job["id"]).code == 0
+    assert str(output) in home("job", "show", job["id"]).out
+    again = home.json("batch", *shlex.split(job["command"])[3:])
+    assert (again["ref"], again["rows"], again["output"]) == ("linear@1", 40, str(output))
+    assert "--threads 2" in job["command"]
+    assert "--batch-size 7" in job["command"]
+    measured = home.json("job", "benchmark", "linear", "--duration", "50ms", "--warmup", "0s", "--detach")
+    assert "benchmark linear@1 --duration 0.05s --warmup 0s" in measured["command"]
+    assert home("job", "watch", measured["id"]).code == 0
+
+
+def test_a_batch_that_waits_says_once_how_to_follow_and_to_stop_it(home: Cli, rows: Path) -> None:
+    before = endless(home)
+    command = [sys.executable, "-m", "quickserveml_tui", "--home", str(home.home), "batch", "linear", str(rows)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(), text=True, **pipes) as child:
+        said = [child.stderr.readline() for _ in range(3)]
+        home("job", "cancel", before)
+        out, rest = child.communicate(timeout=60)
+    (job, _) = home.json("job list", "job", "list")["jobs"]
+    assert said[0].startswith(f"{job['id']} waits for {before}")
+    assert f"job watch {job['id']}" in said[1]
+    assert f"job cancel {job['id']}" in said[2]
+    assert (job["id"] in rest, "Throughput" in out, child.returncode) == (False, True, 0)
+
+
+def test_ctrl_c_in_a_pipe_says_that_the_job_goes_on_also_when_its_reader_is_gone(home: Cli) -> None:
+    job_id = endless(home)
+    command = [sys.executable, "-m", "quickserveml_tui", "--home", str(home.home), "job", "watch", job_id]
+    with subprocess.Popen(
+        command, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stderr.readline()
+        child.stdout.close()
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+    assert f"The job goes on. To stop it: quickserveml --home {home.home} job cancel {job_id}" in rest
+    assert home.json("job", "job", "show", job_id)["state"] == "running"
 
 
 def test_mistakes_are_told_before_a_job_begins(home: Cli, rows: Path) -> None:
