@@ -51,8 +51,10 @@ def print_report(report: BulkReport) -> None:
                 undo = f"  ({item.trash_id})" if item.trash_id else ""
                 output.line(f"{safe_text(item.ref)}: {safe_text(item.change, 300)}{undo}")
         output.line(_summary(report))
-        if any(item.trash_id for item in report.items):
-            output.line(output.style("Undo with quickserveml restore and the id in brackets.", "muted"))
+        # A model that went after one of its versions has to be there before that comes back.
+        deleted = [item.trash_id for item in reversed(report.items) if item.trash_id]
+        if deleted:
+            output.line(output.style(f"Undo: quickserveml restore {' '.join(deleted)}", "muted"))
     if report.refused:
         raise Exit(int(ExitCode.BAD_INPUT))
 

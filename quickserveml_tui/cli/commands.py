@@ -43,7 +43,7 @@ _ENTRIES = (
     ),
     CommandEntry("alias", f"{_HERE}.catalog_changes", "alias", "Point an alias at a version, or take it away."),
     CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Move versions or whole models to the trash."),
-    CommandEntry("restore", f"{_HERE}.trash", "restore", "Bring a deleted model or version back."),
+    CommandEntry("restore", f"{_HERE}.trash", "restore", "Bring deleted models or versions back."),
     CommandEntry("trash", f"{_HERE}.trash", "trash", "List what was deleted and can be restored."),
     CommandEntry("purge", f"{_HERE}.trash", "purge", "Forget what is in the trash for good."),
     CommandEntry("inspect", f"{_HERE}.inspect", "inspect", "Say what a model is: inputs, outputs, size, cost, layers."),

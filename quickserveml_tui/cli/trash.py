@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from quickserveml_tui.cli.confirm import confirm
 from quickserveml_tui.cli.diagnostics import warn
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import FormatOption, HomeOption, JsonOption
-from quickserveml_tui.core.errors import UsageError
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quickserveml_tui.core.models import TrashEntry
+    from quickserveml_tui.core.models import ModelRecord, TrashEntry
+    from quickserveml_tui.core.ports import CatalogPort
 
 _WHAT = "Trash id, or what was deleted: name or name@version."
 
@@ -47,37 +48,82 @@ def trash(format_name: FormatOption = "text", home: HomeOption = "", as_json: Js
 
 
 def restore(
-    what: Annotated[str, Argument(metavar="WHAT", help=_WHAT, show_default=False)],
+    what: Annotated[list[str], Argument(metavar="WHAT...", help=_WHAT, show_default=False)],
+    *,
     name: Annotated[
         str, Option("--name", metavar="NEW", help="Another name for the model, where its own is taken.")
     ] = "",
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a deleted model or version back.
+    """Bring deleted models or versions back.
 
-    A model comes back as it was. A version goes back into its model; with --name it becomes a model of its own.
+    A model comes back as it was. A version goes back into its model; with --name it becomes a model of its own. Of
+    several, those that can come back do, in the order given.
     """
-    from quickserveml_tui.services.catalog_trash import find_entry, lost_on_return
-
     output = invocation.note(home=home, as_json=as_json).output
+    wanted = list(dict.fromkeys(what))
+    if name and len(wanted) > 1:
+        raise UsageError("--name is for one model.", hint="Restore one at a time to rename it.")
     with invocation.workbench() as workbench:
-        entry = find_entry(workbench.catalog.trash(), what)
-        model = workbench.catalog.restore(entry.id, name=name)
-    lost = lost_on_return(entry, model)
+        if len(wanted) > 1:
+            _restore_many(workbench.catalog, wanted)
+            return
+        entry, model = _restore_one(workbench.catalog, wanted[0], name)
     if output.as_json:
-        from quickserveml_tui.cli.documents import show_document
-        from quickserveml_tui.core.catalog import ModelView
+        output.document(_restored_document(entry, model))
+    else:
+        _print_restored(entry, model)
 
-        number = entry.version.version if entry.version else None
-        output.document(
-            show_document(ModelView(model), number)
-            | {"restored": entry.title, "trash_id": entry.id, "lost": list(lost)}
-        )
-        return
+
+def _restore_one(catalog: CatalogPort, what: str, name: str = "") -> tuple[TrashEntry, ModelRecord]:
+    from quickserveml_tui.services.catalog_trash import find_entry
+
+    entry = find_entry(catalog.trash(), what)
+    return entry, catalog.restore(entry.id, name=name)
+
+
+def _restore_many(catalog: CatalogPort, wanted: Sequence[str]) -> None:
+    """Restore what can be; ends with the exit code of the first failure."""
+    from quickserveml_tui.cli.documents import error_entry
+
+    restored: list[dict[str, Any]] = []
+    failed: list[tuple[str, QuickServeError]] = []
+    for what in wanted:
+        try:
+            entry, model = _restore_one(catalog, what)
+        except QuickServeError as error:
+            failed.append((what, error))
+            if not invocation.as_json:
+                warn(f"{what}: {error.message}{' ' if error.hint else ''}{error.hint}")
+        else:
+            if invocation.as_json:
+                restored.append(_restored_document(entry, model))
+            else:
+                _print_restored(entry, model)
+    if invocation.as_json:
+        refused = [{"what": safe_text(what, 400), "error": error_entry(error)} for what, error in failed]
+        invocation.output.document({"restored": restored, "failed": refused})
+    if failed:
+        raise Exit(int(failed[0][1].exit_code))
+
+
+def _restored_document(entry: TrashEntry, model: ModelRecord) -> dict[str, Any]:
+    from quickserveml_tui.cli.documents import show_document
+    from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.services.catalog_trash import lost_on_return
+
+    shown = show_document(ModelView(model), entry.version.version if entry.version else None)
+    return shown | {"restored": entry.title, "trash_id": entry.id, "lost": list(lost_on_return(entry, model))}
+
+
+def _print_restored(entry: TrashEntry, model: ModelRecord) -> None:
+    from quickserveml_tui.services.catalog_trash import lost_on_return
+
+    output = invocation.output
     where = f" as {model.name}" if model.name != entry.name else ""
     output.line(f"{output.style('✓', 'ok')} Restored {entry.title}{where}.")
-    for sentence in lost:
+    for sentence in lost_on_return(entry, model):
         warn(sentence)
 
 

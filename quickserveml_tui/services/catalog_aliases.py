@@ -142,20 +142,20 @@ def without_version(model: ModelRecord, number: int, *, force: bool) -> ModelRec
     if model.version(number) is None:
         raise NotFoundError(f"{model.name} has no version {number}.", code="version.not_found")
     aliases = model.aliases_of(number)
-    check_deletable(model, aliases, force=force)
+    check_deletable(model, aliases, f"{model.name}@{number}", force=force)
     for alias in aliases:
         model = _dropped(model, alias)
     left = tuple(item for item in model.versions if item.version != number)
     return replace(model, versions=left) if left else None
 
 
-def check_deletable(model: ModelRecord, aliases: Sequence[str], *, force: bool) -> None:
-    """Raise `ConflictError` (`alias.protected`) where one of the aliases is protected and nothing is forced."""
+def check_deletable(model: ModelRecord, aliases: Sequence[str], what: str, *, force: bool) -> None:
+    """Raise `ConflictError` (`alias.protected`) for `what` where an alias of it is protected and nothing is forced."""
     protected = sorted(alias for alias in aliases if is_protected(model, alias))
     if protected and not force:
         verb = "points" if len(protected) == 1 else "point"
         raise ConflictError(
-            f"{model.name} cannot be deleted: {' and '.join(protected)} {verb} at it.",
+            f"{what} cannot be deleted: {' and '.join(protected)} {verb} at it.",
             hint="Move the alias first, or delete with --force.",
             code="alias.protected",
         )

@@ -28,7 +28,7 @@ def move_to_trash(edit: RegistryEdit, model: ModelRecord, number: int | None, *,
     entry = TrashEntry(new_id("trash"), TrashKind.MODEL, model.id, model.name, utc_now(), model=model)
     left = None
     if number is None:
-        aliases.check_deletable(model, tuple(model.aliases), force=force)
+        aliases.check_deletable(model, tuple(model.aliases), model.name, force=force)
     else:
         left = aliases.without_version(model, number, force=force)
     if left is None:

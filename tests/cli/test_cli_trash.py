@@ -56,6 +56,44 @@ def test_trash_lists_what_can_be_restored(zoo: Cli) -> None:
     assert zoo.json("restore", "restore", "other", "--name", "third")["name"] == "third"
 
 
+def test_the_printed_command_undoes_a_deletion_of_several(zoo: Cli) -> None:
+    before = [zoo.json("show", "show", name)["versions"] for name in ("lin", "other")]
+    for arguments in (("lin@1", "lin", "other"), ("--filter", "lin OR other", "--yes")):
+        out = zoo("delete", *arguments).out
+        assert _names(zoo) == []
+        undone = zoo(*out.splitlines()[-1].partition("Undo: quickserveml ")[2].split())
+        assert (undone.code, undone.err) == (0, "")
+        assert [zoo.json("show", "show", name)["versions"] for name in ("lin", "other")] == before
+        assert zoo.json("trash", "trash")["total"] == 0
+    assert "Undo" not in zoo("delete", "lin", "other", "--dry-run").out
+
+
+def test_one_that_cannot_be_restored_does_not_keep_the_others(zoo: Cli) -> None:
+    for as_json in (True, False):
+        zoo("delete", "lin@1")
+        zoo("delete", "other")
+        wanted = ("lin@1", "nothing", "other", "other")
+        if as_json:
+            document = zoo.json("restore", "restore", *wanted, code=3)
+            assert [item["restored"] for item in document["restored"]] == ["lin@1", "other"]
+            (failed,) = document["failed"]
+            assert (failed["what"], failed["error"]["code"]) == ("nothing", "trash.not_found")
+        else:
+            result = zoo("restore", *wanted)
+            assert result.code == 3
+            assert ("Restored lin@1." in result.out, "Restored other." in result.out) == (True, True)
+            assert "nothing: “nothing” is not in the trash." in result.err
+        assert zoo.json("trash", "trash")["total"] == 0
+    assert zoo("restore", "lin", "other", "--name", "third").code == 2
+
+
+def test_the_version_that_a_protected_alias_points_at_is_named(zoo: Cli) -> None:
+    zoo("alias", "lin@2", "prod")
+    assert "lin@2 cannot be deleted: prod points at it." in zoo("delete", "lin@2").err
+    assert "lin cannot be deleted: prod points at it." in zoo("delete", "lin").err
+    assert "lin@2 cannot be deleted: prod points at it." in zoo("delete", "lin@prod", "other").err
+
+
 def test_a_taken_name_is_told_with_the_way_out(zoo: Cli, model: Path) -> None:
     zoo("delete", "lin")
     assert zoo("add", str(model), "--name", "lin").code == 0
