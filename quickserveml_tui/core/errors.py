@@ -113,6 +113,10 @@ class StoreError(QuickServeError):
     http_status = 503
 
 
+OPEN_FOR_WRITING = "Open it without --read-only, QSML_READ_ONLY or the setting read_only."
+"""What to do about a home that was opened read-only: these are all the ways to ask for it."""
+
+
 class ReadOnlyError(StoreError):
     """Nothing may be written: the program or a store was opened read-only."""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from quickserveml_tui.core.care import BackupInfo
-from quickserveml_tui.core.errors import NotFoundError, ReadOnlyError, StoreError, UsageError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, NotFoundError, ReadOnlyError, StoreError, UsageError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import safe_text
@@ -124,9 +124,7 @@ class BackupService:
             with backup.locked(to_write=False):
                 return self._restore(backup, at, on_progress, token).preview()
         if self._read_only:
-            raise ReadOnlyError(
-                "This home was opened for reading only; nothing was restored.", hint="Open it without --read-only."
-            )
+            raise ReadOnlyError("This home was opened for reading only; nothing was restored.", hint=OPEN_FOR_WRITING)
         try:
             fs.make_private_dir(self._home)
         except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, StoreError, UsageError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, ConflictError, ReadOnlyError, StoreError, UsageError
 from quickserveml_tui.core.job_records import JobEvents, JobKind, JobRecord, JobRequest, Lease
 from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress, new_id
 from quickserveml_tui.core.refs import ModelRef, PathRef, parse_ref
@@ -150,7 +150,9 @@ class DetachedJobs:
         if self._read_only or problem is not None:
             raise ReadOnlyError(
                 problem.message if problem is not None else "The home was opened read-only.",
-                hint="Jobs need a home that can be written: quickserveml doctor tells more.",
+                hint="Jobs need a home that can be written: quickserveml doctor tells more."
+                if problem is not None
+                else OPEN_FOR_WRITING,
             )
 
     # ---- looking --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quickserveml_tui.core.care import CarePolicy, CheckReport, CollectReport, HomeHealth, HomeOverview, StoreProblem
-from quickserveml_tui.core.errors import QuickServeError, ReadOnlyError, StoreError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, QuickServeError, ReadOnlyError, StoreError
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
 from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
 from quickserveml_tui.services.check_blobs import BlobCheck
@@ -53,7 +53,7 @@ class MaintenanceService:
                     "home",
                     "store.read_only",
                     "The home is opened read-only; nothing is changed.",
-                    "Open it without --read-only to make changes.",
+                    OPEN_FOR_WRITING,
                 ),
             )
         return HomeHealth(self._read_only or registry is not None, tuple(problems))
@@ -112,7 +112,7 @@ class MaintenanceService:
         holds an equal copy. Raises `ReadOnlyError` for a repair of a home that is opened read-only.
         """
         if repair and self._read_only:
-            raise ReadOnlyError("The home is opened read-only.", hint="Repair it without --read-only.")
+            raise ReadOnlyError("The home is opened read-only.", hint=OPEN_FOR_WRITING)
         started = time.monotonic()
         token = cancel or CancelToken()
         on_progress(Progress("checking the stores"))

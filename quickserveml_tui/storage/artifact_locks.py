@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from quickserveml_tui.core.errors import ReadOnlyError, StoreError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, ReadOnlyError, StoreError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.artifact_files import WHAT
@@ -170,5 +170,5 @@ def read_only(what: str = WHAT) -> ReadOnlyError:
     """The error for a write to a store that was opened read-only."""
     return ReadOnlyError(
         f"The {what} is opened read-only; nothing is written.",
-        hint="Open the home without --read-only; `quickserveml doctor` says why it was opened so.",
+        hint=OPEN_FOR_WRITING,
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from quickserveml_tui.core.errors import StoreError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, StoreError
 from quickserveml_tui.storage import fs
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def finish_restore(home: Path, *, read_only: bool = False) -> bool:
     if read_only:
         raise StoreError(
             "A restore of this home was interrupted, and it is opened read-only.",
-            hint="Run any command without --read-only: it finishes the restore first.",
+            hint=f"{OPEN_FOR_WRITING} That finishes the restore.",
             code="restore.pending",
         )
     from quickserveml_tui.storage.registry import TinyDbRegistry

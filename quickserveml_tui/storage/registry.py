@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tinydb import TinyDB
 
-from quickserveml_tui.core.errors import ConflictError, ReadOnlyError, StoreError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, ConflictError, ReadOnlyError, StoreError
 from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.stores import RegistryEdit
 from quickserveml_tui.storage import fs, registry_health, registry_repair
@@ -105,9 +105,7 @@ class TinyDbRegistry(RegistryReader, RegistryTransfer):
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if self._read_only:
-            raise ReadOnlyError(
-                "This home was opened for reading only; nothing was changed.", hint="Open it without --read-only."
-            )
+            raise ReadOnlyError("This home was opened for reading only; nothing was changed.", hint=OPEN_FOR_WRITING)
         try:
             fs.make_private_dir(self._path.parent)
         except OSError as error:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from quickserveml_tui.core.errors import ReadOnlyError, StoreError
+from quickserveml_tui.core.errors import OPEN_FOR_WRITING, ReadOnlyError, StoreError
 from quickserveml_tui.storage import fs
 
 WHAT = "state database"
@@ -23,12 +23,9 @@ def damaged(detail: str) -> StoreError:
     )
 
 
-def read_only(why: str = "it was opened for reading only") -> ReadOnlyError:
-    """The error of a write that may not be."""
-    return ReadOnlyError(
-        f"The {WHAT} cannot be written: {why}.",
-        hint="Work without --read-only, or choose a home that you may write with --home.",
-    )
+def read_only() -> ReadOnlyError:
+    """The error of a write to a database that was opened read-only."""
+    return ReadOnlyError(f"The {WHAT} cannot be written: it was opened for reading only.", hint=OPEN_FOR_WRITING)
 
 
 @contextmanager
@@ -56,14 +53,17 @@ def translate(error: sqlite3.Error, action: str) -> StoreError:
     if name in ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT"):
         return ReadOnlyError(
             f"The {WHAT} holds an unfinished write that must be undone before it can be read.",
-            hint="Run any command once without --read-only, as a user who may write the home.",
+            hint=f"As a user who may write the home: {OPEN_FOR_WRITING[0].lower()}{OPEN_FOR_WRITING[1:]}",
             detail=str(error),
         )
     reason, hint, code = "SQLite reported an error", "Try again; nothing was changed.", "store.unavailable"
     if name.startswith("SQLITE_FULL"):
         reason, hint, code = "the disk is full", "Free some space and try again.", "store.full"
     elif name.startswith("SQLITE_READONLY"):
-        return read_only("permission was denied")
+        return ReadOnlyError(
+            f"The {WHAT} cannot be written: permission was denied.",
+            hint="Check who owns the home folder, or choose another with --home.",
+        )
     elif name.startswith(("SQLITE_PERM", "SQLITE_AUTH", "SQLITE_CANTOPEN")):
         reason, hint = "permission was denied", "Check who owns the home folder, or choose another with --home."
     elif name.startswith("SQLITE_IOERR"):

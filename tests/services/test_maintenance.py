@@ -216,10 +216,16 @@ def test_a_home_opened_read_only_says_so_and_is_not_changed(workbench, home, mod
     again = LocalWorkbench(home, read_only=True)
     assert again.maintenance.health().read_only
     assert again.maintenance.check(full=True).clean
-    with pytest.raises(ReadOnlyError):
-        again.maintenance.check(repair=True)
-    with pytest.raises(ReadOnlyError):
-        again.maintenance.collect()
+    for refused in (
+        lambda: again.maintenance.check(repair=True),
+        again.maintenance.collect,
+        lambda: again.catalog.tag("single", ["x"]),
+        lambda: again.state.remove_jobs(["job-1"]),
+        lambda: again.artifacts.put_bytes(b"new"),
+    ):
+        with pytest.raises(ReadOnlyError) as caught:
+            refused()
+        assert caught.value.hint == "Open it without --read-only, QSML_READ_ONLY or the setting read_only."
     again.close()
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()} == before
 
