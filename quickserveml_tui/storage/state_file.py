@@ -14,6 +14,7 @@ from urllib.parse import quote
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.intent import refuse_pending
+from quickserveml_tui.storage.state_copies import DailyCopies
 from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_migrate import migrate
 from quickserveml_tui.storage.state_schema import SCHEMA, schema_of
@@ -53,6 +54,7 @@ class StateFile:
     def __init__(self, path: Path, *, busy_timeout_s: float, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
+        self.copies = DailyCopies(path)
         self._busy_timeout_s = busy_timeout_s
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
@@ -129,11 +131,15 @@ class StateFile:
                 connection.execute("BEGIN IMMEDIATE")
                 if before is None:  # SQLite makes it as the umask has it; by path, as a descriptor would cost the lock
                     os.chmod(self.path, 0o600)  # noqa: PTH101 - fault tests break this call
+                is_led_up = False
                 while before is not None and schema_of(connection, to_write=True) < SCHEMA:
                     migrate(connection, self.path, self.connect_to_read)
+                    is_led_up = True
                 # A repair or a restore may have put another file here while this one waited: a write to the old one
                 # would be acknowledged and lost.
                 if before is not None and before == self.identity():
+                    if not is_led_up:  # else it is new, or was copied just now
+                        self.copies.keep_before_write(self.connect_to_read)
                     return connection
                 _roll_back(connection)
             except BaseException:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import Progress
 from quickserveml_tui.core.predictions import BatchResult
-from quickserveml_tui.core.text import plural
 from quickserveml_tui.storage import fs
+from quickserveml_tui.storage.state_copies import DailyCopies
 from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_figures import refresh_all_newest
 from quickserveml_tui.storage.state_file import StateFile
 from quickserveml_tui.storage.state_jobs import put_job
 from quickserveml_tui.storage.state_leases import LEASE_COLUMNS
 from quickserveml_tui.storage.state_migrate import stamp, sync_file
+from quickserveml_tui.storage.state_repair_report import Saved, SavedTable, Table, told
 from quickserveml_tui.storage.state_runs import load, put_batch, put_benchmark
 from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
@@ -35,6 +37,7 @@ MAX_SEQ = 2**62
 TEMP_PREFIX = ".repair-"
 """Not that of the registry, whose writers take away what begins so: they do not wait for the lock that is held here."""
 _PAGE = 64
+_log = logging.getLogger(__name__)
 _JOURNALS = ("-journal", "-wal")
 _ERRORS = (sqlite3.DatabaseError, StoreError)
 
@@ -46,6 +49,9 @@ class StateRepair:
 
     def repair(self) -> str:
         """Set the damaged files aside and save every row that can be read into a new database; says what it did.
+
+        Rows that the file no longer gives are taken from the newest good copy of it: those that were deleted since then
+        may come back, and those that were changed are as they were then. Which kinds of rows are incomplete is said.
 
         The damaged file stands at its place until the new one, complete and durable, replaces it in one step; it stays
         beside it as `state.db.damaged-TIME`. A database that is whole comes out with the same rows. Raises
@@ -70,7 +76,7 @@ class StateRepair:
                     # that fails would give up the lock with its transaction.
                     _lock(stack.enter_context(closing(self._file.connect("rw"))))
                     damaged = stack.enter_context(closing(self._file.connect("rw")))
-                saved, lost = _save(damaged, temp)
+                saved = _save(damaged, temp, self._file.copies)
                 fs.fsync_dir(path.parent)
                 keeps_aside = True  # from here on the journals are nowhere else
                 _remove_journals(path)
@@ -80,10 +86,7 @@ class StateRepair:
                     fs.remove_quietly(file)
                 raise
             fs.fsync_dir(path.parent)
-        return (
-            f"{plural(saved, 'row')} of the {WHAT} {'was' if saved == 1 else 'were'} saved, {lost} could not be read;"
-            f" the damaged file is kept as {aside[0].name}."
-        )
+        return f"{told(saved)}; the damaged file is kept as {aside[0].name}."
 
 
 def _opens(file: StateFile) -> bool:
@@ -108,9 +111,10 @@ def _lock(connection: sqlite3.Connection) -> None:
         return  # too damaged to be locked: then nobody can write to it either
 
 
-def _save(damaged: sqlite3.Connection | None, temp: Path) -> tuple[int, int]:
-    """Write a new database at `temp`, durably; returns rows saved and rows lost, as far as they can be counted."""
+def _save(damaged: sqlite3.Connection | None, temp: Path, copies: DailyCopies) -> Saved:
+    """Write a new database at `temp`, durably; returns what it holds, as far as that can be told."""
     os.close(fs.open_new(temp))
+    saved = Saved()
     with closing(sqlite3.connect(temp, isolation_level=None)) as fresh:
         fresh.execute("PRAGMA journal_mode = OFF")
         fresh.execute("PRAGMA synchronous = OFF")
@@ -118,7 +122,14 @@ def _save(damaged: sqlite3.Connection | None, temp: Path) -> tuple[int, int]:
         found = 0
         while found < SCHEMA:
             found = step_up(fresh, found)
-        counts = [_save_table(damaged, fresh, *table) for table in _TABLES] if damaged is not None else []
+        tables = [_save_table(damaged, fresh, table) for table in _TABLES]
+        saved.tables = tables
+        if any(table.lost or not table.is_whole for table in tables):
+            with copies.newest_good() as copy:
+                if copy is not None:
+                    saved.copy = copy[0]
+                    for table in tables:
+                        table.copied = _copy_rows(copy[1], fresh, table)
         if damaged is not None:
             _save_leases(damaged, fresh)
         refresh_all_newest(fresh)
@@ -126,26 +137,41 @@ def _save(damaged: sqlite3.Connection | None, temp: Path) -> tuple[int, int]:
         fresh.execute("UPDATE meta SET value = abs(random() % 1000000000) WHERE key = 'generation'")
         fresh.execute("COMMIT")
     sync_file(temp)
-    return sum(saved for saved, _ in counts), sum(lost for _, lost in counts)
+    return saved
 
 
-def _save_table(
-    damaged: sqlite3.Connection,
-    fresh: sqlite3.Connection,
-    table: str,
-    columns: str,
-    put: Callable[[sqlite3.Connection, Any], None],
-) -> tuple[int, int]:
-    saved = lost = 0
-    for row in _rows(damaged, table, columns):
+def _save_table(damaged: sqlite3.Connection | None, fresh: sqlite3.Connection, table: Table) -> SavedTable:
+    saved = SavedTable(table)
+    if damaged is None:
+        saved.is_whole = False
+        return saved
+    for seq, row in _rows(damaged, saved):
         try:
             if row is None:
                 raise sqlite3.DatabaseError("cannot be read")
-            put(fresh, row)
-            saved += 1
+            table.put(fresh, row)
+            saved.rows += 1
         except (*_ERRORS, TypeError, ValueError):
-            lost += 1
-    return saved, lost
+            saved.lost.add(seq)
+    return saved
+
+
+def _copy_rows(copy: sqlite3.Connection, fresh: sqlite3.Connection, saved: SavedTable) -> int:
+    """Take rows from a copy: those that could not be read, or where more are missing all that are not there."""
+    if saved.is_whole and not saved.lost:
+        return 0
+    table, copied = saved.table, 0
+    there = {row[0] for row in fresh.execute(f"SELECT id FROM {table.name}")}
+    try:
+        for seq, row_id, *row in copy.execute(f"SELECT seq, id, {table.columns} FROM {table.name} ORDER BY seq"):
+            if row_id in there or (saved.is_whole and seq not in saved.lost):
+                continue
+            with suppress(*_ERRORS, TypeError, ValueError):
+                table.put(fresh, tuple(row))
+                copied += 1
+    except sqlite3.DatabaseError as error:  # such as a table that the schema of the copy lacked
+        _log.warning("No more %s could be taken from the copy: %s", table.kind, error)
+    return copied
 
 
 def _save_leases(damaged: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
@@ -155,30 +181,43 @@ def _save_leases(damaged: sqlite3.Connection, fresh: sqlite3.Connection) -> None
             fresh.execute(f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _rows(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
-    """All rows by their number; None for each that is there and cannot be read, as far as that can be told."""
+def _rows(damaged: sqlite3.Connection, saved: SavedTable) -> Iterator[tuple[int, Any]]:
+    """All rows with their numbers; None for each that is there and cannot be read, as far as that can be told.
+
+    Clears `saved.is_whole` where the table could not be walked to its end: nobody knows then what it held.
+    """
+    table, columns = saved.table.name, saved.table.columns
     last = 0
-    for seq, *row in _walk(damaged, f"SELECT seq, {columns} FROM {table} WHERE seq > ? ORDER BY seq", 0):
-        last = seq
-        yield row
+    try:
+        for seq, *row in _walk(damaged, f"SELECT seq, {columns} FROM {table} WHERE seq > ? ORDER BY seq", 0):
+            last = seq
+            yield seq, row
+        return
+    except sqlite3.DatabaseError:
+        saved.is_whole = False
     backwards = f"SELECT seq, {columns} FROM {table} WHERE seq < ? AND seq > {last} ORDER BY seq DESC"
-    tail = list(_walk(damaged, backwards, MAX_SEQ))
+    tail: list[Any] = []
+    with suppress(sqlite3.DatabaseError):
+        tail.extend(_walk(damaged, backwards, MAX_SEQ))
     end = tail[-1][0] if tail else _highest(damaged, table) + 1
     for seq in range(last + 1, min(end, last + MAX_GAP)):
         try:
-            yield from _fetch(damaged, f"SELECT {columns} FROM {table} WHERE seq = ?", (seq,))
+            for row in _fetch(damaged, f"SELECT {columns} FROM {table} WHERE seq = ?", (seq,)):
+                yield seq, row
         except sqlite3.DatabaseError:
-            yield None
-    yield from (row for _, *row in reversed(tail))
+            yield seq, None
+    yield from ((seq, row) for seq, *row in reversed(tail))
 
 
 def _walk(damaged: sqlite3.Connection, sql: str, start: int) -> Iterator[Any]:
-    """Rows from `start` until one cannot be read."""
+    """Rows from `start` until one cannot be read; raises `sqlite3.DatabaseError` there."""
     for size in (_PAGE, 1):  # one by one up to the row that is damaged
         while True:
             try:
                 page = _fetch(damaged, f"{sql} LIMIT {size}", (start,))
             except sqlite3.DatabaseError:
+                if size == 1:
+                    raise
                 break
             yield from page
             if len(page) < size:
@@ -217,9 +256,9 @@ def _put_job(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
 
 
 _TABLES = (
-    ("benchmark_runs", "document", _put_run),
-    ("batch_runs", "document", _put_batch),
-    ("jobs", "document, progress, rev", _put_job),
+    Table("benchmark_runs", "document", "benchmark runs", _put_run),
+    Table("batch_runs", "document", "batch results", _put_batch),
+    Table("jobs", "document, progress, rev", "jobs", _put_job),
 )
 
 

@@ -23,6 +23,7 @@ from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.storage import state_file, state_schema
 from quickserveml_tui.storage.documents import to_document
 from quickserveml_tui.storage.state import SqliteState
+from quickserveml_tui.storage.state_migrate import stamp
 
 CLOCK = SetClock()
 RUNS = [
@@ -46,9 +47,10 @@ OPERATIONS = {
     "release": lambda state: state.release_lease("held", "a"),
     "prune": lambda state: state.prune(keep_runs=1, keep_days=10),
     "repair": lambda state: state.repair(),
+    "daily": lambda state: state.add_benchmarks(NEW_RUNS),
     "read": lambda state: (state.benchmarks(), state.figures(), state.jobs(), state.leases(), state.blobs()),
 }  # fmt: skip
-"""Each on the database of `make_template`; `create` and `migrate` are the first write to none and to an old one."""
+"""Each on the database of `make_template`; before `daily` there is no copy of today; `create` and `migrate` are the first write to none and to an old one."""
 
 
 def make_template(path, kind=""):
@@ -106,6 +108,10 @@ class Bench:
         if self.template.exists():
             self.home.mkdir()
             shutil.copyfile(self.template, self.path)
+        if self.kind not in ("create", "migrate", "daily"):
+            backups = self.home / "backups"
+            backups.mkdir(parents=True)
+            shutil.copyfile(self.template, backups / f"state-{stamp()}.db")
 
     def judge(self, *, is_acknowledged):
         """What is wrong after the operation, or nothing."""
@@ -115,6 +121,9 @@ class Bench:
             return f"cannot be read: {error!r} {getattr(error, 'detail', '')}"
         if found != self.new and (is_acknowledged or found != self.old):
             return "an acknowledged write is lost" if is_acknowledged else "a third state"
+        for copy in (self.home / "backups").glob("state-2*.db") if self.kind == "daily" else ():
+            if observe(copy) != self.old:
+                return "half a copy counts"
         try:
             SqliteState(self.path, clock=CLOCK).add_batch(make_batch(id="batch-after"))
             assert SqliteState(self.path, clock=CLOCK).batch("batch-after") is not None

@@ -13,16 +13,16 @@ from storage_sqlite import sqlite_vfs
 from storage_state_operations import Bench, operate
 
 from quickserveml_tui.core.errors import StoreError
-from quickserveml_tui.storage import fs, state_migrate, state_repair
+from quickserveml_tui.storage import fs, state_copies, state_migrate, state_repair
 from quickserveml_tui.storage.state import SqliteState
 
-IN_DEPTH = ["create", "runs", "change", "acquire", "prune", "migrate"]
+IN_DEPTH = ["create", "runs", "change", "acquire", "prune", "migrate", "daily"]
 OTHERS = ["batch", "jobs", "progress", "remove", "renew", "release", "repair", "read"]
 FAULTS = [(errno.EIO, False), (errno.ENOSPC, True)]
 MORE_FAULTS = [(errno.EINTR, False), ("short", False), (errno.EIO, True)]
 BROKEN = [(kind, *fault) for kind in IN_DEPTH for fault in FAULTS]
 BROKEN += [(kind, *fault) for kind in ("create", "runs", "acquire") for fault in MORE_FAULTS]
-OURS = [fs, state_migrate, state_repair]
+OURS = [fs, state_copies, state_migrate, state_repair]
 HAS_CALLS = sqlite_vfs() is not None
 
 
@@ -99,7 +99,7 @@ def test_the_journal_is_synced_before_the_database_is_touched(nursery, folder):
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EINTR])
-@pytest.mark.parametrize("kind", ["create", "migrate", "repair"])
+@pytest.mark.parametrize("kind", ["create", "migrate", "repair", "daily"])
 def test_a_broken_call_of_ours_leaves_the_old_or_the_new_state(monkeypatch, folder, kind, error):
     bench = Bench(folder, kind)
 
