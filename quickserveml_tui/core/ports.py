@@ -474,6 +474,11 @@ class Workbench(Protocol):
         """The folder that holds everything this front writes."""
         ...
 
+    @property
+    def home_to_name(self) -> str:
+        """The home as a command has to name it; empty for the one that commands take by themselves."""
+        ...
+
     def holding(self, models: Sequence[Resolved], purpose: str) -> AbstractContextManager[None]:
         """Keep the files of these models from being collected for as long as the block takes, also after `close`."""
         ...

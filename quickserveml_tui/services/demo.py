@@ -15,7 +15,6 @@ from quickserveml_tui.core.errors import (
     NotFoundError,
     QuickServeError,
     StoreError,
-    UsageError,
 )
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import MetadataPatch, ModelRecord, VersionRecord
@@ -149,7 +148,7 @@ class DemoService:
     def data_path(self, model: str) -> Path | None:
         """The test data that fits a demo model, given by name or reference: a CSV file with a `label` column.
 
-        None for any other model, also one that is merely called like a demo model. Raises `StoreError`.
+        None for any other model, also one that is merely called like a demo model.
         """
         if model.partition("@")[0] != DIGITS:
             return None
@@ -160,7 +159,7 @@ class DemoService:
         """Whether the version is one of the demo's own files."""
         try:
             resolved = self._catalog.resolve(ref)
-        except (NotFoundError, UsageError):
+        except QuickServeError:  # it is only a proposal; whoever then uses the model is told
             return False
         if resolved.version is None:
             return False
@@ -177,7 +176,7 @@ class DemoService:
                 continue
             raise ConflictError(
                 f"Another model is called {name} here, which is the name of a demo model; nothing was added.",
-                hint="Choose another folder with --home, or rename that model.",
+                hint="Choose another folder with --home.",
                 code="name.taken",
             )
 

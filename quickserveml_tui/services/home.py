@@ -181,9 +181,14 @@ class LocalWorkbench:
         return PredictService(self.catalog, self.runners)
 
     @property
+    def home_to_name(self) -> str:
+        """The home as a command has to name it; empty for the one that commands take by themselves."""
+        return "" if self.home == default_home().expanduser().absolute() else str(self.home)
+
+    @property
     def _home_args(self) -> tuple[str, ...]:
         """What a command needs to find this home: nothing for the one it takes by itself."""
-        return () if self.home == default_home().expanduser().absolute() else ("--home", str(self.home))
+        return ("--home", self.home_to_name) if self.home_to_name else ()
 
     @part
     def benchmark(self) -> BenchmarkPort:

@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from quickserveml_tui.charts.cells import Role
+from quickserveml_tui.core.text import at_home
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
 from quickserveml_tui.tui.flows.base import as_error, log
 from quickserveml_tui.tui.keys import KeyEntry, bind, live_entries, reason_against, show_key
@@ -121,6 +122,10 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     def on_app_blur(self) -> None:
         """Nobody looks: nothing is read."""
         self.bench.watch_generation(on=False)
+
+    def here(self, text: str) -> str:
+        """`text` with the commands in it made for this home, so that they can be copied and pasted."""
+        return at_home(text, self.workbench.home_to_name) if self.workbench is not None else text
 
     # ---- services
 

@@ -373,6 +373,7 @@ class World:
         self.changes = 0
         self.closed = self.over = False
         self.home = home
+        self.home_to_name = ""
         self.catalog, self.inspect = Catalog(self), Inspect(self)
         self.benchmark, self.batch = Benchmark(self), Batch(self)
         self.jobs, self.demo, self.host, self.predict = Jobs(self), Demo(self), Host(), None

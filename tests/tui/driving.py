@@ -81,13 +81,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(world: World, size: tuple[int, int] = (160, 45), **options):
+async def stage(world: World, size: tuple[int, int] = (160, 45), *, unread: bool = False, **options):
     app = WorkbenchApp(lambda: world, WorkbenchOptions(**{"fresh": True, **options}))
     async with app.run_test(size=size) as pilot:
         opened = Stage(app, pilot, world)
         try:
             await opened.until(lambda: app.bench.workbench is not None, "the services")
-            await opened.until(lambda: not app.bench.catalog_pane.has_class("-loading"), "the catalog")
+            if not unread:
+                await opened.until(lambda: not app.bench.catalog_pane.has_class("-loading"), "the catalog")
             await opened.settled()
             yield opened
         finally:

@@ -8,10 +8,12 @@ from doubles import World, make_model, make_version, sample_world
 from driving import stage
 
 from quickserveml_tui.core.care import HomeHealth, StoreProblem
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.models import AliasEvent, FileEntry, FileLink, Lineage
 from quickserveml_tui.tui.screens.dialog import ConfirmDialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import FormDialog
 from quickserveml_tui.tui.screens.report import ReportDialog
+from quickserveml_tui.tui.widgets.status import StatusLine
 
 DAMAGED = HomeHealth(
     read_only=True,
@@ -22,6 +24,10 @@ DAMAGED = HomeHealth(
     ),
 )
 SIZES = [(80, 24), (120, 40), (160, 45)]
+
+
+def status_of(on) -> str:
+    return "".join(span.text for span in on.bench.query_one(StatusLine)._right)
 
 
 @pytest.fixture
@@ -187,3 +193,84 @@ async def test_the_palette_holds_the_care_of_the_home(world: World) -> None:
         await on.press("ctrl+p")
         await on.write("home")
         await on.shows("Home: back up", "Home: collect garbage", "Home: check stores", "Home: show health")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_damaged_state_database_warns_and_greys_only_what_it_records(world: World, size) -> None:
+    problem = StoreProblem(
+        "state", "store.corrupt", "The state database is damaged.", "It can be mended.", "quickserveml fsck --repair"
+    )
+    world.maintenance.state = HomeHealth(problems=(problem,))
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("The state database is damaged.")
+
+    world.benchmark.history = fail
+    async with stage(world, size, open_ref="digits") as on:
+        await on.settled()
+        assert status_of(on) == "", "the banner says it already"
+        await on.shows("The state database is damaged.", "H says more")
+        assert "read-only" not in on.text()
+        for key in ("b", "r"):
+            on.bench.tell("nothing")
+            await on.press(key)
+            await on.until(lambda: "quickserveml fsck --repair" in status_of(on), "the way out")
+            assert on.app.screen is on.bench
+            assert not world.jobs.list()
+        await on.press("T")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "what works")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_catalog_that_cannot_be_read_says_why_and_offers_no_demo(world: World, size) -> None:
+    def fail(_query: object = None) -> None:
+        raise StoreError("The registry is damaged.", hint="`quickserveml fsck --repair` mends it.")
+
+    whole, world.catalog.list_models = world.catalog.list_models, fail
+    world.home_to_name = "/data/other"
+    async with stage(world, size, unread=True) as on:
+        await on.until(lambda: "The registry is damaged." in on.text(), "the reason")
+        await on.until(lambda: "/data/other" in on.text(), "the command")
+        await on.press("b")
+        await on.press("d")
+        assert not on.bench.lane.busy
+        assert "demo models" not in on.text()
+        assert "d opens" not in on.text()
+        world.catalog.list_models = whole
+        await on.press("ctrl+r")
+        await on.shows("3 models")
+
+
+async def test_commands_name_a_home_that_is_not_the_default_one(world: World, monkeypatch) -> None:
+    world.maintenance.state = DAMAGED
+    world.home_to_name = "/data/my models"
+    named = "quickserveml --home '/data/my models'"
+    async with stage(world, open_ref="digits") as on:
+        await on.shows("The registry is damaged.")
+        await on.press("H")
+        await on.until(lambda: isinstance(on.app.screen, MessageDialog), "the dialog")
+        await on.shows(f"{named} fsck --repair")
+        copied: list[str] = []
+        monkeypatch.setattr(on.app, "copy_to_clipboard", copied.append)
+        await on.press("y", "escape")
+        assert copied == [f"{named} fsck --repair"]
+        toasts: list[str] = []
+        monkeypatch.setattr(on.bench, "notify", lambda words, **_: toasts.append(words))
+        on.bench.tell_error(StoreError("It failed.", hint="Its log: quickserveml job logs j1"))
+        assert toasts == [f"It failed.\nIts log: {named} job logs j1"]
+        await on.press("K")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        assert f"{named} restore-backup" in on.app.screen.at_home(on.app.screen.about)
+
+
+async def test_copied_commands_name_the_home(world: World, monkeypatch) -> None:
+    from quickserveml_tui.tui import clipboard
+
+    monkeypatch.setattr(clipboard, "copy_with_tool", lambda _text: "")
+    world.home_to_name = "/data/other"
+    async with stage(world, open_ref="digits") as on:
+        copied: list[str] = []
+        monkeypatch.setattr(on.app, "copy_to_clipboard", copied.append)
+        await on.press("3", "y")
+        await on.until(lambda: bool(copied), "the command")
+        assert copied[0].startswith("quickserveml --home /data/other benchmark digits@3")

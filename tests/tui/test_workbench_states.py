@@ -80,7 +80,7 @@ async def test_the_filter_narrows_as_one_types_and_esc_restores(world: World) ->
         await on.write("digi")
         await on.shows("1 of 3 models")
         await on.write("zzz")
-        await on.shows("No model matches.")
+        await on.shows("No model matches the filter.")
         await on.press("escape")
         await on.shows("3 models")
         assert on.bench.catalog_pane.table.has_focus

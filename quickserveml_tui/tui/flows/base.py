@@ -111,14 +111,14 @@ class FlowScreen(Screen[None]):
 
     def tell(self, sentence: str, role: Role = Role.OK) -> None:
         """Say something in the status line."""
-        self.query_one(StatusLine).tell(sentence, role)
+        self.query_one(StatusLine).tell(self.owner.here(sentence), role)
 
     def tell_error(self, error: QuickServeError, doing: str = "") -> None:
         """A toast with what, why and the next step; the first sentence stays in the status line."""
         log.warning("%s: %s (%s)", doing or "call", error.message, error.code)
         self.tell(error.message, Role.ERROR)
         words = f"{error.message}\n{error.hint}" if error.hint else error.message
-        self.notify(safe_lines_of(words), severity="error", timeout=10, markup=False)
+        self.notify(safe_lines_of(self.owner.here(words)), severity="error", timeout=10, markup=False)
 
     # ---- work
 

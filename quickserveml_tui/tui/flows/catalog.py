@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from textual import on
 
-from quickserveml_tui.core.errors import FilterError, QuickServeError
+from quickserveml_tui.core.errors import FilterError, QuickServeError, StoreError
 from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
 from quickserveml_tui.tui.messages import (
     ActionDone,
     ActionFailed,
+    CatalogFailed,
     CatalogLoaded,
     CompletionsFound,
     FactsLoaded,
@@ -104,7 +105,7 @@ class CatalogFlow(FlowScreen):
         query = CatalogQuery(text=pane.filter_text.strip(), sort=pane.sort)
         good = self.good_filter
         self.in_thread(
-            lambda: _read_catalog(workbench, query, select, good), group="catalog", doing="Reading the catalog"
+            lambda: _try_catalog(workbench, query, select, good), group="catalog", doing="Reading the catalog"
         )
 
     @on(CatalogPane.QueryChanged)
@@ -157,6 +158,21 @@ class CatalogFlow(FlowScreen):
         if self.open_first:
             first, self.open_first = self.open_first, ""
             self.open_reference(first)
+        self.refresh_bindings()
+
+    @on(CatalogFailed)
+    def explain_catalog(self, event: CatalogFailed) -> None:
+        """Say in the pane why there is no list; a list that is there stays, with a word about it."""
+        event.stop()
+        error = event.error
+        if self.catalog_pane.has_class("-filled"):
+            self.tell_error(error, "Reading the catalog")
+            return
+        log.warning("the catalog cannot be read: %s (%s)", error.message, error.code)
+        words = self.owner.here(f"{error.message} {error.hint}".strip())
+        self.catalog_pane.show_failure(words)
+        self.query_one(StatusLine).breadcrumb = ("Workbench", "no catalog")
+        self.inspector_pane.clear("The catalog cannot be read", [("ctrl+r", "reads it again"), ("H", "says more")])
         self.refresh_bindings()
 
     # ---- selection
@@ -294,6 +310,13 @@ class CatalogFlow(FlowScreen):
         self.tell_error(event.error, event.doing)
 
 
+def _try_catalog(workbench: Workbench, query: CatalogQuery, select: str, good: str) -> CatalogLoaded | CatalogFailed:
+    try:
+        return _read_catalog(workbench, query, select, good)
+    except QuickServeError as error:
+        return CatalogFailed(error)
+
+
 def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str, good_filter: str) -> CatalogLoaded:
     from quickserveml_tui.core.catalog import CatalogQuery
 
@@ -313,7 +336,11 @@ def _read_catalog(workbench: Workbench, query: CatalogQuery, select: str, good_f
 
 
 def _read_facts(workbench: Workbench, row: CatalogRow, sequence: int) -> FactsLoaded:
-    history = workbench.benchmark.history(row.view.model.name, limit=HISTORY)
+    try:
+        history = workbench.benchmark.history(row.view.model.name, limit=HISTORY)
+    except StoreError as error:  # the banner says it; a toast with every move of the cursor would only be in the way
+        log.warning("the runs of %s: %s (%s)", row.ref, error.message, error.code)
+        history = ()
     return FactsLoaded(sequence, row.ref, row.version.facts, history)
 
 

@@ -39,8 +39,8 @@ class CopyingFlow(FlowScreen):
 
     def copy_words(self, text: str, what: str) -> None:
         """Copy `text`; the status line says how."""
-        home = self.owner.home or Path.cwd()
-        self.in_thread(lambda: _copy(text, what, home), group="copy", doing=f"Copying {what}")
+        home, words = self.owner.home or Path.cwd(), self.owner.here(text)
+        self.in_thread(lambda: _copy(words, what, home), group="copy", doing=f"Copying {what}")
 
     def on_text_copied(self, event: TextCopied) -> None:
         """Say how it was copied; without a tool or a file it is the terminal's turn."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -13,6 +14,11 @@ from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import HealthRead
 from quickserveml_tui.tui.widgets.banner import Banner
 
+if TYPE_CHECKING:
+    from quickserveml_tui.core.care import HomeHealth
+
+NEEDS_STATE = frozenset({"run_benchmark", "run_data", "resume_job", "clean_job"})
+"""Actions that the state database keeps the record of."""
 WRITES = frozenset(
     {
         "add_model", "scan_folder", "install_demo", "edit_tags", "edit_categories", "set_alias", "edit_state",
@@ -41,19 +47,36 @@ class HealthFlow(FlowScreen):
     async def show_health(self, event: HealthRead) -> None:
         """A banner for as long as something is wrong."""
         event.stop()
-        self.health = event.health
+        self.health = health = self._named(event.health)
         self.header().read_only = self.read_only
         banners = self.query(Banner)
-        if not event.health.problems and not event.health.read_only:
+        if not health.problems and not health.read_only:
             await banners.remove()
         elif banners:
-            banners.first().show(event.health)
+            banners.first().show(health)
         else:
-            await self.mount(Banner(event.health), before="#panes")
+            await self.mount(Banner(health), before="#panes")
             # The header says it where there is one; a banner for what the user asked for would only take a row.
-            asked = self.owner.options.read_only and len(event.health.problems) <= 1
+            asked = self.owner.options.read_only and len(health.problems) <= 1
             self.query_one(Banner).set_class(asked, "-asked")
         self.refresh_bindings()
+
+    def _named(self, health: HomeHealth) -> HomeHealth:
+        """The same, its commands made for this home."""
+        here = self.owner.here
+        return replace(
+            health,
+            problems=tuple(
+                replace(item, message=here(item.message), hint=here(item.hint), command=here(item.command))
+                for item in health.problems
+            ),
+        )
+
+    def why_unrecorded(self) -> str:
+        """Why nothing can be measured or run: its jobs cannot be recorded; empty when they can."""
+        problems = self.health.problems if self.health is not None and not self.read_only else ()
+        broken = next((item for item in problems if item.store == "state" and item.command), None)
+        return f"{broken.message} Repair it: {broken.command}" if broken is not None else ""
 
     def why_read_only(self) -> str:
         """Why nothing can be written, in one sentence; empty when it can."""

@@ -82,6 +82,8 @@ class CatalogPane(FilteredPane):
         self.unfolded: set[str] = set()
         self.sort = "name"
         self.current: CatalogRow | None = None
+        self.failure = ""
+        """Why there is no list and what mends it; empty while there is one."""
 
     def compose_body(self) -> ComposeResult:
         """What the registry will be shown in."""
@@ -122,6 +124,12 @@ class CatalogPane(FilteredPane):
         for name in ("loading", "empty", "filled"):
             self.set_class(name == state, f"-{name}")
 
+    def show_failure(self, words: str) -> None:
+        """Say why the models cannot be listed."""
+        self.failure = words
+        self.query_one("#catalog-loading", EmptyState).show(words)
+        self._show_state("loading")
+
     @property
     def holds_nothing(self) -> bool:
         """Whether the registry holds no model at all."""
@@ -137,7 +145,7 @@ class CatalogPane(FilteredPane):
     ) -> None:
         """Show these models; keeps the cursor where it was, or moves it to `select`."""
         had_focus, was_filled = self.focus_inside, self.has_class("-filled")
-        self.views, self.everything = views, everything
+        self.views, self.everything, self.failure = views, everything, ""
         if not self.filter_text:
             self._keep_marks({view.model.name for view in views})
         self._show_count()
@@ -230,6 +238,8 @@ class CatalogPane(FilteredPane):
 
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now."""
+        if self.failure and action in TABLE_ACTIONS:
+            return self.failure
         if self.holds_nothing and action in TABLE_ACTIONS:
             return "There are no models yet. Press d, a or S to get some."
         if action == "toggle_versions" and (self.current is None or len(self.current.view.model.versions) < 2):

@@ -35,7 +35,9 @@ class BulkDialog(ConfirmDialog):
 
     def compose_body(self) -> ComposeResult:
         """Counts, the first entries, the choices."""
-        yield Sheet(lambda width, _: paragraph(self.consequence, width, Role.BODY), classes="dialog--part")
+        yield Sheet(
+            lambda width, _: paragraph(self.at_home(self.consequence), width, Role.BODY), classes="dialog--part"
+        )
         yield Sheet(self._rows)
         with Horizontal(classes="dialog--buttons"):
             yield Button("esc", "cancel" if self.report.changed else "close", "cancel")

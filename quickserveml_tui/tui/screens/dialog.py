@@ -85,6 +85,12 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             yield Sheet(lambda width, _: [self._title_row(width)], classes="dialog--title")
             yield from self.compose_body()
 
+    def at_home(self, text: str) -> str:
+        """`text` with the commands in it made for the home that is open."""
+        from quickserveml_tui.tui.app import WorkbenchApp
+
+        return self.app.here(text) if isinstance(self.app, WorkbenchApp) else text
+
     def compose_body(self) -> ComposeResult:
         """What stands below the title."""
         yield from ()
@@ -116,7 +122,7 @@ class ConfirmDialog(Dialog[bool]):
 
     def compose_body(self) -> ComposeResult:
         """What will happen, and the two choices."""
-        yield Sheet(lambda width, _: paragraph(self.consequence, width, Role.BODY))
+        yield Sheet(lambda width, _: paragraph(self.at_home(self.consequence), width, Role.BODY))
         with Horizontal(classes="dialog--buttons"):
             yield Button("esc", "cancel", "cancel")
             yield Button(self.key, self.verb, "confirm")
@@ -156,11 +162,13 @@ class MessageDialog(Dialog[None]):
 
     def compose_body(self) -> ComposeResult:
         """Message, hint, detail, keys."""
+        self.message, self.hint = self.at_home(self.message), self.at_home(self.hint)
+        self.detail, self.command = self.at_home(self.detail), self.at_home(self.command)
         yield Sheet(lambda width, _: paragraph(self.message, width, Role.ERROR))
         if self.hint:
             yield Sheet(lambda width, _: paragraph(self.hint, width, Role.BODY), classes="dialog--part")
         if self.command:
-            yield Sheet(lambda _width, _: [(say(self.command, Role.STRONG, bold=True),)], classes="dialog--part")
+            yield Sheet(lambda width, _: paragraph(self.command, width, Role.STRONG), classes="dialog--part")
         if self.detail:
             yield Sheet(lambda width, _: paragraph(self.detail[:1000], width, Role.MUTED), classes="dialog--part")
         with Horizontal(classes="dialog--buttons"):

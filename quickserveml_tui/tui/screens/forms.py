@@ -195,7 +195,7 @@ class FormDialog(Dialog[dict[str, Any]]):
     def compose_body(self) -> ComposeResult:
         """Fields, error, keys."""
         if self.about:
-            yield Sheet(lambda width, _: paragraph(self.about, width), classes="dialog--part")
+            yield Sheet(lambda width, _: paragraph(self.at_home(self.about), width), classes="dialog--part")
         with Vertical(classes="form--fields"):
             for field in self.form_fields:
                 with Horizontal(classes="form--row"):
@@ -250,7 +250,7 @@ class FormDialog(Dialog[dict[str, Any]]):
 
     def show_error(self, error: QuickServeError) -> None:
         """Say what is wrong, inline."""
-        words = f"{error.message} {error.hint}".strip()
+        words = self.at_home(f"{error.message} {error.hint}".strip())
         sheet = self.query_one("#form-error", Sheet)
         sheet.show(lambda width, glyphs: [
             (Span(f"{glyphs.error} " if index == 0 else "  ", Role.ERROR), *row)

@@ -35,7 +35,7 @@ class QuitDialog(Dialog[str]):
 
     def compose_body(self) -> ComposeResult:
         """What runs, and the choices."""
-        yield Sheet(lambda width, _: paragraph(self.words, width, Role.BODY))
+        yield Sheet(lambda width, _: paragraph(self.at_home(self.words), width, Role.BODY))
         with Horizontal(classes="dialog--buttons"):
             yield Button("s", "stay", "")
             if self.can_keep:

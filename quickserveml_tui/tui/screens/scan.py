@@ -72,7 +72,7 @@ class ScanDialog(Dialog[list[str]]):
 
     def _state(self) -> Row:
         if self.error is not None:
-            return (say(f"{self.error.message} {self.error.hint}", Role.ERROR),)
+            return (say(self.at_home(f"{self.error.message} {self.error.hint}"), Role.ERROR),)
         words = f"{plural(len(self.hits), 'model file')} found"
         tail = "" if self.finished else ", still looking"
         return (say(words), Span(tail, Role.MUTED))

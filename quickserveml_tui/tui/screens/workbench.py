@@ -18,7 +18,7 @@ from quickserveml_tui.tui.flows.care import CareFlow
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
 from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
-from quickserveml_tui.tui.flows.health import WRITES, HealthFlow
+from quickserveml_tui.tui.flows.health import NEEDS_STATE, WRITES, HealthFlow
 from quickserveml_tui.tui.flows.leaving import LeavingFlow
 from quickserveml_tui.tui.flows.opening import OpeningFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
@@ -235,6 +235,10 @@ class WorkbenchScreen(
         """Why an action does nothing now, in one sentence."""
         if action in WRITES and (reason := self.why_read_only()):
             return reason
+        if action in NEEDS_STATE and (reason := self.why_unrecorded()):
+            return reason
+        if self.catalog_pane.failure and action in (NEEDS_MODEL | {"install_demo", "copy_reference", "copy_view"}):
+            return self.catalog_pane.failure
         if action in NEEDS_MODEL and self.selected is None:
             return self._why_nothing_is_picked()
         if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:
