@@ -158,7 +158,10 @@ def test_a_batch_that_waits_says_once_how_to_follow_and_to_stop_it(home: Cli, ro
     command = [sys.executable, "-m", "quickserveml_tui", "--home", str(home.home), "batch", "linear", str(rows)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment(), text=True, **pipes) as child:
+        late = threading.Timer(30, child.kill)
+        late.start()
         said = [child.stderr.readline() for _ in range(3)]
+        late.cancel()
         home("job", "cancel", before)
         out, rest = child.communicate(timeout=60)
     (job, _) = home.json("job list", "job", "list")["jobs"]
@@ -177,7 +180,10 @@ def test_ctrl_c_in_a_pipe_says_that_the_job_goes_on_also_when_its_reader_is_gone
         assert child.stderr.readline()
         child.stdout.close()
         child.send_signal(signal.SIGINT)
+        late = threading.Timer(30, child.kill)
+        late.start()
         rest = child.stderr.read()
+        late.cancel()
     assert f"The job goes on. To stop it: quickserveml --home {home.home} job cancel {job_id}" in rest
     assert home.json("job", "job", "show", job_id)["state"] == "running"
 
