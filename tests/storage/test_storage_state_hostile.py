@@ -38,8 +38,8 @@ def test_a_registry_that_is_written_during_a_repair_takes_no_file_of_it(tmp_path
     state.add_benchmark(make_run("model-1", 1))
     save = state_repair._save
 
-    def save_slowly(damaged, temp):
-        saved = save(damaged, temp)
+    def save_slowly(damaged, temp, copies):
+        saved = save(damaged, temp, copies)
         registry.put("a", lambda _old: make_model("a"))  # takes away what killed writers left
         return saved
 
