@@ -124,8 +124,8 @@ _COMMAND = re.compile(
 def at_home(text: str, home: str) -> str:
     """`text` with the commands in it made for a home: copied and pasted, they find it; `home` is empty for the default.
 
-    A text that names a home already stays as it is.
+    A text that names a home already stays as it is, and so does every text for a home whose path cannot be shown.
     """
-    if not home or "--home" in text:
+    if not home or "--home" in text or safe_text(home) != home:
         return text
     return _COMMAND.sub(lambda _match: f"quickserveml --home {shlex.quote(home)} ", text)

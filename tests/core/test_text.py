@@ -119,3 +119,8 @@ def test_commands_in_a_text_name_the_home(text, there):
 
 def test_a_home_with_odd_characters_is_quoted_for_the_shell():
     assert at_home("quickserveml list", "/a b'c\\1") == """quickserveml --home '/a b'"'"'c\\1' list"""
+
+
+@pytest.mark.parametrize("home", ["/a\x1b[31mb", "/a\u202eb", "/a\nb", "/\ud800"])
+def test_a_home_that_cannot_be_shown_is_left_out(home):
+    assert at_home("quickserveml list", home) == "quickserveml list"
