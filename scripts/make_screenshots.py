@@ -123,7 +123,7 @@ async def palette(stage: Stage) -> None:
 
 
 async def deleting(stage: Stage) -> None:
-    await stage.go_to("digits")
+    await stage.go_to(MODEL)
     await stage.press("D")
 
 
