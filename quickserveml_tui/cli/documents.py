@@ -83,7 +83,7 @@ def show_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
         "description": model.description,
         "framework": model.framework,
         "license": model.license,
-        "metadata": dict(model.metadata),
+        "metadata": model.metadata | (version.metadata if version else {}),
         "notes": version.notes if version else "",
         "source": version.source if version else "",
         "version_metadata": dict(version.metadata) if version else {},
