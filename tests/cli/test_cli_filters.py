@@ -33,7 +33,16 @@ def test_the_error_document_holds_the_column(stocked: Cli) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["(" * 10_000, "'; DROP TABLE models", "a\x1b[31mb AND", "\u202eabc = ", "x" * 5000, "= {{7*7}}", "[/]bold AND (", "a\n("],
+    [
+        "(" * 10_000,
+        "'; DROP TABLE models",
+        "a\x1b[31mb AND",
+        "\u202eabc = ",
+        "x" * 5000,
+        "= {{7*7}}",
+        "[/]bold AND (",
+        "a\n(",
+    ],
 )
 def test_a_hostile_filter_is_one_clear_error(stocked: Cli, text: str) -> None:
     result = stocked("list", "--filter", text)

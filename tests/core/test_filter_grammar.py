@@ -272,8 +272,35 @@ def test_every_tree_is_spelled_so_that_it_parses_back(tree):
 
 PIECES = st.lists(
     st.sampled_from(
-        ["(", ")", "'", '"', "\\", ",", " ", "=", "!=", "!", "<", ":", "AND", "or", "NOT", "IN", "LIKE", "EXISTS", "a",
-         "params", "meta.", "5", "MB", "\u202e", "\u200b", "é", "\n"]
+        [
+            "(",
+            ")",
+            "'",
+            '"',
+            "\\",
+            ",",
+            " ",
+            "=",
+            "!=",
+            "!",
+            "<",
+            ":",
+            "AND",
+            "or",
+            "NOT",
+            "IN",
+            "LIKE",
+            "EXISTS",
+            "a",
+            "params",
+            "meta.",
+            "5",
+            "MB",
+            "\u202e",
+            "\u200b",
+            "é",
+            "\n",
+        ]
     ),
     max_size=30,
 ).map("".join)

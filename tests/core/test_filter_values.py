@@ -56,7 +56,28 @@ def test_a_number_is_read_in_its_unit(text, units, number):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "M", ".", "-", "1.2.3", "5ms", "1e999", "1e", "nan", "inf", "٣", "0x10", "1,00", "5%", "9" * 41, "1 2", "--1", "1e-999"]
+    "text",
+    [
+        "",
+        "x",
+        "M",
+        ".",
+        "-",
+        "1.2.3",
+        "5ms",
+        "1e999",
+        "1e",
+        "nan",
+        "inf",
+        "٣",
+        "0x10",
+        "1,00",
+        "5%",
+        "9" * 41,
+        "1 2",
+        "--1",
+        "1e-999",
+    ],
 )
 def test_what_is_no_count_is_refused(text):
     assert values.parse_number(text, values.COUNT_UNITS) is None

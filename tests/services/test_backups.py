@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 from dataclasses import replace
@@ -31,6 +32,13 @@ from quickserveml_tui.services.backup_create import id_of, next_id
 from quickserveml_tui.services.canonical import canonical
 from quickserveml_tui.services.home import open_workbench
 from quickserveml_tui.storage import backup_folder, fs, intent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def handles_are_given_back():
+    """What the tests opened and left is closed with them, so that no run needs more files than a system gives."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

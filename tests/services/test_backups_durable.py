@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from maintenance_homes import add_model, add_run
 
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.services.home import open_workbench
 from quickserveml_tui.storage import fs
+
+
+@pytest.fixture(autouse=True, scope="module")
+def handles_are_given_back():
+    """What the tests opened and left is closed with them, so that no run needs more files than a system gives."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

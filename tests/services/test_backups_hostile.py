@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sqlite3
@@ -12,6 +13,13 @@ from maintenance_homes import add_model, add_run
 from quickserveml_tui.core.errors import QuickServeError, ReadOnlyError, StoreError, UsageError
 from quickserveml_tui.services.home import open_workbench
 from quickserveml_tui.storage import backup_folder as layout
+
+
+@pytest.fixture(autouse=True, scope="module")
+def handles_are_given_back():
+    """What the tests opened and left is closed with them, so that no run needs more files than a system gives."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -108,9 +108,7 @@ def build(shapes):
         versions = tuple(
             make_version(index + 1, facts=facts, state=list(VersionState)[number % 4]) for index in range(count)
         )
-        registry.put(
-            make_model(f"m{number}", id=f"model-{number}", versions=versions, task="T" if number % 3 else "")
-        )
+        registry.put(make_model(f"m{number}", id=f"model-{number}", versions=versions, task="T" if number % 3 else ""))
         if p99 is not None:
             state.add(f"model-{number}", count, p50_ms=p99, p95_ms=p99, p99_ms=p99, throughput_per_s=1 / p99)
     return registry, CatalogListing(registry, state)
@@ -228,7 +226,10 @@ def test_a_page_token_with_a_key_of_another_kind_is_refused(zoo, key):
     assert caught.value.code == "usage.page_token"
 
 
-@given(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)), st.text(max_size=5))
+@given(
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)),
+    st.text(max_size=5),
+)
 def test_any_place_in_a_token_is_a_place_in_the_list(key, name):
     zoo = CatalogListing(*measured_zoo())
     digest, *_rest = opened(zoo.list_models(CatalogQuery(limit=2, sort="size")).next_page_token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import shutil
@@ -30,6 +31,13 @@ from tinydb import TinyDB
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.registry import TinyDbRegistry
+
+
+@pytest.fixture(autouse=True, scope="module")
+def handles_are_given_back():
+    """What the tests opened and left is closed with them, so that no run needs more files than a system gives."""
+    yield
+    gc.collect()
 
 
 def check_says_why(error, path):

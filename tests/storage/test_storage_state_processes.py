@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from itertools import pairwise
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,7 @@ def kill_rounds(nursery, path, rounds):
     for number in range(rounds):
         names = [f"{number}-{index}" for index in range(2)]
         children = [nursery.start("storage_state_writers:write_until_killed", str(path), name) for name in names]
-        ready, _, _ = select.select([child._stream for child in children], [], [], 60)
-        assert ready
+        assert wait([child._stream for child in children], timeout=60)
         chance_s = chance.random() * 0.02  # no wait for anything: the moment of the kill is what is drawn by lot
         select.select([], [], [], chance_s)
         for child in children:
