@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+from multiprocessing.connection import wait
 
 
 def open_process(pid: int) -> int:
@@ -12,6 +12,6 @@ def open_process(pid: int) -> int:
 
 
 def wait_for_end(descriptor: int, timeout_s: float = 10.0) -> bool:
-    ready, _, _ = select.select([descriptor], [], [], timeout_s)
+    ready = wait([descriptor], timeout=timeout_s)
     os.close(descriptor)
     return bool(ready)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +137,7 @@ def kill_pid(pid: int) -> None:
 
 def is_over(descriptor: int, timeout_s: float = 10.0) -> bool:
     """Whether the process behind a pidfd ends in time; closes it."""
-    ready, _, _ = select.select([descriptor], [], [], timeout_s)
+    ready = wait([descriptor], timeout=timeout_s)
     os.close(descriptor)
     return bool(ready)
 
