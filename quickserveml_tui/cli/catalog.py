@@ -198,7 +198,9 @@ def _print_added(result: AddResult) -> None:
     ref = f"{result.model.name}@{version.version}"
     where = ", which stays where it is" if version.artifact.is_linked else ""
     if result.existed:
-        output.line(f"{ref} is this very file already: its copy in the store was renewed, and what you said about it was noted.")
+        output.line(
+            f"{ref} is this very file already: its copy in the store was renewed, and what you said about it was noted."
+        )
     else:
         output.line(f"{output.style('✓', 'ok')} Added {output.style(ref, 'bold')}{where}.")
     if result.warning:
