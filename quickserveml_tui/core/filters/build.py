@@ -92,8 +92,9 @@ class _Builder(Generic[R]):
         """The text of a word, which must not be half of a comparison: it would match nothing, without a word why."""
         if not word.is_quoted and self._table.begins_field(word.text):
             shown = safe_text(word.text, 60)
-            hint = f"Write it like bench.p99_ms < 5, or in quotes to search for “{shown}” itself."
-            if self._table.find(word.text) is None and (near := self._table.nearest(word.text)):
+            hint = "Write it like bench.p99_ms < 5, or put it in quotes."
+            is_whole = word.text[-1:] == "." or self._table.find(word.text) is not None
+            if not is_whole and (near := self._table.nearest(word.text)):
                 hint = f"Did you mean {near}? {hint}"
             raise FilterError(f"“{shown}” needs a comparison.", column=word.behind, hint=hint)
         return word.text
