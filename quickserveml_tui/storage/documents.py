@@ -1,15 +1,14 @@
-"""Records to documents and back, with a check that a document survives JSON unchanged."""
+"""Records to documents, with a check that a document survives JSON unchanged."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from quickserveml_tui.core.errors import StoreError
 
-T = TypeVar("T")
 MAX_INT = 2**64
 MAX_DEPTH = 64
 
@@ -28,14 +27,6 @@ def to_document(record: Any) -> Any:
 def check_document(document: Any) -> None:
     """Make sure that JSON gives a document back as it is. Raises `StoreError` (`store.unrepresentable`)."""
     _check(document, 0)
-
-
-def from_document(document: Any, kind: type[T], what: str) -> T:
-    """The core dataclass of a document. Raises `StoreError` (`store.corrupt`) when it does not fit."""
-    try:
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        raise corrupt(what, str(error)) from error
 
 
 def corrupt(what: str, detail: str) -> StoreError:

@@ -130,12 +130,19 @@ class Snapshot:
         self._all_heads: tuple[ModelHead, ...] | None = None
         self._all_records: tuple[ModelRecord, ...] | None = None
         self._trash: dict[str, TrashEntry] | None = None
-        if before is not None:
-            self._take_over(before)
+        self._before = before
 
-    def _take_over(self, before: Snapshot) -> None:
-        """Keep what was decoded of documents that are still the same; their old bytes are let go."""
+    def _take_over(self) -> None:
+        """Keep what was decoded before of documents that are still the same; their old bytes are let go.
+
+        Done when something is first asked for: a process that ends after its write need not compare ten thousand
+        documents. Call it under the lock.
+        """
+        before, self._before = self._before, None
+        if before is None:
+            return
         with before._lock:
+            before._take_over()
             idents, heads, records = dict(before._idents), dict(before._heads), dict(before._records)
         if not (idents or heads or records):
             return
@@ -169,6 +176,7 @@ class Snapshot:
     def _index(self) -> dict[str, str]:
         """Document ids by name; those by model id are in `_keys`."""
         with self._lock, paused_collector(), _decoding():
+            self._take_over()
             if self._names is None:
                 for key, raw in self.models.items():
                     if key not in self._idents:
@@ -196,6 +204,7 @@ class Snapshot:
     def record(self, key: str) -> ModelRecord:
         """The model in this document."""
         with self._lock, _decoding():
+            self._take_over()
             record = self._records.pop(key, None)
             if record is None:
                 record = _RECORDS.decode(self.models[key])
@@ -207,6 +216,7 @@ class Snapshot:
     def heads(self) -> tuple[ModelHead, ...]:
         """Heads of all models, by name."""
         with self._lock, paused_collector(), _decoding():
+            self._take_over()
             if self._all_heads is None:
                 known = len(self._heads)
                 if not isinstance(self._content, bytes):
@@ -220,6 +230,7 @@ class Snapshot:
     def records(self) -> tuple[ModelRecord, ...]:
         """All models, by name; of more than `MAX_DECODED` none is kept."""
         with self._lock, paused_collector(), _decoding():
+            self._take_over()
             if self._all_records is not None:
                 return self._all_records
             if len(self.models) <= MAX_DECODED:
