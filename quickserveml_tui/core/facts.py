@@ -8,6 +8,31 @@ from quickserveml_tui.core.tensors import Dim, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
+class ModelHeader:
+    """What a model file says at once, however large it is: nothing here needs a walk over its nodes in Python."""
+
+    ir_version: int
+    opsets: dict[str, int]
+    producer: str
+    graph_name: str
+    inputs: tuple[TensorSpec, ...]
+    """Without initializers that old models list among the inputs."""
+    outputs: tuple[TensorSpec, ...]
+    size_bytes: int
+    """Model file with its external data, as far as that is there."""
+    file_bytes: int
+    """Model file alone."""
+    nodes: int
+    """Nodes of the main graph, subgraphs and functions not counted."""
+    initializers: int
+    """Initializers of the main graph, sparse ones included."""
+    functions: int = 0
+    external_files: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """Facts of a model file."""
 

@@ -19,7 +19,7 @@ class FeedSpec:
     """Overrides for synthetic inputs. Without any, symbolic dims become 1 and values are seeded by dtype."""
 
     dims: dict[str, int] = field(default_factory=dict)
-    """Size by symbolic dim name."""
+    """Size by symbolic dim name, or by place: `image[2]` is the third dim of input `image`."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Whole shape by input name."""
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -27,6 +27,25 @@ class FeedSpec:
     batch: int | None = None
     """Size of the leading dim of every input whose leading dim is not fixed."""
     seed: int = 0
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Elements by name of an input that is a sequence or map; 2 by default."""
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Strings to choose from by name of a string input."""
+    absent: tuple[str, ...] = ()
+    """Optional inputs that are left without a value."""
+
+    def over(self, base: FeedSpec) -> FeedSpec:
+        """These overrides laid over others: entries of `base` hold where this says nothing."""
+        return FeedSpec(
+            dims=base.dims | self.dims,
+            shapes=base.shapes | self.shapes,
+            ranges=base.ranges | self.ranges,
+            batch=self.batch if self.batch is not None else base.batch,
+            seed=self.seed or base.seed,
+            lengths=base.lengths | self.lengths,
+            words=base.words | self.words,
+            absent=self.absent or base.absent,
+        )
 
     def validate(self) -> FeedSpec:
         """Itself, if sizes, bounds and seed are numbers that can be used. Raises `UsageError` otherwise."""

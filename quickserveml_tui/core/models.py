@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from quickserveml_tui.core.facts import ModelFacts
+from quickserveml_tui.core.feeds import FeedSpec
 
 
 class VersionState(StrEnum):
@@ -97,6 +98,10 @@ class GoldenOutput:
     rtol: float = 1e-4
     atol: float = 1e-5
     notes: str = ""
+    source: str = ""
+    """Where the inputs come from: the feed's options (`--seed 7 --batch 2`), or the name of a file."""
+    runtime: str = ""
+    """What made the outputs, such as `onnxruntime 1.32.0`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +119,23 @@ class TrialReport:
     run_ms: float | None = None
     runtime: str = ""
     """Runtime name and version, such as `onnxruntime 1.32.0`."""
+    code: str = ""
+    """Code of the error behind it, such as `model.opset_too_new` or `runtime.crashed`; empty when ready."""
+    tried_at: str = ""
+    """UTC, ISO 8601; empty in reports of programs that did not write it."""
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the model broke its runner: it crashed, hung or took all its memory. It is never opened elsewhere."""
+        return self.outcome is TrialOutcome.UNRUNNABLE and (bool(self.signal) or self.code.startswith("runtime."))
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
     """One immutable version of a model.
 
-    Only `label`, `state`, `notes`, `metadata`, `lineage` and `golden` may change.
+    Only `label`, `state`, `notes`, `metadata`, `lineage`, `golden`, `feed` and `trial` (when it is tried again) may
+    change.
     """
 
     version: int
@@ -137,6 +152,8 @@ class VersionRecord:
     metadata: dict[str, str] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     golden: tuple[GoldenOutput, ...] = ()
+    feed: FeedSpec = field(default_factory=FeedSpec)
+    """Overrides for synthetic inputs that are used wherever this version runs without given inputs."""
 
     @property
     def blobs(self) -> frozenset[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
+from quickserveml_tui.core.values import Value
 
 MAX_BATCH = 1_000_000
 MAX_THREADS = 1024
@@ -18,13 +15,18 @@ MAX_THREADS = 1024
 class Prediction:
     """Outputs of one inference."""
 
-    outputs: dict[str, np.ndarray[Any, Any] | list[Any]]
-    """Arrays by output name; sequences and maps as lists of Python values."""
+    outputs: dict[str, Value]
+    """By output name."""
     dtypes: dict[str, str]
+    """dtype by output name; the whole type (`seq(map(int64,tensor(float32)))`) for what is no tensor."""
     latency_ms: float
     ref: str
     synthetic: bool = False
     """Whether the inputs were made up because none were given."""
+    inputs: dict[str, Value] = field(default_factory=dict)
+    """By input name, where they were asked for."""
+    runtime: str = ""
+    """Name and version of what ran it."""
 
 
 @dataclass(frozen=True, slots=True)

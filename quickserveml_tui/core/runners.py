@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec
-from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.compatibility import Conversion, RuntimeLimits
+from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
@@ -66,6 +68,14 @@ class ModelRunner(Protocol):
         """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
         ...
 
+    def limits(self) -> RuntimeLimits:
+        """The newest formats that the runtime takes, found by trying."""
+        ...
+
+    def read_header(self, path: Path) -> ModelHeader:
+        """What the model file says at once, in milliseconds whatever its size."""
+        ...
+
     def read_facts(self, path: Path) -> ModelFacts:
         """Facts of the model file."""
         ...
@@ -84,9 +94,42 @@ class ModelRunner(Protocol):
         *,
         inputs: Path | Mapping[str, Any] | None,
         feed: FeedSpec,
+        keep_inputs: bool = False,
         cancel: CancelToken | None = None,
     ) -> Prediction:
-        """One inference on an NPZ or JSON file, on arrays by name, or on synthetic inputs."""
+        """One inference on an NPZ or JSON file, on values by name, or on synthetic inputs.
+
+        With `keep_inputs` the result has the inputs as well.
+        """
+        ...
+
+    def compare(
+        self,
+        path: Path,
+        *,
+        inputs: Path,
+        outputs: Path,
+        rtol: float,
+        atol: float,
+        cancel: CancelToken | None = None,
+    ) -> tuple[tuple[ValueDifference, ...], float]:
+        """Run on inputs from a file, and hold the outputs against those in another; with the time of the run in ms.
+
+        Both files are in the form of `runtime.value_files`.
+        """
+        ...
+
+    def convert(self, path: Path, target: Path, *, opset: int | None, ir_version: int | None) -> Conversion:
+        """Write the model at `path` to `target` with another opset and IR version; external data goes beside it.
+
+        None takes the newest that both the runtime and the converter take. Nothing is compared yet.
+        """
+        ...
+
+    def reference(
+        self, path: Path, *, inputs: Mapping[str, Any], cancel: CancelToken | None = None
+    ) -> Mapping[str, Any]:
+        """Outputs by name of the `onnx` package's own, slow evaluator, for what the runtime cannot run."""
         ...
 
     def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         BenchmarkPort,
         BundlePort,
         CatalogPort,
+        ConvertPort,
         DemoPort,
+        GoldenPort,
         HostPort,
         InspectPort,
         JobsPort,
@@ -179,6 +181,20 @@ class LocalWorkbench:
         from quickserveml_tui.services.predict import PredictService
 
         return PredictService(self.catalog, self.runners)
+
+    @part
+    def golden(self) -> GoldenPort:
+        """Inputs with the outputs they must give."""
+        from quickserveml_tui.services.golden import GoldenService
+
+        return GoldenService(self.catalog, self.registry, self.artifacts, self.runners)
+
+    @part
+    def convert(self) -> ConvertPort:
+        """Make versions that the installed runtime takes."""
+        from quickserveml_tui.services.convert import ConvertService
+
+        return ConvertService(self.catalog, self.golden, self.runners)
 
     @property
     def home_to_name(self) -> str:

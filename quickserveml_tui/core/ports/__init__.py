@@ -1,0 +1,30 @@
+"""Service ports: what the fronts ask of the services; `Workbench` holds them all.
+
+All calls block and are made from worker threads; those that take a `CancelToken` stop soon after it is cancelled.
+Errors are `QuickServeError`s.
+"""
+
+from __future__ import annotations
+
+from quickserveml_tui.core.ports.care import BackupPort, BundlePort, MaintenancePort
+from quickserveml_tui.core.ports.catalog import CatalogPort
+from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
+from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
+from quickserveml_tui.core.ports.workbench import DemoPort, HostPort, Workbench
+
+__all__ = [
+    "BackupPort",
+    "BatchPort",
+    "BenchmarkPort",
+    "BundlePort",
+    "CatalogPort",
+    "ConvertPort",
+    "DemoPort",
+    "GoldenPort",
+    "HostPort",
+    "InspectPort",
+    "JobsPort",
+    "MaintenancePort",
+    "PredictPort",
+    "Workbench",
+]
