@@ -256,8 +256,10 @@ def test_a_terminal_that_goes_away_leaves_the_job_running(home: Cli, tmp_path: P
     if how == "killed":
         os.kill(child.pid, signal.SIGKILL)
         child.expect(pexpect.EOF)
-    child.close(force=True)  # closes the terminal: SIGHUP for all who belong to it
-    assert not child.isalive()
+    # Closes the terminal: SIGHUP for all who belong to it. `child.close` would add a Ctrl-C for whoever is slow to go.
+    child.ptyproc.fileobj.close()
+    child.closed = child.ptyproc.closed = True
+    child.wait()
     (job,) = home.json("job list", "job", "list")["jobs"]
     assert job["state"] == JobState.RUNNING.value
     until_measuring(home, job["id"])
