@@ -1,26 +1,33 @@
-"""Arguments and results of a runner's operations, and how arrays cross the pipe.
+"""Arguments and results of a runner's operations.
 
 Paths cross as bytes (`os.fsencode`): a file name need not be valid Unicode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.core.runners import RawBenchmark
+from quickserveml_tui.runtime.packing import pack, unpack
+
+__all__ = ["pack", "unpack"]
 
 
 class ReadArgs(msgspec.Struct, frozen=True):
-    """Arguments of `external_files` and `read_facts`."""
+    """Arguments of `external_files`, `read_header` and `read_facts`."""
 
     path: bytes
     memory_bytes: int | None = None
+
+
+class NoArgs(msgspec.Struct, frozen=True):
+    """Arguments of `limits`."""
 
 
 class LayersArgs(msgspec.Struct, frozen=True):
@@ -47,16 +54,56 @@ class PredictArgs(msgspec.Struct, frozen=True):
     feed: FeedSpec
     inputs_path: bytes = b""
     inputs: dict[str, Any] | None = None
+    keep_inputs: bool = False
+    """Whether the result has the inputs as well."""
     memory_bytes: int | None = None
 
 
 class PredictResult(msgspec.Struct, frozen=True):
-    """Result of `predict`; `outputs` are packed."""
+    """Result of `predict`; `outputs` and `inputs` are packed."""
 
     outputs: dict[str, Any]
     dtypes: dict[str, str]
     latency_ms: float
     synthetic: bool
+    runtime: str = ""
+    inputs: dict[str, Any] = {}
+
+
+class CompareArgs(msgspec.Struct, frozen=True):
+    """Arguments of `compare`: files in the form of `value_files`."""
+
+    path: bytes
+    inputs_path: bytes
+    outputs_path: bytes
+    rtol: float
+    atol: float
+    memory_bytes: int | None = None
+
+
+class CompareResult(msgspec.Struct, frozen=True):
+    """Result of `compare`."""
+
+    differences: tuple[ValueDifference, ...]
+    run_ms: float
+
+
+class ConvertArgs(msgspec.Struct, frozen=True):
+    """Arguments of `convert`."""
+
+    path: bytes
+    target: bytes
+    opset: int | None
+    ir_version: int | None
+    memory_bytes: int | None = None
+
+
+class ReferenceArgs(msgspec.Struct, frozen=True):
+    """Arguments of `reference`; `inputs` are packed. The result is packed outputs by name."""
+
+    path: bytes
+    inputs: dict[str, Any]
+    memory_bytes: int | None = None
 
 
 class BenchmarkArgs(msgspec.Struct, frozen=True):
@@ -76,50 +123,6 @@ class BatchArgs(msgspec.Struct, frozen=True):
     data: bytes
     spec: BatchSpec
     memory_bytes: int | None = None
-
-
-def pack(value: Any) -> Any:
-    """A value that msgpack can carry, from arrays, lists, dicts and scalars, however nested.
-
-    An array becomes `{"a": [dtype, shape, bytes]}` (strings: a list of str), a list `{"l": […]}`, a dict `{"m": [[key,
-    value], …]}`; dtypes go by their ONNX names.
-    """
-    import numpy as np
-
-    from quickserveml_tui.runtime.dtypes import onnx_name
-
-    if isinstance(value, np.ndarray):
-        name = onnx_name(value.dtype)
-        if name == "string":
-            return {"a": [name, list(value.shape), [str(item) for item in value.ravel()]]}
-        return {"a": [name, list(value.shape), np.ascontiguousarray(value).tobytes()]}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {"m": [[pack(key), pack(item)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"l": [pack(item) for item in value]}
-    return value
-
-
-def unpack(value: Any) -> Any:
-    """The inverse of `pack`. Arrays own their data and are writable."""
-    if not isinstance(value, dict):
-        return value
-    if "l" in value:
-        return [unpack(item) for item in value["l"]]
-    if "m" in value:
-        return {unpack(key): unpack(item) for key, item in value["m"]}
-    import numpy as np
-
-    from quickserveml_tui.runtime.dtypes import numpy_dtype
-
-    name, shape, data = value["a"]
-    if name == "string":
-        array = np.empty(len(data), dtype=object)
-        array[:] = data
-        return array.reshape(shape)
-    return np.frombuffer(data, dtype=numpy_dtype(name)).reshape(shape).copy()
 
 
 def to_raw_benchmark(packed: dict[str, Any]) -> RawBenchmark:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec
+from quickserveml_tui.core.compatibility import Conversion, RuntimeLimits
 from quickserveml_tui.core.errors import (
     CancelledError,
     DataError,
@@ -21,13 +22,14 @@ from quickserveml_tui.core.errors import (
     RunnerError,
     RunnerTimeoutError,
 )
-from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
 from quickserveml_tui.core.runners import FrameSink, RawBenchmark
-from quickserveml_tui.runtime import calls, protocol
+from quickserveml_tui.runtime import calls, packing, protocol
 from quickserveml_tui.runtime.child import Child, start_child
 from quickserveml_tui.runtime.cores import CORES
 from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits
@@ -52,7 +54,7 @@ class RunnerProcess:
         measured: bool = False,
         preload: bool = False,
     ) -> None:
-        self.limits = limits
+        self._bounds = limits
         self._measured = measured
         self._child: Child = start_child(log_dir, preload=preload)
         self._hello: protocol.Hello | None = None
@@ -80,7 +82,7 @@ class RunnerProcess:
         """
         with self._call_lock:
             if self._hello is None:
-                deadline = time.monotonic() + self.limits.start_s
+                deadline = time.monotonic() + self._bounds.start_s
                 forget = cancel.on_cancel(self._child.process.kill) if cancel is not None else None
                 try:
                     message = self._receive(lambda: deadline, lambda: None)
@@ -101,25 +103,34 @@ class RunnerProcess:
 
     def external_files(self, path: Path) -> tuple[str, ...]:
         """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
-        args = calls.ReadArgs(_raw(path), self.limits.memory_bytes)
-        return self._call("external_files", args, tuple[str, ...], self.limits.read_s)
+        args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
+        return self._call("external_files", args, tuple[str, ...], self._bounds.read_s)
+
+    def limits(self) -> RuntimeLimits:
+        """The newest formats that the runtime takes, found by trying."""
+        return self._call("limits", calls.NoArgs(), RuntimeLimits, self._bounds.read_s)
+
+    def read_header(self, path: Path) -> ModelHeader:
+        """What the model file says at once, in milliseconds whatever its size."""
+        args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
+        return self._call("read_header", args, ModelHeader, self._bounds.read_s)
 
     def read_facts(self, path: Path) -> ModelFacts:
         """Facts of the model file."""
-        args = calls.ReadArgs(_raw(path), self.limits.memory_bytes)
-        return self._call("read_facts", args, ModelFacts, self.limits.read_s)
+        args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
+        return self._call("read_facts", args, ModelFacts, self._bounds.read_s)
 
     def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
         """A part of the layer table."""
-        args = calls.LayersArgs(_raw(path), offset, limit, self.limits.memory_bytes)
-        return self._call("read_layers", args, LayerPage, self.limits.read_s)
+        args = calls.LayersArgs(_raw(path), offset, limit, self._bounds.memory_bytes)
+        return self._call("read_layers", args, LayerPage, self._bounds.read_s)
 
     def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
         """Load the model and run it once on synthetic inputs; never raises for what the model does."""
         runtime = self.wait_ready(cancel).runtime
-        args = calls.TrialArgs(_raw(path), feed, self.limits.memory_bytes)
+        args = calls.TrialArgs(_raw(path), feed, self._bounds.memory_bytes)
         try:
-            return self._call("trial", args, TrialReport, self.limits.trial_s, cancel=cancel)
+            return self._call("trial", args, TrialReport, self._bounds.trial_s, cancel=cancel)
         except RunnerError as error:
             signal = error.signal if isinstance(error, RunnerCrashedError) else ""
             return TrialReport(
@@ -132,27 +143,58 @@ class RunnerProcess:
         *,
         inputs: Path | Mapping[str, Any] | None,
         feed: FeedSpec,
+        keep_inputs: bool = False,
         cancel: CancelToken | None = None,
     ) -> Prediction:
-        """One inference on an NPZ or JSON file, on arrays by name, or on synthetic inputs."""
-        packed = (
-            {str(name): calls.pack(value) for name, value in inputs.items()} if isinstance(inputs, Mapping) else None
-        )
+        """One inference on an NPZ or JSON file, on values by name, or on synthetic inputs.
+
+        With `keep_inputs` the result has the inputs as well.
+        """
         args = calls.PredictArgs(
             _raw(path),
             feed,
             inputs_path=_raw(inputs) if isinstance(inputs, Path) else b"",
-            inputs=packed,
-            memory_bytes=self.limits.memory_bytes,
+            inputs=_packed(inputs) if isinstance(inputs, Mapping) else None,
+            keep_inputs=keep_inputs,
+            memory_bytes=self._bounds.memory_bytes,
         )
-        result = self._call("predict", args, calls.PredictResult, self.limits.predict_s, cancel=cancel)
+        result = self._call("predict", args, calls.PredictResult, self._bounds.predict_s, cancel=cancel)
         return Prediction(
-            outputs={name: calls.unpack(value) for name, value in result.outputs.items()},
+            outputs=_unpacked(result.outputs),
             dtypes=result.dtypes,
             latency_ms=result.latency_ms,
             ref=str(path),
             synthetic=result.synthetic,
+            inputs=_unpacked(result.inputs),
+            runtime=result.runtime,
         )
+
+    def compare(
+        self,
+        path: Path,
+        *,
+        inputs: Path,
+        outputs: Path,
+        rtol: float,
+        atol: float,
+        cancel: CancelToken | None = None,
+    ) -> tuple[tuple[ValueDifference, ...], float]:
+        """Run on inputs from a file, and hold the outputs against those in another; with the time of the run in ms."""
+        args = calls.CompareArgs(_raw(path), _raw(inputs), _raw(outputs), rtol, atol, self._bounds.memory_bytes)
+        result = self._call("compare", args, calls.CompareResult, self._bounds.predict_s, cancel=cancel)
+        return result.differences, result.run_ms
+
+    def convert(self, path: Path, target: Path, *, opset: int | None, ir_version: int | None) -> Conversion:
+        """Write the model at `path` to `target` with another opset and IR version; external data goes beside it."""
+        args = calls.ConvertArgs(_raw(path), _raw(target), opset, ir_version, self._bounds.memory_bytes)
+        return self._call("convert", args, Conversion, self._bounds.predict_s)
+
+    def reference(
+        self, path: Path, *, inputs: Mapping[str, Any], cancel: CancelToken | None = None
+    ) -> Mapping[str, Any]:
+        """Outputs by name of the `onnx` package's own, slow evaluator, for what the runtime cannot run."""
+        args = calls.ReferenceArgs(_raw(path), _packed(inputs), self._bounds.memory_bytes)
+        return _unpacked(self._call("reference", args, dict[str, Any], self._bounds.predict_s, cancel=cancel))
 
     def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
         """Warm up and measure, pushing frames; on cancel the partial result comes back."""
@@ -163,10 +205,10 @@ class RunnerProcess:
             partial.add(frame)
             on_frame(frame)
 
-        limit_s = spec.warmup_s + spec.duration_s + self.limits.idle_s
+        limit_s = spec.warmup_s + spec.duration_s + self._bounds.idle_s
         self.wait_ready(cancel)
         with partial, CORES.lease(spec.intra_op_threads if self._measured else 0) as cpus:
-            args = calls.BenchmarkArgs(_raw(path), spec, cpus, self.limits.memory_bytes)
+            args = calls.BenchmarkArgs(_raw(path), spec, cpus, self._bounds.memory_bytes)
             try:
                 packed = self._call("benchmark", args, dict[str, Any], limit_s, cancel=cancel, on_event=take)
             except CancelledError:
@@ -179,13 +221,13 @@ class RunnerProcess:
         self, path: Path, data: Path, spec: BatchSpec, *, on_progress: ProgressSink, cancel: CancelToken
     ) -> BatchResult:
         """Run a data set (CSV or NPZ) through the model; on cancel the partial result comes back."""
-        args = calls.BatchArgs(_raw(path), _raw(data), spec, self.limits.memory_bytes)
+        args = calls.BatchArgs(_raw(path), _raw(data), spec, self._bounds.memory_bytes)
 
         def take(body: bytes) -> None:
             on_progress(msgspec.msgpack.decode(body, type=Progress))
 
         return self._call(
-            "batch", args, BatchResult, self.limits.idle_s, cancel=cancel, on_event=take, renew_limit=True
+            "batch", args, BatchResult, self._bounds.idle_s, cancel=cancel, on_event=take, renew_limit=True
         )
 
     def close(self) -> None:
@@ -218,7 +260,7 @@ class RunnerProcess:
             if cancel is not None:
                 cancel.raise_if_cancelled()
             call_id, self._next_id = self._next_id, self._next_id + 1
-            watch = _Watch(limit_s, self.limits.grace_s, lambda: self._send(protocol.Cancel(call_id)))
+            watch = _Watch(limit_s, self._bounds.grace_s, lambda: self._send(protocol.Cancel(call_id)))
             body = msgspec.msgpack.encode(args)
             if len(body) > protocol.MAX_BODY_BYTES:
                 raise DataError("The inputs are over 1 GB.", hint="Run them in batches.", code="data.too_large")
@@ -329,3 +371,11 @@ class _Watch:
 
 def _raw(path: Path) -> bytes:
     return os.fsencode(path.absolute())
+
+
+def _packed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): packing.pack(value) for name, value in values.items()}
+
+
+def _unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: packing.unpack(value) for name, value in values.items()}

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
-from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.compatibility import Conversion, RuntimeLimits
+from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.predictions import BatchResult
@@ -22,15 +24,19 @@ from quickserveml_tui.runtime import host
 from quickserveml_tui.runtime.calls import (
     BatchArgs,
     BenchmarkArgs,
+    CompareArgs,
+    CompareResult,
+    ConvertArgs,
     LayersArgs,
+    NoArgs,
     PredictArgs,
     PredictResult,
     ReadArgs,
+    ReferenceArgs,
     TrialArgs,
-    pack,
-    unpack,
 )
-from quickserveml_tui.runtime.session import Session
+from quickserveml_tui.runtime.packing import pack, unpack
+from quickserveml_tui.runtime.session import Session, runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
 
@@ -65,6 +71,19 @@ def _external_files(context: Context, args: ReadArgs) -> tuple[str, ...]:
     return external_files(_path(args.path))
 
 
+def _limits(_context: Context, _args: NoArgs) -> RuntimeLimits:
+    from quickserveml_tui.runtime.compatibility import probe_limits
+
+    return probe_limits()
+
+
+def _read_header(context: Context, args: ReadArgs) -> ModelHeader:
+    from quickserveml_tui.graph.header import read_header
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return read_header(_path(args.path))
+
+
 def _read_facts(context: Context, args: ReadArgs) -> ModelFacts:
     from quickserveml_tui.graph.facts import read_facts
 
@@ -97,26 +116,67 @@ def _predict(context: Context, args: PredictArgs) -> PredictResult:
         feeds = load_inputs(_path(args.inputs_path), session.inputs)
     else:
         found = find_feeds(session, args.feed, context.cancel)
-        return _prediction(session.outputs, found.outputs, found.run_ms, synthetic=True)
+        result = _prediction(session.outputs, found.outputs, found.run_ms, synthetic=True)
+        return _with_inputs(result, found.feeds) if args.keep_inputs else result
+    outputs, run_ms = _timed_run(session, feeds, context.cancel)
+    result = _prediction(session.outputs, outputs, run_ms, synthetic=False)
+    return _with_inputs(result, feeds) if args.keep_inputs else result
+
+
+def _timed_run(session: Session, feeds: Mapping[str, Any], cancel: CancelToken) -> tuple[dict[str, Any], float]:
     begin = time.perf_counter_ns()
-    outputs = session.run(feeds, cancel=context.cancel)
-    return _prediction(session.outputs, outputs, (time.perf_counter_ns() - begin) / 1e6, synthetic=False)
+    outputs = session.run(feeds, cancel=cancel)
+    return outputs, (time.perf_counter_ns() - begin) / 1e6
+
+
+def _with_inputs(result: PredictResult, feeds: Mapping[str, Any]) -> PredictResult:
+    return msgspec.structs.replace(result, inputs={name: pack(value) for name, value in feeds.items()})
 
 
 def _prediction(
     specs: tuple[TensorSpec, ...], outputs: Mapping[str, Any], latency_ms: float, *, synthetic: bool
 ) -> PredictResult:
-    from quickserveml_tui.runtime.dtypes import onnx_name
-
     return PredictResult(
         outputs={name: pack(value) for name, value in outputs.items()},
-        dtypes={
-            spec.name: spec.dtype if isinstance(value := outputs[spec.name], list) else onnx_name(value.dtype)
-            for spec in specs
-        },
+        dtypes={spec.name: _type_of(spec, outputs[spec.name]) for spec in specs},
         latency_ms=latency_ms,
         synthetic=synthetic,
+        runtime=runtime_name(),
     )
+
+
+def _type_of(spec: TensorSpec, value: Any) -> str:
+    """The dtype of what came out, which says more than an unknown type; the whole type for what is no tensor."""
+    from quickserveml_tui.runtime.dtypes import onnx_name
+
+    return onnx_name(value.dtype) if spec.kind == "tensor" and hasattr(value, "dtype") else spec.dtype
+
+
+def _compare(context: Context, args: CompareArgs) -> CompareResult:
+    from quickserveml_tui.runtime.compare import compare_values
+    from quickserveml_tui.runtime.inputs import fit_inputs
+    from quickserveml_tui.runtime.value_files import load_values
+
+    session = context.sessions.open(_path(args.path), SessionSettings(), args.memory_bytes)
+    feeds = fit_inputs(load_values(_path(args.inputs_path)), session.inputs)
+    outputs, run_ms = _timed_run(session, feeds, context.cancel)
+    expected = load_values(_path(args.outputs_path))
+    return CompareResult(compare_values(expected, outputs, args.rtol, args.atol), run_ms)
+
+
+def _convert(context: Context, args: ConvertArgs) -> Conversion:
+    from quickserveml_tui.graph.convert import convert_file
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return convert_file(_path(args.path), _path(args.target), args.opset, args.ir_version)
+
+
+def _reference(context: Context, args: ReferenceArgs) -> dict[str, Any]:
+    from quickserveml_tui.graph.reference import evaluate
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    outputs = evaluate(_path(args.path), {name: unpack(value) for name, value in args.inputs.items()})
+    return {name: pack(value) for name, value in outputs.items()}
 
 
 def _settings(spec: BenchmarkSpec) -> SessionSettings:
@@ -153,7 +213,11 @@ def _benchmark(context: Context, args: BenchmarkArgs) -> dict[str, Any]:
     finally:
         forget()
     raw = dataclasses.replace(raw, shapes=feed_shapes(session.inputs, spec.feed))
-    return {field.name: pack(getattr(raw, field.name)) for field in dataclasses.fields(raw)}
+    return {field.name: pack(_plain(getattr(raw, field.name))) for field in dataclasses.fields(raw)}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _batch(context: Context, args: BatchArgs) -> BatchResult:
@@ -170,10 +234,15 @@ def _batch(context: Context, args: BatchArgs) -> BatchResult:
 
 OPERATIONS: dict[str, Operation] = {
     "external_files": Operation(ReadArgs, _external_files),
+    "limits": Operation(NoArgs, _limits),
+    "read_header": Operation(ReadArgs, _read_header),
     "read_facts": Operation(ReadArgs, _read_facts),
     "read_layers": Operation(LayersArgs, _read_layers),
     "trial": Operation(TrialArgs, _trial),
     "predict": Operation(PredictArgs, _predict),
+    "compare": Operation(CompareArgs, _compare),
+    "convert": Operation(ConvertArgs, _convert),
+    "reference": Operation(ReferenceArgs, _reference),
     "benchmark": Operation(BenchmarkArgs, _benchmark),
     "batch": Operation(BatchArgs, _batch),
 }
