@@ -108,7 +108,7 @@ def _versions_table(view: ModelView) -> Table:
                 item.facts.params,
                 item.artifact.size_bytes,
                 view.p50_ms(item.version),
-                item.state.value if item.runnable else item.trial.outcome.value,
+                item.status,
                 item.created_at,
             )
             for item in model.versions

@@ -37,6 +37,18 @@ BatchOption: TypeAlias = Annotated[
     Option("--batch", metavar="N", help="Size of each leading dim that is not fixed.", show_default=False),
 ]
 SeedOption: TypeAlias = Annotated[int, Option("--seed", metavar="N", help="Seed of the synthetic values.")]
+LengthOption: TypeAlias = Annotated[
+    list[str] | None,
+    Option("--length", metavar="INPUT=N", help="Elements of an input that is a sequence or map.", show_default=False),
+]
+WordOption: TypeAlias = Annotated[
+    list[str] | None,
+    Option("--word", metavar="INPUT=TEXT", help="String for a string input; repeat it for more.", show_default=False),
+]
+AbsentOption: TypeAlias = Annotated[
+    list[str] | None,
+    Option("--absent", metavar="INPUT", help="Optional input that gets no value.", show_default=False),
+]
 FormatOption: TypeAlias = Annotated[
     str,
     Option("--format", metavar="FORMAT", help="text, csv, json or markdown."),

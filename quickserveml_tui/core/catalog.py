@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import Lineage, MetadataPatch, ModelRecord, TrashEntry, TrialReport, VersionRecord
 
 
@@ -66,6 +67,8 @@ class AddRequest:
     lineage: Lineage = field(default_factory=Lineage)
     link: bool = False
     """Whether the files stay where they are, referenced in place, instead of being copied."""
+    feed: FeedSpec = field(default_factory=FeedSpec)
+    """Overrides for synthetic inputs: the trial takes them, and they are kept with the version."""
 
 
 @dataclass(frozen=True, slots=True)

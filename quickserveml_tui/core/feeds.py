@@ -12,6 +12,8 @@ from quickserveml_tui.core.units import plain_number
 
 MAX_SIZE = 2**40
 MAX_BATCH = 1_000_000
+MAX_LENGTH = 100_000
+"""Elements of a made-up sequence or map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class FeedSpec:
             ),
             (self.batch is not None and not 1 <= self.batch <= MAX_BATCH, f"Batch: 1 to {MAX_BATCH:,}."),
             (not 0 <= self.seed < 2**32, "Seed: 0 to 4,294,967,295."),
+            (not all(0 <= length <= MAX_LENGTH for length in self.lengths.values()), f"Length: 0 to {MAX_LENGTH:,}."),
         ]
         for wrong, hint in problems:
             if wrong:
@@ -81,6 +84,9 @@ class FeedSpec:
             args += ["--batch", str(self.batch)]
         if self.seed:
             args += ["--seed", str(self.seed)]
+        args += [part for name, length in self.lengths.items() for part in ("--length", f"{name}={length}")]
+        args += [part for name, words in self.words.items() for word in words for part in ("--word", f"{name}={word}")]
+        args += [part for name in self.absent for part in ("--absent", name)]
         return args
 
 
@@ -128,6 +134,22 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
             f"“{safe_text(text, 60)}” is not a range.", hint="Write it like image=0:255.", code="usage.override"
         )
     return name, bounds
+
+
+def parse_length(text: str) -> tuple[str, int]:
+    """Input name and number of elements of `boxes=3`. Raises `UsageError`."""
+    name, value = _pair(text, "boxes=3")
+    return name, _size(value, "boxes=3")
+
+
+def parse_word(text: str) -> tuple[str, str]:
+    """Input name and word of `text=hello world`; the word may be empty. Raises `UsageError`."""
+    name, separator, word = text.partition("=")
+    if not separator or not name:
+        raise UsageError(
+            f"“{safe_text(text, 60)}” is not an override.", hint="Write it like text=hello.", code="usage.override"
+        )
+    return name, word
 
 
 def resolve_dim(dim: Dim, position: int, spec: FeedSpec) -> int:

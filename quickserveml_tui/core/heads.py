@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quickserveml_tui.core.models import TrialOutcome, VersionState
+from quickserveml_tui.core.models import TrialOutcome, VersionState, is_quarantined, status_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,13 @@ class TrialHead:
     """Whether it runs."""
 
     outcome: TrialOutcome
+    signal: str = ""
+    code: str = ""
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the model broke its runner."""
+        return is_quarantined(self.outcome, self.signal, self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,11 @@ class VersionHead:
     def runnable(self) -> bool:
         """Whether it may be served, benchmarked or promoted."""
         return self.trial.outcome is TrialOutcome.READY
+
+    @property
+    def status(self) -> str:
+        """The word that lists show, as `VersionRecord.status`."""
+        return status_word(self.state, self.trial.outcome, quarantined=self.trial.quarantined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,23 @@ class TrialReport:
     @property
     def quarantined(self) -> bool:
         """Whether the model broke its runner: it crashed, hung or took all its memory. It is never opened elsewhere."""
-        return self.outcome is TrialOutcome.UNRUNNABLE and (bool(self.signal) or self.code.startswith("runtime."))
+        return is_quarantined(self.outcome, self.signal, self.code)
+
+
+QUARANTINED = "quarantined"
+"""The word for a version that broke its runner."""
+
+
+def is_quarantined(outcome: TrialOutcome, signal: str, code: str) -> bool:
+    """Whether a trial with this outcome, signal and code broke its runner."""
+    return outcome is TrialOutcome.UNRUNNABLE and (bool(signal) or code.startswith("runtime."))
+
+
+def status_word(state: VersionState, outcome: TrialOutcome, *, quarantined: bool) -> str:
+    """How a version stands: its state, or `unrunnable` or `quarantined` where it does not run."""
+    if outcome is TrialOutcome.READY:
+        return state.value
+    return QUARANTINED if quarantined else outcome.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,11 @@ class VersionRecord:
     def runnable(self) -> bool:
         """Whether it may be served, benchmarked or promoted."""
         return self.trial.outcome is TrialOutcome.READY
+
+    @property
+    def status(self) -> str:
+        """The word that lists show: its state, or `unrunnable` or `quarantined` where it does not run."""
+        return status_word(self.state, self.trial.outcome, quarantined=self.trial.quarantined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def model_row(view: ModelView) -> tuple[Any, ...]:
         latest.artifact.size_bytes,
         view.p50_ms(),
         model.tags,
-        latest.state.value if latest.runnable else latest.trial.outcome.value,
+        latest.status,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from quickserveml_tui.core.filters.comparisons import Verdicts
 from quickserveml_tui.core.filters.fields import Field, FieldTable, Kind
 from quickserveml_tui.core.heads import FactsHead, ModelHead, VersionHead
-from quickserveml_tui.core.models import TrialOutcome, VersionState
+from quickserveml_tui.core.models import QUARANTINED, TrialOutcome, VersionState
 from quickserveml_tui.core.tensors import short_dtype
 from quickserveml_tui.services.catalog_rows import Row
 
@@ -46,6 +46,11 @@ def _of_figures(name: str) -> Callable[[Row], Any]:
 def _dtypes(version: VersionHead) -> list[str]:
     facts = version.facts
     return [*facts.weight_dtypes, *(spec.dtype for spec in (*facts.inputs, *facts.outputs))]
+
+
+def _states(version: VersionHead) -> tuple[str, ...]:
+    quarantined = (QUARANTINED,) if version.trial.quarantined else ()
+    return (version.state.value, version.trial.outcome.value, *quarantined)
 
 
 def _digests(version: VersionHead) -> list[str]:
@@ -110,8 +115,9 @@ _VERSION_FIELDS: tuple[CatalogField, ...] = (
           "version >= 3"),
     Field("label", Kind.TEXT, _of_version(lambda version: version.label or None), "its label", "label:1.2",
           names=("labels",)),
-    Field("state", Kind.CHOICE, _many_of_version(lambda version: (version.state.value, version.trial.outcome.value)),
-          "its state or outcome", "state = validated", many=True, choices=(*STATES, *OUTCOMES)),
+    Field("state", Kind.CHOICE, _many_of_version(_states),
+          "its state or outcome; `quarantined` broke the process that tried it", "state = quarantined", many=True,
+          choices=(*STATES, *OUTCOMES, QUARANTINED), names=("status",)),
     Field("outcome", Kind.CHOICE, _of_version(lambda version: version.trial.outcome.value),
           "what its trial found", "outcome = unrunnable", choices=OUTCOMES),
     Field("runnable", Kind.FLAG, _of_version(lambda version: version.trial.outcome is TrialOutcome.READY),

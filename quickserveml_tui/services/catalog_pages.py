@@ -48,7 +48,7 @@ def _figure(name: str) -> SortColumn:
 
 def _state(version: VersionHead) -> str:
     """The word that lists show: the state, or why it does not run."""
-    return version.state.value if version.runnable else version.trial.outcome.value
+    return version.status
 
 
 SORTS: dict[str, SortColumn] = {
