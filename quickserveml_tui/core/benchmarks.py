@@ -31,6 +31,8 @@ class BenchmarkSpec:
     """Graph optimisation level: `disable`, `basic`, `extended`, `all`."""
     spinning: bool = False
     feed: FeedSpec = field(default_factory=FeedSpec)
+    verify: bool = True
+    """Whether golden outputs of the version are checked first; one that fails refuses the run."""
 
     def validate(self) -> BenchmarkSpec:
         """Itself, if every value is in range. Raises `UsageError` otherwise."""
@@ -75,6 +77,8 @@ class BenchmarkSpec:
                 args += [option, value]
         if self.spinning:
             args.append("--spinning")
+        if not self.verify:
+            args.append("--no-verify")
         return shlex.join(args + self.feed.to_args())
 
 
@@ -208,6 +212,8 @@ class BenchmarkRun:
     command: str = ""
     origin: str = ""
     """Where a run that was not measured in this home comes from, such as `bundle mobilenet@3`; empty for its own."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """`golden`: how many golden outputs passed before it, such as `3 of 3`."""
 
     @property
     def capped(self) -> bool:

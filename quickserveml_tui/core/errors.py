@@ -105,6 +105,14 @@ class DataError(QuickServeError):
     http_status = 400
 
 
+class GateError(QuickServeError):
+    """A check that guards what was asked for failed, such as golden outputs before a benchmark."""
+
+    default_code = "gate.failed"
+    exit_code = ExitCode.GATE_FAILED
+    http_status = 409
+
+
 class StoreError(QuickServeError):
     """A store is locked, full, corrupt or of a newer schema."""
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from quickserveml_tui.core.models import GoldenOutput
+from quickserveml_tui.core.values import Value
+
+DIFFERS = "golden.differs"
+"""Code of golden outputs that are not what the model answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class ValueDifference:
@@ -54,3 +60,24 @@ class GoldenReport:
     def failed(self) -> tuple[GoldenCheck, ...]:
         """The checks that failed."""
         return tuple(check for check in self.checks if not check.ok)
+
+    @property
+    def differs(self) -> bool:
+        """Whether an output differs; failures of other kinds left that open."""
+        return any(check.code == DIFFERS for check in self.checks)
+
+    @property
+    def count(self) -> str:
+        """How many passed, such as `3 of 3`; empty when there are none."""
+        return f"{len(self.checks) - len(self.failed)} of {len(self.checks)}" if self.checks else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenContent:
+    """A golden output with its values."""
+
+    golden: GoldenOutput
+    inputs: dict[str, Value]
+    """By input name."""
+    outputs: dict[str, Value]
+    """By output name: what is expected."""

@@ -39,6 +39,8 @@ class BatchSpec:
     output_path: str = ""
     """JSONL file for the predictions; empty writes none."""
     intra_op_threads: int = 1
+    verify: bool = True
+    """Whether golden outputs of the version are checked first; one that fails refuses the run."""
 
     def validate(self) -> BatchSpec:
         """Itself, if its numbers are in range. Raises `UsageError` (`usage.batch`) otherwise."""
@@ -86,3 +88,4 @@ class BatchResult:
     created_at: str = ""
     command: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    """`golden`: how many golden outputs passed before it, such as `3 of 3`; what else was noticed."""

@@ -10,7 +10,7 @@ from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.compatibility import Compatibility, ConvertRequest
 from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.golden import GoldenReport
+from quickserveml_tui.core.golden import GoldenContent, GoldenReport
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import GoldenOutput, ModelRecord, TrialReport
 from quickserveml_tui.core.predictions import Prediction
@@ -87,6 +87,18 @@ class GoldenPort(Protocol):
 
     def list(self, ref: str) -> tuple[GoldenOutput, ...]:
         """The golden outputs of a version, by name."""
+        ...
+
+    def content(self, ref: str, name: str) -> GoldenContent:
+        """One with its values. Raises `NotFoundError` (`golden.not_found`), `StoreError`, `DataError`."""
+        ...
+
+    def export(self, ref: str, name: str, folder: str, *, overwrite: bool = False) -> tuple[Path, Path]:
+        """Write inputs and expected outputs to two NPZ files in a folder; returns their paths.
+
+        Raises `NotFoundError`, `StoreError`, `ConflictError` (`export.exists`), `UsageError` (`usage.path`) and
+        `DataError` (`output.unwritable`).
+        """
         ...
 
     def remove(self, ref: str, name: str) -> ModelRecord:
