@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.config.settings import Settings
     from quickserveml_tui.core.care import CarePolicy
     from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.core.runners import TrialPolicy
     from quickserveml_tui.services.home import LocalWorkbench
 
 
@@ -75,12 +76,24 @@ class Invocation:
             keep_days=kept.keep_days,
         )
 
+    def trial_policy(self) -> TrialPolicy:
+        """What a model may take while it is tried."""
+        from quickserveml_tui.core.runners import TrialPolicy
+
+        taken = self.settings.trial
+        return TrialPolicy(taken.timeout_s, round(taken.memory * 1e9) or None)
+
     @contextmanager
     def workbench(self, home: Path | None = None) -> Iterator[Workbench]:
         """The services on a home, the chosen one by default; their runners end with the block."""
         from quickserveml_tui.services.home import open_workbench
 
-        workbench = open_workbench(home or self.home_path(), read_only=self.settings.read_only, policy=self.policy())
+        workbench = open_workbench(
+            home or self.home_path(),
+            read_only=self.settings.read_only,
+            policy=self.policy(),
+            trial=self.trial_policy(),
+        )
         try:
             yield workbench
         finally:

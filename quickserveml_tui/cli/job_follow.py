@@ -95,7 +95,9 @@ def run_here(job_ids: Sequence[str]) -> tuple[JobRecord, ...]:
     from quickserveml_tui.services.job_run import JobProcess
 
     narrator = Narrator(quiet=invocation.as_json)
-    bench = open_workbench(invocation.home_path(), read_only=invocation.settings.read_only)
+    bench = open_workbench(
+        invocation.home_path(), read_only=invocation.settings.read_only, trial=invocation.trial_policy()
+    )
     try:
         return JobProcess(bench, job_ids, sinks=JobSinks(narrator.on_progress, narrator.on_frame)).run()
     finally:

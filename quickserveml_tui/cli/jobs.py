@@ -187,7 +187,8 @@ def _run_detached(job_ids: Sequence[str]) -> None:
     from quickserveml_tui.services.job_process import wait_for_starter
     from quickserveml_tui.services.job_run import JobProcess
 
-    process = JobProcess(bench := open_workbench(invocation.home_path()), job_ids, is_detached=True)
+    bench = open_workbench(invocation.home_path(), trial=invocation.trial_policy())
+    process = JobProcess(bench, job_ids, is_detached=True)
     try:
         with suppress(OSError):
             wait_for_starter()

@@ -60,7 +60,9 @@ def open_workbench_screen(
     def factory() -> Workbench:
         from quickserveml_tui.services.home import open_workbench
 
-        return open_workbench(folder, read_only=settings.read_only, policy=invocation.policy())
+        return open_workbench(
+            folder, read_only=settings.read_only, policy=invocation.policy(), trial=invocation.trial_policy()
+        )
 
     run_workbench(factory, options)
 

@@ -71,6 +71,21 @@ class StorageSettings:
 
 
 @dataclass(frozen=True)
+class TrialSettings:
+    """What a model may take while it is tried in a process of its own."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    timeout_s: Annotated[float, Interval(ge=1, le=86_400)] = 30.0
+    """Time for loading and one run of a small model, in seconds; each GB of files adds 20, and 10,000 nodes add 1."""
+    memory: Annotated[float, Interval(ge=0, le=1_000_000)] = 0.0
+    """Memory that a model may take in any run but a server's, in GB.
+
+    0 takes 4 GB and 4 times its files, at most 80 % of the machine.
+    """
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of every front."""
 
@@ -97,5 +112,7 @@ class Settings:
     """Defaults of `serve`."""
     storage: StorageSettings = field(default_factory=StorageSettings)
     """What the stores keep."""
+    trial: TrialSettings = field(default_factory=TrialSettings)
+    """What a model may take while it is tried."""
     keys: dict[str, str] = field(default_factory=dict)
     """Keys of the workbench by the id of their binding, such as `"benchmark.run_model" = "f5"`."""

@@ -18,7 +18,6 @@ from quickserveml_tui.core.errors import (
     CancelledError,
     DataError,
     QuickServeError,
-    RunnerCrashedError,
     RunnerError,
     RunnerTimeoutError,
 )
@@ -26,14 +25,16 @@ from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
-from quickserveml_tui.core.models import TrialOutcome, TrialReport
+from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
 from quickserveml_tui.core.runners import FrameSink, RawBenchmark
 from quickserveml_tui.runtime import calls, packing, protocol
 from quickserveml_tui.runtime.child import Child, start_child
 from quickserveml_tui.runtime.cores import CORES
-from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits
+from quickserveml_tui.runtime.host import oom_kills
+from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits, file_bytes, model_bytes
 from quickserveml_tui.runtime.partial import PartialBenchmark
+from quickserveml_tui.runtime.trial_report import breaking_report
 
 _T = TypeVar("_T")
 _LET_GO_S = 2.0
@@ -104,7 +105,7 @@ class RunnerProcess:
     def external_files(self, path: Path) -> tuple[str, ...]:
         """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
         args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
-        return self._call("external_files", args, tuple[str, ...], self._bounds.read_s)
+        return self._call("external_files", args, tuple[str, ...], self._bounds.read_limit_s(file_bytes(path)))
 
     def limits(self) -> RuntimeLimits:
         """The newest formats that the runtime takes, found by trying."""
@@ -113,29 +114,28 @@ class RunnerProcess:
     def read_header(self, path: Path) -> ModelHeader:
         """What the model file says at once, in milliseconds whatever its size."""
         args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
-        return self._call("read_header", args, ModelHeader, self._bounds.read_s)
+        return self._call("read_header", args, ModelHeader, self._bounds.read_limit_s(file_bytes(path)))
 
     def read_facts(self, path: Path) -> ModelFacts:
         """Facts of the model file."""
         args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
-        return self._call("read_facts", args, ModelFacts, self._bounds.read_s)
+        return self._call("read_facts", args, ModelFacts, self._bounds.read_limit_s(file_bytes(path)))
 
     def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
         """A part of the layer table."""
         args = calls.LayersArgs(_raw(path), offset, limit, self._bounds.memory_bytes)
-        return self._call("read_layers", args, LayerPage, self._bounds.read_s)
+        return self._call("read_layers", args, LayerPage, self._bounds.read_limit_s(file_bytes(path)))
 
-    def trial(self, path: Path, feed: FeedSpec, *, cancel: CancelToken | None = None) -> TrialReport:
+    def trial(self, path: Path, feed: FeedSpec, *, nodes: int = 0, cancel: CancelToken | None = None) -> TrialReport:
         """Load the model and run it once on synthetic inputs; never raises for what the model does."""
         runtime = self.wait_ready(cancel).runtime
         args = calls.TrialArgs(_raw(path), feed, self._bounds.memory_bytes)
+        limit_s = self._bounds.trial_limit_s(model_bytes(path), nodes)
+        killed_before = oom_kills()
         try:
-            return self._call("trial", args, TrialReport, self._bounds.trial_s, cancel=cancel)
+            return self._call("trial", args, TrialReport, limit_s, cancel=cancel)
         except RunnerError as error:
-            signal = error.signal if isinstance(error, RunnerCrashedError) else ""
-            return TrialReport(
-                TrialOutcome.UNRUNNABLE, reason=error.message, detail=error.detail, signal=signal, runtime=runtime
-            )
+            return breaking_report(error, runtime, limit_s, starved=oom_kills() > killed_before)
 
     def predict(
         self,

@@ -345,6 +345,18 @@ def total_memory_bytes() -> int:
     return total
 
 
+def oom_kills() -> int:
+    """How many processes the system has ended for lack of memory since it started; 0 where it does not tell."""
+    total = 0
+    for name in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(name).read_text(encoding="ascii", errors="replace").splitlines():
+                key, _, count = line.partition(" ")
+                if key == "oom_kill":
+                    total += int(count)
+    return total
+
+
 def host_status() -> HostStatus:
     """Load of the machine now."""
     import psutil

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from quickserveml_tui.core.runners import TrialPolicy
 from quickserveml_tui.runtime import host
+from quickserveml_tui.storage import fs
 
 GIB = 1 << 30
 FLOOR_BYTES = 4 * GIB
@@ -15,6 +16,13 @@ FLOOR_BYTES = 4 * GIB
 PER_FILE_BYTE = 4
 """Loading holds the file, the parsed weights, the packed weights and one copy of the largest at a time."""
 SHARE_OF_MACHINE = 0.8
+S_PER_BYTE = 20.0 / 1e9
+"""Loading takes 2 to 3 s a GB from memory, and 10 from a slow disk."""
+S_PER_NODE = 1e-4
+"""Ten times what loading and a first run take on graphs of 100,000 small nodes."""
+MAX_SCANNED_BYTES = 64 << 20
+"""Model files up to this size are searched for references to other files: 0.03 s."""
+MAX_FOLDER_FILES = 10_000
 
 _LOCATION_KEY = b"\x0a\x08location"  # StringStringEntryProto.key of external data
 
@@ -25,8 +33,9 @@ class RunnerLimits:
 
     start_s: float = 60.0
     trial_s: float = 30.0
+    """For a small model; `trial_limit_s` adds what larger ones need."""
     read_s: float = 60.0
-    """Facts, layers and the list of external files."""
+    """Facts, layers and the list of external files of a small model; `read_limit_s` adds what larger ones need."""
     predict_s: float = 600.0
     idle_s: float = 600.0
     """Benchmarks (beyond their own duration) and batches (since the last progress)."""
@@ -35,33 +44,82 @@ class RunnerLimits:
     memory_bytes: int | None = None
     """Cap of private memory; None takes `memory_cap_bytes` of the model."""
 
+    def trial_limit_s(self, size_bytes: int, nodes: int = 0) -> float:
+        """Seconds that loading and one run may take: 20 s more for each GB of files, 1 s for each 10,000 nodes."""
+        return self.trial_s + size_bytes * S_PER_BYTE + nodes * S_PER_NODE
+
+    def read_limit_s(self, size_bytes: int) -> float:
+        """Seconds that reading the model file may take: 20 s more for each GB of it."""
+        return self.read_s + size_bytes * S_PER_BYTE
+
 
 DEFAULT_LIMITS = RunnerLimits()
 
 
-def _has_external_data(path: Path) -> bool:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(_LOCATION_KEY) != -1
+def limits_of(policy: TrialPolicy) -> RunnerLimits:
+    """The limits with what a policy says of trials."""
+    return RunnerLimits(trial_s=policy.timeout_s, memory_bytes=policy.memory_bytes)
 
 
-def _folder_bytes(folder: Path, most_files: int = 10_000) -> int:
-    total = 0
-    with os.scandir(folder) as entries:
-        for count, entry in enumerate(entries):
-            if count >= most_files:
-                break
-            if entry.is_file(follow_symlinks=False):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
+def file_bytes(path: Path) -> int:
+    """Size of a file; 0 for one that is not there: whoever opens it next says so."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def model_bytes(path: Path) -> int:
+    """Size of the model file with its external data, where a look at a file of up to 64 MiB shows that it has any."""
+    size = file_bytes(path)
+    if 0 < size <= MAX_SCANNED_BYTES and _names_other_files(path):
+        return max(size, _folder_bytes(path.parent))
+    return size
 
 
 def memory_cap_bytes(path: Path) -> int:
     """Private memory that a runner may use for the model at `path`, above what it uses when empty.
 
-    4 GiB + 4 × the size of its files, at most 80 % of the machine. For a model with external data every file of its
-    folder counts: too much rather than too little, the machine is the bound that protects the user.
+    4 GiB + 4 × the size of its files, at most 80 % of the machine. For a model with external data, and for one too
+    large to be searched for it, every file of its folder counts: too much rather than too little, the machine is the
+    bound that protects the user.
     """
-    size = path.stat().st_size
-    if size and _has_external_data(path):
-        size = max(size, _folder_bytes(path.parent))
+    size = file_bytes(path)
+    size = max(size, _folder_bytes(path.parent)) if size > MAX_SCANNED_BYTES else model_bytes(path)
     return int(min(FLOOR_BYTES + PER_FILE_BYTE * size, SHARE_OF_MACHINE * host.total_memory_bytes()))
+
+
+def _names_other_files(path: Path) -> bool:
+    """Whether the file mentions external data; read and not mapped, since it may be cut while it is looked at."""
+    try:
+        descriptor = fs.open_regular(path)
+    except (OSError, ValueError):
+        return False
+    try:
+        rest = b""
+        for offset in range(0, MAX_SCANNED_BYTES, fs.CHUNK_BYTES):
+            chunk = os.pread(descriptor, fs.CHUNK_BYTES, offset)
+            if _LOCATION_KEY in rest + chunk:
+                return True
+            if not chunk:
+                break
+            rest = chunk[-len(_LOCATION_KEY) :]
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for count, entry in enumerate(entries):
+                if count >= MAX_FOLDER_FILES:
+                    break
+                if entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:  # the folder may be searched but not listed, or something in it vanished
+        return total
+    return total

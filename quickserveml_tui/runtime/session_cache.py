@@ -20,6 +20,8 @@ class SessionCache:
         self._key: _Key | None = None
         self._session: Session | None = None
         self._base_bytes = host.data_bytes()
+        self.cap_bytes: int | None = None
+        """Private memory that the model may take; None where there is no cap."""
 
     def make_room(self, path: Path, memory_bytes: int | None = None) -> None:
         """Cap this process's memory for the model at `path`; `memory_bytes` overrides the formula."""
@@ -28,7 +30,8 @@ class SessionCache:
             with contextlib.suppress(OSError, ValueError):  # whoever opens the file next says what is wrong with it
                 if path.is_file():
                     cap = memory_cap_bytes(path)
-        host.limit_data(None if cap is None else self._base_bytes + cap)
+        capped = host.limit_data(None if cap is None else self._base_bytes + cap)
+        self.cap_bytes = cap if capped else None
 
     def open(self, path: Path, settings: SessionSettings, memory_bytes: int | None = None) -> Session:
         """The session for a file as it is now; the one before is dropped first. Raises `ModelError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import (
     CancelledError,
     ModelError,
@@ -19,11 +20,7 @@ from quickserveml_tui.runtime.probing import find_feeds
 from quickserveml_tui.runtime.session import runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
-
-
-def _report(outcome: TrialOutcome, error: QuickServeError) -> TrialReport:
-    detail = "\n".join(part for part in (error.hint, error.detail) if part)
-    return TrialReport(outcome, reason=error.message, detail=detail, runtime=runtime_name())
+from quickserveml_tui.runtime.trial_report import OUT_OF_MEMORY, out_of_memory, report_of
 
 
 def _is_unsafe(error: ModelError) -> bool:
@@ -45,9 +42,11 @@ def run_trial(
     try:
         external_files(path)
     except ModelError as error:
-        return _report(TrialOutcome.REJECTED, error)
-    begin = time.perf_counter_ns()
+        return report_of(TrialOutcome.REJECTED, error, runtime_name())
+    except MemoryError:
+        return _starved(sessions)
     try:
+        begin = time.perf_counter_ns()
         session = sessions.open(path, SessionSettings(), memory_bytes)
         load_ms = (time.perf_counter_ns() - begin) / 1e6
         run_ms = find_feeds(session, feed, cancel).run_ms
@@ -55,9 +54,19 @@ def run_trial(
         raise
     except ModelError as error:
         unsafe = _is_unsafe(error) and not isinstance(error, ModelUnrunnableError)
-        return _report(TrialOutcome.REJECTED if unsafe else TrialOutcome.UNRUNNABLE, error)
+        return report_of(TrialOutcome.REJECTED if unsafe else TrialOutcome.UNRUNNABLE, error, runtime_name())
     except QuickServeError as error:
-        return _report(TrialOutcome.UNRUNNABLE, error)
+        if error.code == OUT_OF_MEMORY:
+            return _starved(sessions, error.detail)
+        return report_of(TrialOutcome.UNRUNNABLE, error, runtime_name())
+    except MemoryError:
+        return _starved(sessions)
     finally:
         sessions.clear()
-    return TrialReport(TrialOutcome.READY, load_ms=load_ms, run_ms=run_ms, runtime=runtime_name())
+    return TrialReport(TrialOutcome.READY, load_ms=load_ms, run_ms=run_ms, runtime=runtime_name(), tried_at=utc_now())
+
+
+def _starved(sessions: SessionCache, detail: str = "") -> TrialReport:
+    error = out_of_memory(sessions.cap_bytes)
+    error.detail = detail
+    return report_of(TrialOutcome.UNRUNNABLE, error, runtime_name())

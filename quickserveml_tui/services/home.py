@@ -32,10 +32,11 @@ if TYPE_CHECKING:
         MaintenancePort,
         PredictPort,
     )
-    from quickserveml_tui.core.runners import ModelRunner
+    from quickserveml_tui.core.runners import ModelRunner, TrialPolicy
     from quickserveml_tui.core.stores import ArtifactStore
     from quickserveml_tui.runtime.pool import LocalRunnerPool
     from quickserveml_tui.services.decoration import RunDecoration
+    from quickserveml_tui.services.golden_gate import GoldenGate
     from quickserveml_tui.storage.registry import TinyDbRegistry
     from quickserveml_tui.storage.state import SqliteState
 
@@ -63,18 +64,20 @@ class part(cached_property[T]):  # noqa: N801 - used as a decorator, like `prope
 class LazyRunnerPool:
     """A `core.ports.RunnerPool` that imports the runtime only when the first runner is asked for."""
 
-    def __init__(self, log_dir: Path | None) -> None:
+    def __init__(self, log_dir: Path | None, trial: TrialPolicy | None = None) -> None:
         self.lock = threading.RLock()
         self._log_dir = log_dir
+        self._trial = trial
         self._is_closed = False
 
     @part
     def _pool(self) -> LocalRunnerPool:
+        from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, limits_of
         from quickserveml_tui.runtime.pool import LocalRunnerPool
 
         if self._is_closed:
             raise StoreError("The workbench is closed.", hint="Open it again.", code="workbench.closed")
-        return LocalRunnerPool(self._log_dir)
+        return LocalRunnerPool(self._log_dir, limits=limits_of(self._trial) if self._trial else DEFAULT_LIMITS)
 
     def borrow(self) -> AbstractContextManager[ModelRunner]:
         """A warm runner that is used again after."""
@@ -104,12 +107,19 @@ class LocalWorkbench:
     first write, with mode 0700.
     """
 
-    def __init__(self, home: Path, *, read_only: bool = False, policy: CarePolicy | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        read_only: bool = False,
+        policy: CarePolicy | None = None,
+        trial: TrialPolicy | None = None,
+    ) -> None:
         self.lock = threading.RLock()
         self._home = home
         self._read_only = read_only
         self._policy = policy
-        self._runners = LazyRunnerPool(None if read_only else home / "logs")
+        self._runners = LazyRunnerPool(None if read_only else home / "logs", trial)
 
     @property
     def home(self) -> Path:
@@ -159,6 +169,13 @@ class LocalWorkbench:
         """Where runners come from."""
         return self._runners
 
+    @part
+    def gate(self) -> GoldenGate:
+        """What versions must give before they are used."""
+        from quickserveml_tui.services.golden_gate import GoldenGate
+
+        return GoldenGate(self.artifacts, self.runners)
+
     # ---- services -------------------------------------------------------------------------------------------------
 
     @part
@@ -166,7 +183,7 @@ class LocalWorkbench:
         """Find, add and change models."""
         from quickserveml_tui.services.catalog import CatalogService
 
-        return CatalogService(self.registry, self.artifacts, self.state, self.runners, self.decoration)
+        return CatalogService(self.registry, self.artifacts, self.state, self.runners, self.decoration, self.gate)
 
     @part
     def inspect(self) -> InspectPort:
@@ -187,7 +204,7 @@ class LocalWorkbench:
         """Inputs with the outputs they must give."""
         from quickserveml_tui.services.golden import GoldenService
 
-        return GoldenService(self.catalog, self.registry, self.artifacts, self.runners)
+        return GoldenService(self.catalog, self.registry, self.artifacts, self.runners, self.gate)
 
     @part
     def convert(self) -> ConvertPort:
@@ -211,14 +228,16 @@ class LocalWorkbench:
         """Measure a model."""
         from quickserveml_tui.services.benchmark import BenchmarkService
 
-        return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts, self._home_args)
+        return BenchmarkService(
+            self.catalog, self.runners, self.state, self.artifacts, self._home_args, self.gate
+        )
 
     @part
     def batch(self) -> BatchPort:
         """Run data sets through a model."""
         from quickserveml_tui.services.batch import BatchService
 
-        return BatchService(self.catalog, self.runners, self.state, self._home_args)
+        return BatchService(self.catalog, self.runners, self.state, self._home_args, self.gate)
 
     @part
     def jobs(self) -> JobsPort:
@@ -249,7 +268,7 @@ class LocalWorkbench:
         """Carry versions from one home to another."""
         from quickserveml_tui.services.bundles import BundleService
 
-        return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration)
+        return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration, self.gate)
 
     @part
     def backups(self) -> BackupPort:
@@ -329,9 +348,15 @@ def default_home() -> Path:
 
 
 def open_workbench(
-    home: Path | None = None, *, read_only: bool = False, policy: CarePolicy | None = None
+    home: Path | None = None,
+    *,
+    read_only: bool = False,
+    policy: CarePolicy | None = None,
+    trial: TrialPolicy | None = None,
 ) -> LocalWorkbench:
     """The workbench on `home`, by default the user's own; with `read_only` every write is refused.
+
+    `policy` says what is kept for how long, `trial` what a model may take in a runner.
 
     Raises `UsageError` (`home.invalid`) for a path that cannot be a folder.
     """
@@ -349,4 +374,4 @@ def open_workbench(
             hint="Choose another folder with --home or QSML_HOME.",
             code="home.invalid",
         )
-    return LocalWorkbench(folder, read_only=read_only, policy=policy)
+    return LocalWorkbench(folder, read_only=read_only, policy=policy, trial=trial)

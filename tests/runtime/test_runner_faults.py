@@ -50,6 +50,8 @@ def test_integer_minimum_by_minus_one_is_unrunnable_and_names_the_signal(tmp_pat
     assert report.signal == "SIGFPE"
     assert report.reason == "The runtime crashed on this model (SIGFPE, arithmetic error)."
     assert report.runtime.startswith("onnxruntime ")
+    assert (report.code, report.quarantined) == ("runtime.crashed", True)
+    assert report.tried_at
     assert not runner.alive
 
 
@@ -64,7 +66,10 @@ def test_a_trial_without_end_is_stopped_by_its_limit_and_the_runner_lives_on(tmp
     runner = start(trial_s=0.5)
     report = runner.trial(models.endless_loop(tmp_path), FEED)
     assert report.outcome is TrialOutcome.UNRUNNABLE
-    assert report.reason == "The model did not finish within 0.5 s."
+    assert report.reason == (
+        "The model did not finish its trial within 0.5 s; the setting trial.timeout_s raises the limit."
+    )
+    assert (report.code, report.quarantined) == ("runtime.timeout", True)
     assert runner.trial(models.adder(tmp_path), FEED).outcome is TrialOutcome.READY
 
 
@@ -95,7 +100,10 @@ def test_a_memory_bomb_meets_the_cap_and_the_runner_lives_on(tmp_path, start):
     runner = start(memory_bytes=512 << 20)
     report = runner.trial(models.memory_bomb(tmp_path), FEED)
     assert report.outcome is TrialOutcome.UNRUNNABLE
-    assert "memory" in report.reason
+    assert report.reason == (
+        "The model needs more memory than the 536.9 MB that it may use; the setting trial.memory raises the limit."
+    )
+    assert (report.code, report.signal, report.quarantined) == ("runtime.out_of_memory", "", True)
     assert runner.trial(models.adder(tmp_path), FEED).outcome is TrialOutcome.READY
     with pytest.raises(RunnerError) as caught:
         runner.predict(models.memory_bomb(tmp_path), inputs=None, feed=FEED)

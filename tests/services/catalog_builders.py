@@ -136,7 +136,7 @@ class RunnerDouble:
     def read_facts(self, path):
         return self._answer("read_facts", path)
 
-    def trial(self, path, feed, *, cancel=None):
+    def trial(self, path, feed, *, nodes=0, cancel=None):
         return self._answer("trial", path)
 
     def close(self):
