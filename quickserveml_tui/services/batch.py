@@ -14,6 +14,7 @@ from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import StateStore
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.services.golden_gate import GoldenGate
 from quickserveml_tui.services.paths import user_path
 
 DEFAULT_SPEC = BatchSpec()
@@ -23,12 +24,19 @@ class BatchService:
     """`BatchPort` on the catalog, fresh runners and the state database."""
 
     def __init__(
-        self, catalog: CatalogPort, runners: RunnerPool, state: StateStore, home_args: tuple[str, ...] = ()
+        self,
+        catalog: CatalogPort,
+        runners: RunnerPool,
+        state: StateStore,
+        home_args: tuple[str, ...] = (),
+        *,
+        gate: GoldenGate | None = None,
     ) -> None:
         self._catalog = catalog
         self._runners = runners
         self._state = state
         self._home_args = home_args
+        self._gate = gate
 
     def run(
         self,
@@ -44,13 +52,16 @@ class BatchService:
 
         It is kept under `result_id` where one is given, and on cancel the partial result is kept and returned. Raises
         `DataError` when the data cannot be read or does not fit the model, `UsageError` for settings out of range,
-        `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
+        `GateError` when a golden output of the version fails, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`.
         """
         spec.validate()
         source = check_data(data)
         output = str(user_path(spec.output_path)) if spec.output_path else ""
         resolved = self._catalog.resolve(ref, runnable=True)
         token = cancel or CancelToken()
+        passed = ""
+        if spec.verify and self._gate is not None:
+            passed = self._gate.require(resolved, "nothing is run through it", on_progress=on_progress, cancel=token)
         with self._runners.fresh() as runner:
             token.raise_if_cancelled()
             raw = runner.batch(
@@ -63,6 +74,7 @@ class BatchService:
             data=str(source),
             created_at=utc_now(),
             command=command_of(resolved.ref, data, spec, self._home_args if resolved.version else ()),
+            metadata=raw.metadata | ({"golden": passed} if passed else {}),
         )
         self._state.add_batch(result)
         return result
@@ -104,4 +116,6 @@ def command_of(ref: str, data: str, spec: BatchSpec, home_args: tuple[str, ...] 
         args += ["--output", spec.output_path]
     if spec.intra_op_threads != DEFAULT_SPEC.intra_op_threads:
         args += ["--threads", str(spec.intra_op_threads)]
+    if not spec.verify:
+        args.append("--no-verify")
     return shlex.join([*args, *home_args])

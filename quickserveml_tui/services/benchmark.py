@@ -22,6 +22,7 @@ from quickserveml_tui.runtime.fingerprint import take_fingerprint
 from quickserveml_tui.runtime.host import host_status
 from quickserveml_tui.services.benchmark_summary import HostWatch, summarise_run
 from quickserveml_tui.services.catalog_lookup import select_version
+from quickserveml_tui.services.golden_gate import GoldenGate
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Resolved
@@ -40,12 +41,15 @@ class BenchmarkService:
         state: StateStore,
         artifacts: ArtifactStore,
         home_args: tuple[str, ...] = (),
+        *,
+        gate: GoldenGate | None = None,
     ) -> None:
         self._catalog = catalog
         self._runners = runners
         self._state = state
         self._artifacts = artifacts
         self._home_args = home_args
+        self._gate = gate or GoldenGate(artifacts, runners)
 
     def run(
         self,
@@ -60,14 +64,16 @@ class BenchmarkService:
         """Measure in a fresh runner and save the run with its raw samples, under `run_id` where one is given.
 
         On cancel the partial run is saved and returned; `CancelledError` when it has not one measured inference.
-        Raises `UsageError` for a spec out of range, `NotFoundError`, `ModelUnrunnableError`, `RunnerError`, and
-        `UnsavedRunError`, which has the run, when it was measured and could not be saved.
+        Golden outputs of the version are checked first, in another runner, unless the spec says otherwise; `GateError`
+        when one fails. Raises `UsageError` for a spec out of range, `NotFoundError`, `ModelUnrunnableError`,
+        `RunnerError`, and `UnsavedRunError`, which has the run, when it was measured and could not be saved.
         """
         spec.validate()
         resolved = self._catalog.resolve(ref, runnable=True)
         token = cancel or CancelToken()
         watch = HostWatch(on_frame, os.cpu_count() or 1, spec.intra_op_threads)
         watch.on_frame(BenchmarkFrame(Phase.LOADING, 0.0, (), (), 0))
+        passed = self._gate.require(resolved, "it is not measured", cancel=token) if spec.verify else ""
         with self._runners.fresh() as runner:
             token.raise_if_cancelled()
             load_before = host_status().load
@@ -79,6 +85,8 @@ class BenchmarkService:
                 code="cancelled",
             )
         run = _assemble(resolved, spec, raw, watch.noise(raw, load_before), run_id or new_id("bench"))
+        if passed:
+            run = replace(run, metadata=run.metadata | {"golden": passed})
         if resolved.version is not None and self._home_args:
             run = replace(run, command=f"{run.command} {shlex.join(self._home_args)}")
         return self._saved(run, raw) if save else run

@@ -18,6 +18,7 @@ from quickserveml_tui.core.models import GoldenOutput, Lineage, VersionState
 from quickserveml_tui.core.refs import check_category, check_label, check_name, check_tag, parse_version
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.catalog_edit import check_metadata, check_text
+from quickserveml_tui.services.golden_names import MAX_RECORDS, check_tolerance
 from quickserveml_tui.storage.artifact_files import is_digest
 
 FORMAT = "quickserveml-bundle"
@@ -30,7 +31,6 @@ MAX_DOCUMENT_BYTES = 32 << 20
 MAX_SUMS_BYTES = 32 << 20
 MAX_RUN_BYTES = 8 << 20
 MAX_RUNS = 10_000
-MAX_GOLDEN = 1_000
 
 MAX_SOURCE = 255
 _TIME = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z", re.ASCII)
@@ -226,6 +226,9 @@ def _check_files(document: BundleDocument) -> None:
     for golden in document.golden:
         check_golden_name(golden.name)
         check_text("notes", golden.notes, is_long=True)
+        check_tolerance(golden.rtol, golden.atol)
+        for line in (golden.source, golden.runtime):
+            check_text("text", line)
     digests = [document.artifact, *(file.digest for file in document.files)]
     digests += [item for golden in document.golden for item in (golden.inputs_digest, golden.outputs_digest)]
     digests += [run.samples for run in document.benchmarks if run.samples]
@@ -233,7 +236,7 @@ def _check_files(document: BundleDocument) -> None:
         raise invalid("it names no file of a model, or a digest that is none")
     if not all(_RUN_ID.fullmatch(run.id) for run in document.benchmarks):
         raise invalid("a benchmark has an id that cannot be one")
-    if len(document.benchmarks) > MAX_RUNS or len(document.golden) > MAX_GOLDEN:
+    if len(document.benchmarks) > MAX_RUNS or len(document.golden) > MAX_RECORDS:
         raise invalid("it lists too much")
     expected = len(document.files) + 2 * len(document.golden)
     expected += sum(2 if run.samples else 1 for run in document.benchmarks)

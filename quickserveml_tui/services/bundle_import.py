@@ -13,12 +13,14 @@ from quickserveml_tui.core.errors import ConflictError, QuickServeError
 from quickserveml_tui.core.models import GoldenOutput, ModelRecord, VersionRecord
 from quickserveml_tui.core.refs import check_name
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
+from quickserveml_tui.core.text import plural
 from quickserveml_tui.services import bundle_format as form
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.bundle_read import Extracted
 from quickserveml_tui.services.catalog_add import Intake
 from quickserveml_tui.services.catalog_lookup import version_with
 from quickserveml_tui.services.catalog_register import fullness, named, new_model
+from quickserveml_tui.services.golden_names import MAX_RECORDS
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Import:
         runs = self._new_runs(result.model, result.version)
         if runs:
             self.state.add_benchmarks(runs)
-        warnings = (self._label_warning(result), fullness(self.registry))
+        warnings = (self._label_warning(result), self._golden_warning(result), fullness(self.registry))
         return replace(result, warning=" ".join(filter(None, warnings)))
 
     def _keep_blobs(self) -> None:
@@ -65,7 +67,8 @@ class Import:
         model = self._described(old or new_model(self.name))
         if known is not None:
             names = {item.name for item in known.golden}
-            golden = (*known.golden, *(item for item in self.document.golden if item.name not in names))
+            new = [item for item in self.document.golden if item.name not in names]
+            golden = (*known.golden, *new[: max(MAX_RECORDS - len(known.golden), 0)])
             model, number = edits.with_version(model, replace(known, golden=_by_name(golden))), known.version
         else:
             number = model.next_version
@@ -110,6 +113,12 @@ class Import:
         if not label or result.existed or version.label == label:
             return ""
         return f"The label {label} is another version's already, so {result.model.name}@{version.version} has none."
+
+    def _golden_warning(self, result: AddResult) -> str:
+        left_out = len({item.name for item in self.document.golden} - {item.name for item in result.version.golden})
+        if not left_out:
+            return ""
+        return f"{plural(left_out, 'golden output')} stayed behind: a version has at most {MAX_RECORDS}."
 
     def _new_runs(self, model: ModelRecord, version: VersionRecord) -> list[BenchmarkRun]:
         """The benchmarks that the version does not have yet, marked as measured elsewhere."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quickserveml_tui.core.care import BundleInfo
 from quickserveml_tui.core.catalog import AddResult
+from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.runners import RunnerPool
@@ -14,6 +17,7 @@ from quickserveml_tui.services.bundle_read import open_bundle
 from quickserveml_tui.services.catalog_add import take_in
 from quickserveml_tui.services.catalog_lookup import select_version, unknown_model, without_node
 from quickserveml_tui.services.decoration import RunDecoration
+from quickserveml_tui.services.golden_gate import GoldenGate
 from quickserveml_tui.storage.fs import store_error
 from quickserveml_tui.storage.outputs import check_space
 
@@ -28,12 +32,15 @@ class BundleService:
         state: StateStore,
         runners: RunnerPool,
         decoration: RunDecoration | None = None,
+        *,
+        gate: GoldenGate | None = None,
     ) -> None:
         self._registry = registry
         self._artifacts = artifacts
         self._state = state
         self._decoration = decoration or RunDecoration(state)
         self._runners = runners
+        self._gate = gate or GoldenGate(artifacts, runners)
 
     def export(
         self,
@@ -81,7 +88,8 @@ class BundleService:
     ) -> AddResult:
         """Add what a bundle holds as the next version; tried in a runner like any other file.
 
-        Everything is compared with its digest before the store keeps any of it. Raises `DataError` (`bundle.…`),
+        Everything is compared with its digest before the store keeps any of it. Golden outputs are checked at the end;
+        one that fails is told in the warning of the result. Raises `DataError` (`bundle.…`),
         `ModelError` when the model is rejected, `UsageError` (`name.invalid`), `StoreError`.
         """
         token = cancel or CancelToken()
@@ -95,7 +103,7 @@ class BundleService:
                 except OSError as error:
                     raise store_error(error, "artifact store") from error
                 work = Import(self._registry, self._artifacts, self._state, bundle.document, extracted, folder, target)
-                return take_in(
+                result = take_in(
                     str(folder / "model" / bundle.document.files[0].path),
                     self._artifacts,
                     self._runners,
@@ -104,6 +112,20 @@ class BundleService:
                     on_progress=on_progress,
                     cancel=token,
                 )
+        return self._verified(result, on_progress, token)
+
+    def _verified(self, result: AddResult, on_progress: ProgressSink, cancel: CancelToken) -> AddResult:
+        """The result, with a warning when golden outputs of the version fail here; it is kept all the same."""
+        version = result.version
+        if not version.golden or not version.runnable:
+            return result
+        ref = f"{result.model.name}@{version.version}"
+        try:
+            path = self._artifacts.open_path(version.artifact)
+            told = self._gate.problem(ref, path, version, on_progress=on_progress, cancel=cancel)
+        except StoreError as error:
+            told = f"The golden outputs of {ref} were not verified: {error.message}"
+        return replace(result, warning=" ".join(filter(None, (result.warning, told))))
 
 
 def _accept(_report: TrialReport) -> None:

@@ -44,6 +44,8 @@ from quickserveml_tui.services.catalog_register import check_promotable, check_r
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
 from quickserveml_tui.services.catalog_trash import CatalogTrash
 from quickserveml_tui.services.decoration import RunDecoration
+from quickserveml_tui.services.golden_gate import GoldenGate
+from quickserveml_tui.services.golden_promotion import Promotion
 from quickserveml_tui.storage.artifacts import file_digest
 
 MAX_DIGESTS = 256
@@ -59,11 +61,14 @@ class CatalogService:
         state: StateStore,
         runners: RunnerPool,
         decoration: RunDecoration | None = None,
+        *,
+        gate: GoldenGate | None = None,
     ) -> None:
         self._registry = registry
         self._artifacts = artifacts
         self._runs = decoration or RunDecoration(state)
         self._runners = runners
+        self._gate = gate or GoldenGate(artifacts, runners)
         self._listing = CatalogListing(registry, state, self._runs)
         self._trash = CatalogTrash(registry, artifacts)
         self._lock = threading.Lock()
@@ -152,20 +157,34 @@ class CatalogService:
         """Add a file as a new model or as the next version.
 
         An equal file is not added twice: its version gets the details that the request names. Raises `ModelError` when
-        it is rejected, `UsageError` and `ConflictError` for what the request asks for; nothing is registered then.
+        it is rejected, `UsageError` and `ConflictError` for what the request asks for, `GateError` when a protected
+        alias would move to a version that does not give its golden outputs; nothing is registered then.
         """
         name = check_name(request.name) if request.name else name_from_path(Path(request.path))
         check_request(request, name, self._registry)
+        promotion = Promotion(self._gate, self._open)
+        self._verify_known(request, name, promotion)
         return take_in(
             request.path,
             self._artifacts,
             self._runners,
             accept=lambda report: check_promotable(request, name, self._registry.find(name), report),
-            keep=lambda intake: register(self._registry, name, request, intake),
+            keep=lambda intake: register(self._registry, name, request, intake, promotion),
             on_progress=on_progress,
             cancel=cancel or CancelToken(),
             link=request.link,
         )
+
+    def _verify_known(self, request: AddRequest, name: str, promotion: Promotion) -> None:
+        """Check the golden outputs of versions that are this very file, where the request would promote one."""
+        model = self._registry.find(name)
+        if model is None or not aliases.is_protected(model, request.alias):
+            return
+        guarded = [version for version in model.versions if version.golden and version.runnable]
+        digest = file_digest(locate(request.path))[0] if guarded else ""
+        for version in guarded:
+            if version.artifact.files[0].digest == digest:
+                promotion.verify(model, version, request.alias)
 
     # ---- changing -------------------------------------------------------------------------------------------------
 
@@ -190,13 +209,20 @@ class CatalogService:
         return self._change_whole(name, lambda model: edits.with_categories(model, add, remove))
 
     def set_alias(self, ref: str, alias: str) -> ModelRecord:
-        """Point an alias at the version that the reference names (the latest one by default)."""
+        """Point an alias at the version that the reference names (the latest one by default).
+
+        Raises `GateError` (`golden.differs`) for a protected one when the version does not give its golden outputs.
+        """
         parsed = registered(ref)
         check_alias(alias)
-        return self._change(
-            parsed.name,
-            lambda model, _find: aliases.with_alias(model, alias, select_version(model, parsed.selector).version),
-        )
+        promotion = Promotion(self._gate, self._open)
+
+        def change(model: ModelRecord, _find: Find) -> ModelRecord:
+            moved = aliases.with_alias(model, alias, select_version(model, parsed.selector).version)
+            promotion.admit(model, moved, alias)
+            return moved
+
+        return promotion.run(lambda: self._change(parsed.name, change))
 
     def remove_alias(self, name: str, alias: str, *, force: bool = False) -> ModelRecord:
         """Take an alias away; a protected one (`ConflictError`) only by force."""
@@ -205,10 +231,18 @@ class CatalogService:
         )
 
     def protect_alias(self, name: str, alias: str, *, protected: bool = True) -> ModelRecord:
-        """Protect an alias like `prod`, or no longer. Raises `NotFoundError` when there is none of that name."""
-        return self._change(
-            registered(name).name, lambda model, _find: aliases.with_protection(model, alias, protected=protected)
-        )
+        """Protect an alias like `prod`, or no longer. Raises `NotFoundError` when there is none of that name.
+
+        Raises `GateError` (`golden.differs`) when the version it points at does not give its golden outputs.
+        """
+        promotion = Promotion(self._gate, self._open)
+
+        def change(model: ModelRecord, _find: Find) -> ModelRecord:
+            changed = aliases.with_protection(model, alias, protected=protected)
+            promotion.admit(model, changed, alias)
+            return changed
+
+        return promotion.run(lambda: self._change(registered(name).name, change))
 
     def _change(self, name: str, change: Callable[[ModelRecord, Find], ModelRecord]) -> ModelRecord:
         """Change one model that must exist, in one transaction."""

@@ -16,6 +16,7 @@ from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog_add import Intake, locate
 from quickserveml_tui.services.catalog_lookup import Find, version_with
+from quickserveml_tui.services.golden_promotion import Promotion
 from quickserveml_tui.storage.artifacts import file_digest
 
 WAY_OUT = (
@@ -87,14 +88,17 @@ def check_promotable(request: AddRequest, name: str, model: ModelRecord | None, 
         )
 
 
-def register(registry: RegistryStore, name: str, request: AddRequest, intake: Intake) -> AddResult:
-    """Name an artifact in the registry in one transaction."""
+def register(
+    registry: RegistryStore, name: str, request: AddRequest, intake: Intake, promotion: Promotion
+) -> AddResult:
+    """Name an artifact in the registry in one transaction. Raises `GateError` for what `promotion` does not know."""
 
     def work(edit: RegistryEdit) -> AddResult:
         old = named(edit.find, name)
         known = version_with(old, intake.artifact.digest) if old is not None else None
         if old is not None and known is not None:
             model, number = _with_details(old, known, request, intake, edit), known.version
+            promotion.insist(old, model, request.alias)
         else:
             model, number = _grown(old or new_model(name), request, intake, edit)
         written = edit.put(model)

@@ -183,7 +183,7 @@ class LocalWorkbench:
         """Find, add and change models."""
         from quickserveml_tui.services.catalog import CatalogService
 
-        return CatalogService(self.registry, self.artifacts, self.state, self.runners, self.decoration, self.gate)
+        return CatalogService(self.registry, self.artifacts, self.state, self.runners, self.decoration, gate=self.gate)
 
     @part
     def inspect(self) -> InspectPort:
@@ -204,7 +204,7 @@ class LocalWorkbench:
         """Inputs with the outputs they must give."""
         from quickserveml_tui.services.golden import GoldenService
 
-        return GoldenService(self.catalog, self.registry, self.artifacts, self.runners, self.gate)
+        return GoldenService(self.catalog, self.registry, self.artifacts, self.runners, gate=self.gate)
 
     @part
     def convert(self) -> ConvertPort:
@@ -228,16 +228,14 @@ class LocalWorkbench:
         """Measure a model."""
         from quickserveml_tui.services.benchmark import BenchmarkService
 
-        return BenchmarkService(
-            self.catalog, self.runners, self.state, self.artifacts, self._home_args, self.gate
-        )
+        return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts, self._home_args, gate=self.gate)
 
     @part
     def batch(self) -> BatchPort:
         """Run data sets through a model."""
         from quickserveml_tui.services.batch import BatchService
 
-        return BatchService(self.catalog, self.runners, self.state, self._home_args, self.gate)
+        return BatchService(self.catalog, self.runners, self.state, self._home_args, gate=self.gate)
 
     @part
     def jobs(self) -> JobsPort:
@@ -268,7 +266,7 @@ class LocalWorkbench:
         """Carry versions from one home to another."""
         from quickserveml_tui.services.bundles import BundleService
 
-        return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration, self.gate)
+        return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration, gate=self.gate)
 
     @part
     def backups(self) -> BackupPort:
