@@ -145,7 +145,7 @@ def test_a_row_that_the_model_refuses_is_set_apart_and_its_neighbours_are_answer
     result = run(gather(tmp_path / "m.onnx"), csv("x,label\n0,0\n1,1\n77,2\n2,2\n"))
     assert (result.rows, result.failed, result.accuracy) == (4, 1, 1.0)
     assert result.failures[0].row == 3
-    assert result.failures[0].reason.startswith("The model failed on these inputs")
+    assert result.failures[0].reason == "Gather got the index 77, expected -3 to 2."
     assert "note" not in result.metadata
 
 

@@ -222,7 +222,7 @@ def test_an_inference_that_fails_is_a_typed_error(tmp_path):
     spec = BenchmarkSpec(warmup_s=0, feed=FeedSpec(ranges={"x": (100, 200)}))
     with pytest.raises(DataError) as error:
         run_closed_loop(session, spec, ignore, never)
-    assert error.value.code == "data.run_failed"
+    assert error.value.code == "data.index"
     assert gc.isenabled()
 
 
