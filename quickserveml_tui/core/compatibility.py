@@ -68,5 +68,7 @@ class Conversion:
     opset: int
     ir_before: int
     ir_version: int
+    by: str = ""
+    """Tool and version that wrote it; the program itself where only numbers had to change."""
     compared_with: str = ""
     """What the original's outputs came from: `onnxruntime`, or `onnx reference` where the runtime cannot run it."""
