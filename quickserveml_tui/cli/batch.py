@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument
+from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument, VerifyOption
 from quickserveml_tui.core.errors import ExitCode, UsageError
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import significant
@@ -40,6 +40,7 @@ def batch(
     detach: Annotated[
         bool, Option("--detach", help="Leave it to the background and print the id of the job.", show_default=False)
     ] = False,
+    verify: VerifyOption = True,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +57,9 @@ def batch(
         raise UsageError(
             "The batch settings are out of range.", hint="--batch-size 1 to 1,000,000, --threads 1 to 1024."
         )
-    spec = BatchSpec(batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads)
+    spec = BatchSpec(
+        batch_size=size, target_column=target, output_path=output_path, intra_op_threads=threads, verify=verify
+    )
     if detach:
         from quickserveml_tui.cli.job_text import print_started
 
@@ -109,6 +112,7 @@ def print_batch(output: Output, result: BatchResult) -> None:
             ("Time", f"{significant(result.elapsed_s)} s"),
             ("Set apart", plural(result.failed, "row") if result.failed else ""),
             ("Output", result.output),
+            ("Golden outputs", result.metadata.get("golden", "")),
         ]
     )
     if result.confusion and len(result.classes) <= _MOST_CLASSES:

@@ -20,6 +20,7 @@ from quickserveml_tui.cli.options import (
     RefArgument,
     SeedOption,
     ShapeOption,
+    VerifyOption,
 )
 from quickserveml_tui.core.errors import ExitCode, UsageError
 
@@ -56,6 +57,7 @@ def benchmark(
     detach: Annotated[
         bool, Option("--detach", help="Leave it to the background and print the id of the job.", show_default=False)
     ] = False,
+    verify: VerifyOption = True,
     dim: DimOption = None,
     shape: ShapeOption = None,
     value_range: RangeOption = None,
@@ -88,6 +90,7 @@ def benchmark(
         optimization=optimization,
         spinning=spinning,
         feed=feed_spec(dim, shape, value_range, batch, seed),
+        verify=verify,
     ).validate()
     if detach:
         _detach(ref, spec, save=save, format_name=format_name)

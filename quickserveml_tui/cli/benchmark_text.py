@@ -37,6 +37,7 @@ def print_run(output: Output, run: BenchmarkRun) -> None:
             ("Warm-up", f"{plural(summary.warmup, 'run')}, in no figure"),
             ("Machine", f"{run.fingerprint.cpu}, {plural(run.fingerprint.cores, 'core')}"),
             ("Runtime", f"{run.fingerprint.runtime}, {run.fingerprint.provider}"),
+            ("Golden outputs", run.metadata.get("golden", "")),
             ("Saved as", run.id if run.samples_digest else ""),
         ]
     )

@@ -23,7 +23,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("demo", "open"),
     "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
     "Understand": ("inspect", "schema", "predict"),
-    "Measure and check": ("benchmark", "batch", "job"),
+    "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
     "Serve": ("serve",),
     "Keep": ("export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
@@ -53,6 +53,8 @@ _ENTRIES = (
         "benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."
     ),
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
+    CommandEntry("golden", f"{_HERE}.golden", "application", "Keep inputs with the outputs that a version must give."),
+    CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
     CommandEntry("export", f"{_HERE}.bundles", "export", "Write a version to a file, with all that belongs to it."),

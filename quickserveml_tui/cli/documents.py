@@ -59,6 +59,7 @@ def version_document(model: ModelRecord, version: VersionRecord, *, p50_ms: floa
         "p50_ms": p50_ms,
         "created_at": version.created_at,
         "linked": version.artifact.is_linked,
+        "golden": len(version.golden),
     }
 
 
@@ -204,6 +205,7 @@ def benchmark_document(run: BenchmarkRun, save_error: QuickServeError | None = N
         "spec": plain(run.spec),
         "samples_digest": run.samples_digest,
         "command": run.command,
+        "metadata": dict(run.metadata),
         "capped": run.capped,
         "saved": bool(run.samples_digest),
         "save_error": None if save_error is None else error_entry(save_error),

@@ -88,6 +88,7 @@ def _print_version(output: Output, version: VersionRecord) -> None:
             ("Made from", version.lineage.made_from),
             ("Converted by", version.lineage.converted_by),
             ("Parent", version.lineage.parent),
+            ("Golden outputs", len(version.golden) or ""),
             ("Notes", version.notes),
             ("Cannot run", version.trial.reason),
             *((key, value) for key, value in sorted(version.metadata.items())),

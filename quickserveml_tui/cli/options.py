@@ -53,3 +53,7 @@ FormatOption: TypeAlias = Annotated[
     str,
     Option("--format", metavar="FORMAT", help="text, csv, json or markdown."),
 ]
+VerifyOption: TypeAlias = Annotated[
+    bool,
+    Option("--verify/--no-verify", help="Check golden outputs of the version first."),
+]

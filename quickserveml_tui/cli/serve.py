@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import HomeOption, JsonOption
+from quickserveml_tui.cli.options import HomeOption, JsonOption, VerifyOption
 from quickserveml_tui.core.errors import ModelUnrunnableError
 from quickserveml_tui.core.models import TrialOutcome
 from quickserveml_tui.core.text import safe_lines, safe_text
@@ -56,11 +56,13 @@ def serve(
     max_body_mb: Annotated[
         int | None, Option("--max-body-mb", metavar="N", help="Largest request body in MiB.", show_default="64")
     ] = None,
+    verify: VerifyOption = True,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Serve models over HTTP by the Open Inference Protocol.
 
+    Golden outputs of every version are checked first; one that fails keeps the server from starting.
     Listens on this machine only. /docs describes every route, /metrics is for Prometheus. Ctrl-C stops taking requests,
     finishes those under way and ends.
     """
@@ -78,21 +80,30 @@ def serve(
     ).validate()
     with ExitStack() as stack:
         with invocation.workbench() as workbench:
-            resolved = [_admit(workbench, ref) for ref in models]
+            resolved = [_admit(workbench, ref, verify=verify) for ref in models]
             stack.enter_context(workbench.holding(resolved, "serve"))
         _run(resolved, options)
 
 
-def _admit(workbench: Workbench, ref: str) -> Resolved:
-    """A model that may be opened in the server's own process: it ran in a runner before, or does so now."""
+def _admit(workbench: Workbench, ref: str, *, verify: bool) -> Resolved:
+    """A model that may be opened in the server's own process: it ran in a runner before, or does so now.
+
+    Raises `GateError` when it does not give its golden outputs.
+    """
     resolved = workbench.catalog.resolve(ref, runnable=True)
+    if verify and resolved.version is not None and resolved.version.golden:
+        from quickserveml_tui.services.golden_gate import refusal
+
+        report = workbench.golden.verify(resolved.ref)
+        if not report.ok:
+            raise refusal(report, "it is not served")
     if resolved.version is None:
-        report = workbench.inspect.trial(ref)
-        if report.outcome is not TrialOutcome.READY:
+        trial = workbench.inspect.trial(ref)
+        if trial.outcome is not TrialOutcome.READY:
             raise ModelUnrunnableError(
-                f"{safe_text(Path(resolved.path).name, 80)} cannot be served: {report.reason}",
+                f"{safe_text(Path(resolved.path).name, 80)} cannot be served: {trial.reason}",
                 hint="`quickserveml inspect` shows what it is.",
-                detail=report.detail,
+                detail=trial.detail,
             )
     return resolved
 

@@ -69,6 +69,13 @@ class TrialHead:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenHead:
+    """A golden output."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class VersionHead:
     """A version."""
 
@@ -80,6 +87,7 @@ class VersionHead:
     label: str = ""
     state: VersionState = VersionState.DRAFT
     metadata: dict[str, str] = field(default_factory=dict)
+    golden: tuple[GoldenHead, ...] = ()
 
     @property
     def runnable(self) -> bool:

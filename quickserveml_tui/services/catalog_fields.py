@@ -122,6 +122,8 @@ _VERSION_FIELDS: tuple[CatalogField, ...] = (
           "what its trial found", "outcome = unrunnable", choices=OUTCOMES),
     Field("runnable", Kind.FLAG, _of_version(lambda version: version.trial.outcome is TrialOutcome.READY),
           "whether it runs", "runnable = true"),
+    Field("golden", Kind.COUNT, _of_version(lambda version: len(version.golden)), "how many golden outputs it has",
+          "golden > 0"),
     Field("size", Kind.SIZE, _of_version(lambda version: version.artifact.size_bytes),
           "size of its files: MB is 10^6 bytes, MiB 2^20", "size < 25MB"),
     Field("params", Kind.COUNT, _of_facts(lambda facts: facts.params), "weight elements; k, M, G and T are allowed",
