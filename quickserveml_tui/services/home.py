@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.runners import ModelRunner, TrialPolicy
     from quickserveml_tui.core.stores import ArtifactStore
     from quickserveml_tui.runtime.pool import LocalRunnerPool
+    from quickserveml_tui.services.compatibility import LimitsService
     from quickserveml_tui.services.decoration import RunDecoration
     from quickserveml_tui.services.golden_gate import GoldenGate
     from quickserveml_tui.storage.registry import TinyDbRegistry
@@ -170,6 +171,13 @@ class LocalWorkbench:
         return self._runners
 
     @part
+    def limits(self) -> LimitsService:
+        """What the installed runtime takes."""
+        from quickserveml_tui.services.compatibility import LimitsService
+
+        return LimitsService(self.home, self.runners, read_only=self._read_only)
+
+    @part
     def gate(self) -> GoldenGate:
         """What versions must give before they are used."""
         from quickserveml_tui.services.golden_gate import GoldenGate
@@ -190,7 +198,7 @@ class LocalWorkbench:
         """Understand a model."""
         from quickserveml_tui.services.inspect import InspectService
 
-        return InspectService(self.catalog, self.runners)
+        return InspectService(self.catalog, self.runners, self.limits)
 
     @part
     def predict(self) -> PredictPort:
@@ -211,7 +219,7 @@ class LocalWorkbench:
         """Make versions that the installed runtime takes."""
         from quickserveml_tui.services.convert import ConvertService
 
-        return ConvertService(self.catalog, self.golden, self.runners)
+        return ConvertService(self.catalog, self.registry, self.artifacts, self.runners, self.limits)
 
     @property
     def home_to_name(self) -> str:

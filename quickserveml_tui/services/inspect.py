@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from quickserveml_tui.core.catalog import Resolved
+from quickserveml_tui.core.compatibility import Compatibility, RuntimeLimits
 from quickserveml_tui.core.facts import LayerPage, ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.ports import CatalogPort
+from quickserveml_tui.core.refs import PathRef, parse_ref
 from quickserveml_tui.core.runners import RunnerPool
+from quickserveml_tui.services.catalog_lookup import select_version
+from quickserveml_tui.services.compatibility import LimitsService, compare
 
 MAX_CACHED_ROWS = 100_000
 MAX_CACHED_PAGES = 32
@@ -53,9 +57,10 @@ class PageCache:
 class InspectService:
     """`InspectPort` on the catalog and warm runners."""
 
-    def __init__(self, catalog: CatalogPort, runners: RunnerPool) -> None:
+    def __init__(self, catalog: CatalogPort, runners: RunnerPool, limits: LimitsService | None = None) -> None:
         self._catalog = catalog
         self._runners = runners
+        self._limits = limits
         self._pages = PageCache()
 
     def facts(self, ref: str) -> ModelFacts:
@@ -68,6 +73,26 @@ class InspectService:
             return resolved.version.facts
         with self._runners.borrow() as runner:
             return runner.read_facts(Path(resolved.path))
+
+    def compatibility(self, ref: str) -> Compatibility:
+        """The model's formats beside what the installed runtime takes, each mismatch with its remedy.
+
+        A registered version is judged by its record: its file need not be there. Raises as `facts` does.
+        """
+        parsed = parse_ref(ref)
+        if isinstance(parsed, PathRef):
+            facts = self.facts(ref)
+        else:
+            model = self._catalog.show(ref).model
+            version = select_version(model, parsed.selector)
+            facts, ref = version.facts, f"{model.name}@{version.version}"
+        return compare(facts.ir_version, facts.opsets, self._found_limits(), ref)
+
+    def _found_limits(self) -> RuntimeLimits:
+        if self._limits is not None:
+            return self._limits.limits()
+        with self._runners.borrow() as runner:
+            return runner.limits()
 
     def schema(self, ref: str) -> dict[str, Any]:
         """JSON Schema of `request` and `response`, and an `example` request (None, with a `note`, where none fits)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quickserveml_tui.core.catalog import AddResult
-from quickserveml_tui.core.compatibility import Compatibility, ConvertRequest
+from quickserveml_tui.core.compatibility import Compatibility, Conversion, ConvertRequest
 from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.golden import GoldenContent, GoldenReport
@@ -125,6 +125,23 @@ class ConvertPort(Protocol):
     ) -> AddResult:
         """Convert a version, check that its outputs stay equal, and add it as a new version with its lineage.
 
-        Raises `ModelError` (`convert.failed`, `convert.differs`, `convert.unneeded`); nothing is added then.
+        Raises `UsageError` (`usage.convert`), `ModelError` (`convert.unneeded`, `convert.failed`, `convert.differs`,
+        `convert.unverified`); nothing is added then.
+        """
+        ...
+
+    def write(
+        self,
+        request: ConvertRequest,
+        output: str,
+        *,
+        overwrite: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> Conversion:
+        """Convert a file or a version into another file, with its external data beside it; checked as in `convert`.
+
+        Raises as `convert` does, and `ConflictError` (`export.exists`), `UsageError` (`usage.path`) and `DataError`
+        (`output.unwritable`) for the output.
         """
         ...
