@@ -216,7 +216,7 @@ RUN_CAUSES: tuple[Cause, ...] = (
     ),
     cause(
         r".",
-        "data.run_failed",
+        "data.node_failed",
         lambda _match, said, _runtime: f"{_at(said)} failed on these inputs: {reason(said)}.",
         "Check the shapes and values of the inputs.",
         error=DataError,
@@ -224,7 +224,7 @@ RUN_CAUSES: tuple[Cause, ...] = (
     ),
     cause(
         r"",
-        "data.run_failed",
+        "data.node_failed",
         lambda _match, said, _runtime: f"{_at(said)} failed on these inputs, and the runtime gave no reason.",
         "Check the shapes and values of the inputs.",
         error=DataError,
