@@ -44,7 +44,7 @@ def read_answers(outputs: Mapping[str, Any], specs: Sequence[TensorSpec], rows: 
     a float output of two classes and more, else from a list of `{class: probability}` dicts. One float per row is a
     regression's value. A row whose scores are all NaN has no answer.
     """
-    values = [(spec.name, outputs[spec.name]) for spec in specs if spec.name in outputs]
+    values = [(spec.name, _rowwise(outputs[spec.name])) for spec in specs if spec.name in outputs]
     scores = _scores(values, rows)
     tables = next((value for _name, value in values if _is_class_tables(value, rows)), None)
     labels = _labels(values, rows)
@@ -57,6 +57,11 @@ def read_answers(outputs: Mapping[str, Any], specs: Sequence[TensorSpec], rows: 
     if tables is not None:
         return [_from_table(table) for table in tables]
     return [_plain(values, rows, row) for row in range(rows)]
+
+
+def _rowwise(value: Any) -> Any:
+    """A single map as the table of a single row: it speaks for the whole request."""
+    return [value] if isinstance(value, dict) else value
 
 
 def _labels(values: Sequence[tuple[str, Any]], rows: int) -> np.ndarray[Any, Any] | None:

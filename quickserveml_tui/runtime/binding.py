@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 
 from quickserveml_tui.core.tensors import TensorSpec
+from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.ort_values import to_ort_value
 
 if TYPE_CHECKING:
@@ -29,15 +30,15 @@ class Bound:
     """For outputs whose shape changes from run to run: frees the output buffers before each inference."""
 
 
-def bind(session: Session, feeds: Mapping[str, np.ndarray[Any, Any]], options: ort.RunOptions) -> Bound:
+def bind(session: Session, feeds: Mapping[str, Value], options: ort.RunOptions) -> Bound:
     """A call that runs `session` on `feeds` once.
 
-    It runs by io-binding: 2 µs a call where `run(names, feeds)` takes 4 to 10. Models with strings, sequences or maps
-    among their inputs or outputs run plainly. Raises what the runtime raises.
+    It runs by io-binding: 2 µs a call where `run(names, feeds)` takes 4 to 10. Models with strings, or with other
+    than tensors among their inputs or outputs run plainly. Raises what the runtime raises.
     """
     if not all(_bindable(spec) for spec in (*session.inputs, *session.outputs)):
         names = [spec.name for spec in session.outputs]
-        return Bound(partial(session.ort.run, names, dict(feeds), options))
+        return Bound(partial(session.prepare(feeds, names), options))
     # With `run_with_iobinding`, onnxruntime asks the options for this entry each time; where it is missing, the answer
     # is an exception inside, and a call takes 29 µs instead of 2.
     options.add_run_config_entry("gpu_graph_id", "-1")

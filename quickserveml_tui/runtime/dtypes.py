@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quickserveml_tui.core.errors import ModelError
-from quickserveml_tui.core.tensors import Dim, TensorSpec
+from quickserveml_tui.core.tensors import DTYPE_BITS, Dim, TensorSpec
 
 _KINDS = {"seq": "sequence", "map": "map", "optional": "optional", "sparse_tensor": "sparse"}
 _ORT_NAMES = {"float": "float32", "double": "float64"}
@@ -30,13 +30,21 @@ _ML_DTYPES = {
     "float8e4m3fnuz": "float8_e4m3fnuz",
     "float8e5m2": "float8_e5m2",
     "float8e5m2fnuz": "float8_e5m2fnuz",
+    "float8e8m0": "float8_e8m0fnu",
+    "float4e2m1": "float4_e2m1fn",
+    "int4": "int4",
+    "uint4": "uint4",
+    "int2": "int2",
+    "uint2": "uint2",
 }
+_ONNX_NAMES = {name: onnx for onnx, name in _ML_DTYPES.items()}
 EXTENDED_DTYPES = frozenset(_ML_DTYPES)
 """Types that numpy itself lacks: they reach the runtime as `OrtValue`s."""
+_INTEGER = re.compile(r"(u?)int(\d+)")
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The numpy dtype of an ONNX dtype; strings are object arrays.
+    """The numpy dtype of an ONNX dtype; strings are object arrays, types of 4 and 2 bits take a byte per element.
 
     Raises `ModelError` (`model.dtype_unsupported`) for types that have no route into the runtime from Python.
     """
@@ -46,13 +54,14 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
     if dtype in _ML_DTYPES:
         try:
             import ml_dtypes
-        except ImportError as error:
+
+            extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
+        except (ImportError, AttributeError) as error:
             raise ModelError(
-                f"Inputs of type {dtype} need the package ml_dtypes.",
-                hint="Install it: python3 -m pip install ml_dtypes",
+                f"Values of type {dtype} need a newer version of the package ml_dtypes.",
+                hint="Install it: python3 -m pip install --upgrade ml_dtypes",
                 code="model.dtype_unsupported",
             ) from error
-        extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
         return extended
     raise ModelError(
         f"Values of type {dtype} cannot be passed to the runtime from Python.",
@@ -65,10 +74,29 @@ def onnx_name(dtype: np.dtype[Any]) -> str:
     """The ONNX name of a numpy dtype: `float32`, `string`, `bfloat16`."""
     if dtype.kind in "OUST":
         return "string"
-    for name, other in _ML_DTYPES.items():
-        if dtype.name == other:
-            return name
-    return dtype.name
+    return _ONNX_NAMES.get(dtype.name, dtype.name)
+
+
+def integer_bounds(dtype: str) -> tuple[int, int] | None:
+    """The smallest and largest value of an ONNX integer type; None for any other type."""
+    match = _INTEGER.fullmatch(dtype)
+    if match is None:
+        return None
+    bits = int(match[2])
+    return (0, 2**bits - 1) if match[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def is_float(dtype: str) -> bool:
+    """Whether an ONNX dtype is a real floating-point type, of any width."""
+    return "float" in dtype
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes that an element takes in memory, at least 1; about 64 for a string."""
+    bits = DTYPE_BITS.get(dtype)
+    if bits is None:
+        return 64
+    return max(1, bits // 8)
 
 
 def _dim(value: object) -> Dim:

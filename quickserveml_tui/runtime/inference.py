@@ -101,7 +101,9 @@ def _one(feeds: Mapping[str, Array], row: int) -> dict[str, Array]:
 
 
 def _counts(value: Any, rows: int) -> bool:
-    return (not isinstance(value, np.ndarray) or value.ndim > 0) and len(value) == rows
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return False
+    return isinstance(value, np.ndarray | list) and len(value) == rows
 
 
 def _same(alone: Any, batched: Any, row: int, rows: int) -> bool:

@@ -7,16 +7,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnxruntime
 
 from quickserveml_tui.core.errors import ModelError, QuickServeError, UnavailableError
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime import ort_values
-from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, tensor_spec
+from quickserveml_tui.runtime.dtypes import tensor_spec
 from quickserveml_tui.runtime.ort_errors import load_error, run_error
 from quickserveml_tui.runtime.settings import DEFAULT_SETTINGS, SessionSettings
 
@@ -117,7 +117,7 @@ class Session:
         self._session = _open(path, settings)
         self.inputs = tuple(tensor_spec(arg.name, arg.type, arg.shape) for arg in self._session.get_inputs())
         self.outputs = tuple(tensor_spec(arg.name, arg.type, arg.shape) for arg in self._session.get_outputs())
-        self._extended = any(spec.dtype in EXTENDED_DTYPES for spec in (*self.inputs, *self.outputs))
+        self._as_ort_values = ort_values.needs_ort_values(self.outputs)
         self._active: set[onnxruntime.RunOptions] = set()
         self._lock = threading.Lock()
 
@@ -134,11 +134,11 @@ class Session:
 
     def run(
         self,
-        feeds: Mapping[str, np.ndarray[Any, Any]],
+        feeds: Mapping[str, Value],
         outputs: Sequence[str] | None = None,
         cancel: CancelToken | None = None,
-    ) -> dict[str, np.ndarray[Any, Any] | list[Any]]:
-        """Outputs by name for input arrays by name; sequences and maps come as lists of Python values.
+    ) -> dict[str, Value]:
+        """Outputs by name for inputs by name; None as an input leaves an optional one without a value.
 
         Raises `DataError` when the inputs do not fit, `RunnerError` (`runtime.out_of_memory`) when memory runs out and
         `CancelledError` when `cancel` or `terminate()` stopped it.
@@ -165,15 +165,14 @@ class Session:
                 forget()
             with self._lock:
                 self._active.discard(options)
-        return {name: _plain(value) for name, value in zip(names, values, strict=True)}
+        return dict(zip(names, values, strict=True))
 
-    def _run(
-        self, names: list[str], feeds: Mapping[str, np.ndarray[Any, Any]], options: onnxruntime.RunOptions
-    ) -> list[Any]:
-        if self._extended:
-            return ort_values.run(self._session, names, feeds, options)
-        values: list[Any] = self._session.run(names, dict(feeds), options)
-        return values
+    def _run(self, names: list[str], feeds: Mapping[str, Value], options: onnxruntime.RunOptions) -> list[Value]:
+        return self.prepare(feeds, names)(options)
+
+    def prepare(self, feeds: Mapping[str, Value], names: list[str]) -> ort_values.Run:
+        """A call for many runs on the same inputs; it raises what the runtime raises."""
+        return ort_values.prepare(self._session, names, feeds, self.inputs, as_ort_values=self._as_ort_values)
 
     @contextmanager
     def interruptible(self) -> Iterator[onnxruntime.RunOptions]:
@@ -192,14 +191,6 @@ class Session:
         with self._lock:
             for options in self._active:
                 options.terminate = True
-
-
-def _plain(value: Any) -> np.ndarray[Any, Any] | list[Any]:
-    if isinstance(value, np.ndarray | list):
-        return value
-    if value is None:  # an optional without a value
-        return []
-    return [value] if isinstance(value, dict) else np.asarray(value)
 
 
 def specs_by_name(specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:

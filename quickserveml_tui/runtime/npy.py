@@ -1,0 +1,63 @@
+"""Single arrays in NPY form: no pickle, and no header is believed before it is held against the bytes there are."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.core.text import safe_text
+
+_KINDS = "biufcUSV"
+
+
+def write_npy(array: np.ndarray[Any, Any]) -> bytes:
+    """The array in NPY form, little-endian and in C order, so that equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    dtype = array.dtype.newbyteorder("<")
+    ordered = np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+    np.lib.format.write_array(buffer, ordered, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+    """The array in a member of an NPZ file. Raises `DataError` (`data.objects`, `data.unreadable`)."""
+    name = safe_text(member.filename, 60)
+    try:
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _fortran, dtype = header(stream)
+        _check_header(name, shape, dtype, member.file_size)
+        with archive.open(member) as stream:
+            array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"“{name}” is not a numpy array: {safe_text(error, 120)}.",
+            hint="Write the file with numpy.savez.",
+            code="data.unreadable",
+        ) from error
+
+
+def _check_header(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], file_size: int) -> None:
+    if dtype.hasobject:
+        raise DataError(
+            f"The array “{name}” holds Python objects, which are never loaded.",
+            hint="Save strings with dtype=str (numpy kind U).",
+            code="data.objects",
+        )
+    if dtype.kind not in _KINDS or dtype.names is not None or dtype.subdtype is not None:
+        raise DataError(
+            f"The array “{name}” is of the numpy type {safe_text(dtype, 60)}, which no model takes.",
+            hint="Save numbers, booleans or strings.",
+            code="data.dtype",
+        )
+    # numpy allocates what the header says before it reads, so the header is held against the member's size. Elements
+    # of no size, which numpy makes one byte or character long, count as one.
+    if any(size < 0 for size in shape) or math.prod(shape) * max(dtype.itemsize, 1) > file_size:
+        raise DataError(f"The array “{name}” is shorter than its header says.", code="data.unreadable")
