@@ -1,25 +1,30 @@
-"""Recognise, by their first bytes, the files that people mistake for ONNX models."""
+"""Recognise, by their first and last bytes, the files that people mistake for ONNX models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from quickserveml_tui.graph.archive_signatures import zip_kind
+from quickserveml_tui.graph.mistaken import (
+    CHOOSE,
+    DECRYPT,
+    EXPORT,
+    EXPORT_TORCH,
+    PICKLE,
+    SOURCE,
+    UNPACK,
+    USE_AS_DATA,
+    Mistaken,
+)
+from quickserveml_tui.graph.text_signatures import text_kind
 
 HEAD_BYTES = 4096
+TAIL_BYTES = 65_536
+"""As far back as the directory of a zip archive may begin, comments apart."""
 
-_EXPORT = "Export the model to ONNX first, then add the .onnx file."
-_UNPACK = "Unpack it, then add the .onnx file inside."
-_DOWNLOAD = "Download the file again: most likely the link answered with a web page."
-
-
-@dataclass(frozen=True, slots=True)
-class Mistaken:
-    """A kind of file that is not an ONNX model."""
-
-    what: str
-    """Completes “The file is …”."""
-    hint: str
-    code: str = "model.not_onnx"
-
+_ENGINE = Mistaken("a TensorRT engine, made for one GPU", SOURCE)
+_GGML = Mistaken("a GGML model", "GGML models run in llama.cpp; this program takes ONNX.")
+_IMAGE = "Use images as input data, not as a model."
+_SOUND = "Use sound as input data, not as a model."
+_TABLE = "Use it as input data, not as a model."
 
 _PREFIXES: tuple[tuple[bytes, Mistaken], ...] = (
     (
@@ -28,70 +33,103 @@ _PREFIXES: tuple[tuple[bytes, Mistaken], ...] = (
             "a git-LFS pointer that stands for the model", "Run `git lfs pull` in its repository.", "model.lfs_pointer"
         ),
     ),
-    (b"\x1f\x8b", Mistaken("a gzip archive", _UNPACK)),
-    (b"BZh", Mistaken("a bzip2 archive", _UNPACK)),
-    (b"\xfd7zXZ\0", Mistaken("an xz archive", _UNPACK)),
-    (b"\x28\xb5\x2f\xfd", Mistaken("a Zstandard archive", _UNPACK)),
-    (b"7z\xbc\xaf\x27\x1c", Mistaken("a 7-Zip archive", _UNPACK)),
-    (b"\x89HDF\r\n\x1a\n", Mistaken("an HDF5 file, such as a Keras model", _EXPORT)),
+    (b"\x1f\x8b", Mistaken("a gzip archive", UNPACK)),
+    (b"BZh", Mistaken("a bzip2 archive", UNPACK)),
+    (b"\xfd7zXZ\0", Mistaken("an xz archive", UNPACK)),
+    (b"\x5d\0\0\x80\0", Mistaken("an LZMA archive", UNPACK)),
+    (b"\x28\xb5\x2f\xfd", Mistaken("a Zstandard archive", UNPACK)),
+    (b"\x04\x22\x4d\x18", Mistaken("an LZ4 archive", UNPACK)),
+    (b"\xff\x06\0\0sNaPpY", Mistaken("a Snappy archive", UNPACK)),
+    (b"\x1f\x9d", Mistaken("a compressed file", UNPACK)),
+    (b"7z\xbc\xaf\x27\x1c", Mistaken("a 7-Zip archive", UNPACK)),
+    (b"Rar!\x1a\x07", Mistaken("a RAR archive", UNPACK)),
+    (b"!<arch>\n", Mistaken("a library or package archive", CHOOSE)),
+    (b"age-encryption.org/v1", Mistaken("encrypted with age", DECRYPT)),
+    (b"Salted__", Mistaken("encrypted with OpenSSL", DECRYPT)),
+    (b"-----BEGIN PGP MESSAGE", Mistaken("encrypted with PGP", DECRYPT)),
+    (b"\x89HDF\r\n\x1a\n", Mistaken("an HDF5 file, such as a Keras model", EXPORT)),
+    (b"CDF\x01", Mistaken("a NetCDF file", _TABLE)),
+    (b"MATLAB 5.0", Mistaken("a MATLAB file", _TABLE)),
     (b"GGUF", Mistaken("a GGUF model", "GGUF models run in llama.cpp; this program takes ONNX.")),
-    (b"\x93NUMPY", Mistaken("a NumPy array", "Use it as input data: `quickserveml predict MODEL --inputs FILE`.")),
-    (b"PAR1", Mistaken("a Parquet table", "Use it as input data, not as a model.")),
-    (b"%PDF", Mistaken("a PDF document", "Choose the .onnx file.")),
-    (b"\x89PNG", Mistaken("a PNG image", "Choose the .onnx file.")),
-    (b"\xff\xd8\xff", Mistaken("a JPEG image", "Choose the .onnx file.")),
-    (b"\x7fELF", Mistaken("a program or library", "Choose the .onnx file.")),
-    (b"\x80\x02\x8a\x0a", Mistaken("a PyTorch checkpoint", f"{_EXPORT} (`torch.onnx.export`)")),
-    (b"SQLite format 3\0", Mistaken("an SQLite database", "Choose the .onnx file.")),
+    (b"lmgg", _GGML),
+    (b"tjgg", _GGML),
+    (b"fmgg", _GGML),
+    (b"ptrt", _ENGINE),
+    (b"ftrt", _ENGINE),
+    (b"RKNN", Mistaken("a Rockchip RKNN model", SOURCE)),
+    (b"\x12\x01\0\0\0\0\0\0", Mistaken("an MXNet parameter file", EXPORT)),
+    (b"CBM1", Mistaken("a CatBoost model", EXPORT)),
+    (b"binf", Mistaken("an XGBoost model", EXPORT)),
+    (b"{L\0\0\0\0\0\0", Mistaken("an XGBoost model", EXPORT)),
+    (b"\x93NUMPY", Mistaken("a NumPy array", USE_AS_DATA)),
+    (b"PAR1", Mistaken("a Parquet table", _TABLE)),
+    (b"ARROW1", Mistaken("an Arrow table", _TABLE)),
+    (b"FEA1", Mistaken("a Feather table", _TABLE)),
+    (b"ORC", Mistaken("an ORC table", _TABLE)),
+    (b"Obj\x01", Mistaken("an Avro table", _TABLE)),
+    (b"%PDF", Mistaken("a PDF document", CHOOSE)),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Mistaken("an Office document", CHOOSE)),
+    (b"\x89PNG", Mistaken("a PNG image", _IMAGE)),
+    (b"\xff\xd8\xff", Mistaken("a JPEG image", _IMAGE)),
+    (b"GIF8", Mistaken("a GIF image", _IMAGE)),
+    (b"II*\0", Mistaken("a TIFF image", _IMAGE)),
+    (b"MM\0*", Mistaken("a TIFF image", _IMAGE)),
+    (b"OggS", Mistaken("an Ogg recording", _SOUND)),
+    (b"fLaC", Mistaken("a FLAC recording", _SOUND)),
+    (b"ID3", Mistaken("an MP3 recording", _SOUND)),
+    (b"\x7fELF", Mistaken("a program or library", CHOOSE)),
+    (b"\xcf\xfa\xed\xfe", Mistaken("a program or library", CHOOSE)),
+    (b"\xca\xfe\xba\xbe", Mistaken("a program or library", CHOOSE)),
+    (b"\0asm", Mistaken("a WebAssembly program", CHOOSE)),
+    (b"\x80\x02\x8a\x0a", Mistaken("a PyTorch checkpoint", EXPORT_TORCH)),
+    (b"SQLite format 3\0", Mistaken("an SQLite database", CHOOSE)),
 )
 
-
-def _zip_kind(head: bytes) -> Mistaken:
-    if b"data.pkl" in head or b"archive/" in head:
-        return Mistaken("a PyTorch checkpoint (a zip)", f"{_EXPORT} (`torch.onnx.export`)")
-    if b"model.weights.h5" in head or b"config.json" in head:
-        return Mistaken("a Keras model (a zip)", _EXPORT)
-    if b".npy" in head[:512]:
-        return Mistaken("an NPZ archive of arrays", "Use it as input data: `quickserveml predict MODEL --inputs FILE`.")
-    return Mistaken("a zip archive", _UNPACK)
-
-
-def _text_kind(head: bytes) -> Mistaken | None:
-    for cut in range(4):  # the head may end inside a character of up to four bytes
-        try:
-            text = head[: len(head) - cut].decode("utf-8-sig")
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        return None
-    if any(ord(char) < 32 and char not in "\t\n\r\f" for char in text):
-        return None
-    start = text.lstrip()[:64].lower()
-    if start.startswith(("<!doctype html", "<html", "<head", "<body")):
-        return Mistaken("an HTML page", _DOWNLOAD)
-    if start.startswith("<?xml"):
-        return Mistaken("an XML document", _DOWNLOAD)
-    if start.startswith("{"):
-        return Mistaken("JSON text", "Choose the binary .onnx file.")
-    return Mistaken("plain text", "Choose the binary .onnx file.")
+_AT_4: dict[bytes, Mistaken] = {
+    b"TFL3": Mistaken("a TensorFlow Lite model", "Convert it to ONNX first, for example with tf2onnx."),
+    b"ORTM": Mistaken("a model in ONNX Runtime's own ORT format", SOURCE),
+    b"ET12": Mistaken("an ExecuTorch program", EXPORT_TORCH),
+    b"ftyp": Mistaken("a video", "Use it as input data, not as a model."),
+}
+_AT_8: dict[bytes, Mistaken] = {
+    b"WAVE": Mistaken("a WAV recording", _SOUND),
+    b"WEBP": Mistaken("a WebP image", _IMAGE),
+    b"AVI ": Mistaken("a video", "Use it as input data, not as a model."),
+}
 
 
-def recognise(head: bytes) -> Mistaken | None:
-    """What the file is instead of a model, judged by its first `HEAD_BYTES` bytes; None if it may be a model."""
+def _is_program(head: bytes) -> bool:
+    """A Windows program: `MZ`, and a pointer to its second header."""
+    return head[:2] == b"MZ" and b"PE\0\0" in head[:1024]
+
+
+def _is_zlib(head: bytes) -> bool:
+    return head[:1] == b"\x78" and head[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda")
+
+
+def recognise(head: bytes, tail: bytes = b"") -> Mistaken | None:
+    """What the file is instead of a model; None if it may be one.
+
+    Judged by its first `HEAD_BYTES` bytes and, for what an archive holds, its last `TAIL_BYTES`.
+    """
     for prefix, kind in _PREFIXES:
         if head.startswith(prefix):
             return kind
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _zip_kind(head)
-    if head[4:8] == b"TFL3":
-        return Mistaken("a TensorFlow Lite model", "Convert it to ONNX first, for example with tf2onnx.")
-    if head[4:8] == b"ORTM":
-        return Mistaken("a model in ONNX Runtime's own ORT format", "Add the .onnx file it was made from.")
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        return zip_kind(head, tail)
+    if kind_at_4 := _AT_4.get(head[4:8]):
+        return kind_at_4
+    if head[:4] == b"RIFF" and (kind_at_8 := _AT_8.get(head[8:12])):
+        return kind_at_8
     if head[257:262] == b"ustar":
-        return Mistaken("a tar archive", _UNPACK)
-    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 2**40:
-        return Mistaken("a safetensors file: weights without a graph", _EXPORT)
+        return Mistaken("a tar archive", UNPACK)
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**40 and b'"' in head[9:24]:
+        return Mistaken("a safetensors file: weights without a graph", EXPORT)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return Mistaken("a Python pickle", f"{_EXPORT} Pickles are never opened: they can run code.")
-    return _text_kind(head)
+        what = "a scikit-learn model in a Python pickle" if b"sklearn" in head else "a Python pickle"
+        return Mistaken(what, PICKLE)
+    if _is_zlib(head):
+        return Mistaken("compressed data, such as a joblib file", PICKLE)
+    if _is_program(head):
+        return Mistaken("a program or library", CHOOSE)
+    return text_kind(head)

@@ -2,165 +2,194 @@
 
 from __future__ import annotations
 
-import mmap
+import math
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import cast, overload
 
 from quickserveml_tui.core.errors import ModelError
-from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph.protobuf import BYTES, VARINT, WireError, read_tag, skip_value
-from quickserveml_tui.graph.signatures import HEAD_BYTES, recognise
+from quickserveml_tui.graph.proto_shapes import protobuf_kind
+from quickserveml_tui.graph.protobuf import BYTES, VARINT, WireError, read_tag, read_varint, skip_value
+from quickserveml_tui.graph.regular_files import (
+    RegularFile,
+    empty,
+    map_file,
+    open_file,
+    open_regular,
+    shown_name,
+)
+from quickserveml_tui.graph.signatures import HEAD_BYTES, TAIL_BYTES, recognise
+
+__all__ = ["check_bytes", "check_file", "check_open", "map_file", "open_file", "open_regular"]
 
 MAX_TOP_LEVEL_FIELDS = 1_000_000
+FIRST_IR_WITH_OPSETS = 3
+RANDOM_BITS = 7.8
+"""Entropy of a byte from which 4 KiB look compressed, encrypted or random; float32 weights have up to 7.5."""
 
-_IR_VERSION, _GRAPH = 1, 7
+_IR_VERSION, _GRAPH, _OPSETS = 1, 7, 8
 _WIRE_TYPES = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES,
                20: BYTES, 25: BYTES, 26: BYTES}  # fmt: skip
 """Wire type by field number of ModelProto (onnx.proto)."""
-
-_IRREGULAR = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_UNFINISHED = {".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".tmp", ".filepart"}
+_WEIGHTS = {".bin", ".data", ".weights", ".onnx_data", ".raw", ".dat", ".wts"}
+_WINDOW_BYTES = 4096
 
 
-def _missing(path: Path) -> ModelError:
-    return ModelError(
-        f"There is no file “{safe_text(path, 200)}”.", hint="Check the path, then try again.", code="model.missing"
-    )
+class _Window:
+    """The bytes of an open file as if they were in memory, read piece by piece.
 
-
-def _name(path: Path) -> str:
-    return safe_text(path.name or path, 120)
-
-
-def _check_kind(path: Path, mode: int) -> None:
-    if stat.S_ISREG(mode):
-        return
-    if stat.S_ISDIR(mode):
-        raise ModelError(
-            f"“{_name(path)}” is a folder.",
-            hint="Name the .onnx file in it, or scan the folder.",
-            code="model.not_a_file",
-        )
-    what = next((name for test, name in _IRREGULAR if test(mode)), "not a regular file")
-    raise ModelError(f"“{_name(path)}” is {what}.", hint="Name a regular .onnx file.", code="model.not_a_file")
-
-
-def _resolve(path: Path) -> Path:
-    try:
-        return path.resolve(strict=True)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise _missing(path) from None
-    except PermissionError as error:
-        raise _unreadable(path, error) from None
-    except (OSError, RuntimeError):  # RuntimeError: a loop of links, on Python below 3.13
-        raise ModelError(
-            f"“{_name(path)}” cannot be followed to a file: its links form a loop or the name is too long.",
-            hint="Name the .onnx file itself.",
-            code="model.missing",
-        ) from None
-
-
-def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError(
-        f"“{_name(path)}” cannot be read: {safe_text(error.strerror or error, 120)}.",
-        hint="Check the permissions of the file and its folder.",
-        code="model.unreadable",
-    )
-
-
-@contextmanager
-def open_regular(path: Path) -> Iterator[int]:
-    """A read-only descriptor of a regular file; never blocks, not even on a named pipe.
-
-    Links in `path` are followed once, then the file that was found is opened without following further ones. Raises
-    `ModelError` (`model.missing`, `model.not_a_file`, `model.unreadable`).
+    Not mapped: whoever cuts a mapped file ends the process that looks at it.
     """
-    found = _resolve(path)
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._start = 0
+        self._piece = b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> bytes: ...
+
+    def __getitem__(self, at: int | slice) -> int | bytes:
+        if isinstance(at, slice):
+            start, stop, _ = at.indices(self._size)
+            return os.pread(self._descriptor, max(stop - start, 0), start)
+        if not self._start <= at < self._start + len(self._piece):
+            self._piece, self._start = os.pread(self._descriptor, _WINDOW_BYTES, at), at
+            if not self._piece:  # cut meanwhile
+                raise WireError("cut")
+        return self._piece[at - self._start]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What a walk over the top-level fields met."""
+
+    seen: set[int] = field(default_factory=set)
+    ir_version: int = 0
+    problem: str = ""
+    """Why it ended early: `cut`, or another word."""
+    at: int = 0
+
+
+def _walk(data: memoryview) -> _Walk:
+    walk = _Walk()
     try:
-        _check_kind(path, found.lstat().st_mode)  # before the open: opening some devices already acts on them
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(found, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    try:
-        _check_kind(path, os.fstat(descriptor).st_mode)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def map_file(path: Path) -> Iterator[memoryview]:
-    """The bytes of a non-empty regular file, mapped read-only. Raises like `open_regular`, and `model.empty`."""
-    with open_regular(path) as descriptor:
-        if os.fstat(descriptor).st_size == 0:
-            raise ModelError(f"“{_name(path)}” is empty.", hint="Copy or download the model again.", code="model.empty")
-        try:
-            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"“{_name(path)}” cannot be read: {safe_text(error, 120)}.", hint="Copy the file to a local disk."
-            ) from None
-        with mapped, memoryview(mapped) as view:
-            yield view
-
-
-def _walk(data: memoryview) -> tuple[set[int], str]:
-    """Field numbers at the top level, and why the walk ended early (`cut`, or another word), if it did."""
-    seen: set[int] = set()
-    at = 0
-    for _ in range(MAX_TOP_LEVEL_FIELDS):
-        if at >= len(data):
-            return seen, ""
-        try:
-            number, wire, at = read_tag(data, at)
+        for _ in range(MAX_TOP_LEVEL_FIELDS):
+            if walk.at >= len(data):
+                return walk
+            number, wire, at = read_tag(data, walk.at)
             if _WIRE_TYPES.get(number, wire) != wire:
-                return seen, "foreign"
-            seen.add(number)
-            at = skip_value(data, at, wire)
-        except WireError as error:
-            return seen, str(error)
-    return seen, "too many fields"
+                walk.problem = "foreign"
+                return walk
+            walk.seen.add(number)
+            if number == _IR_VERSION:
+                walk.ir_version = read_varint(data, at)[0]
+            walk.at = skip_value(data, at, wire)
+        walk.problem = "too many fields"
+    except WireError as error:
+        walk.problem = str(error)
+    return walk
 
 
-def check_bytes(data: memoryview, name: str) -> None:
-    """Raise `ModelError` unless `data` has the outline of a serialised ModelProto. `name` is used in messages."""
-    kind = recognise(bytes(data[:HEAD_BYTES]))
+def _truncated(name: str, what: str) -> ModelError:
+    if PurePath(name).suffix.lower() in _UNFINISHED:
+        what = f"an unfinished download: {what}"
+    return ModelError(
+        f"“{name}” is {what}.",
+        hint="Copy or download the file again and compare its size.",
+        code="model.truncated",
+    )
+
+
+def _is_zero(data: bytes) -> bool:
+    return bool(data) and not data.strip(b"\0")
+
+
+def _looks_random(head: bytes) -> bool:
+    if len(head) < 1024:
+        return False
+    counts = Counter(head).values()
+    bits = -sum(count / len(head) * math.log2(count / len(head)) for count in counts)
+    return bits > RANDOM_BITS
+
+
+def _not_onnx(name: str, head: bytes) -> ModelError:
+    hint = "Choose the binary .onnx file."
+    if PurePath(name).suffix.lower() in _WEIGHTS:
+        hint = "If it holds the weights of a model, add the .onnx file that belongs to it; the weights come along."
+    why = ": its bytes look compressed, encrypted or random" if _looks_random(head) else ""
+    return ModelError(f"“{name}” is not an ONNX model{why}.", hint=hint, code="model.not_onnx")
+
+
+def _check(data: memoryview, head: bytes, tail: bytes, name: str) -> None:
+    if _is_zero(head) and _is_zero(tail):
+        raise _truncated(name, "filled with zeros: its download or copy did not finish")
+    kind = recognise(head, tail)
     if kind is not None:
         raise ModelError(f"“{name}” is {kind.what}, not an ONNX model.", hint=kind.hint, code=kind.code)
-    seen, problem = _walk(data)
-    if problem == "cut" and _IR_VERSION in seen:
-        raise ModelError(
-            f"“{name}” is cut off: it ends in the middle of the model.",
-            hint="Copy or download the file again and compare its size.",
-            code="model.truncated",
-        )
-    if problem:
-        raise ModelError(f"“{name}” is not an ONNX model.", hint="Choose the binary .onnx file.", code="model.not_onnx")
-    if _GRAPH not in seen or _IR_VERSION not in seen:
-        absent = "graph" if _GRAPH not in seen else "IR version"
+    walk = _walk(data)
+    if walk.problem and walk.seen and _is_zero(bytes(data[walk.at : walk.at + 64])) and _is_zero(tail[-64:]):
+        raise _truncated(name, "incomplete: it ends in zeros, so its download or copy did not finish")
+    if walk.problem == "cut" and _IR_VERSION in walk.seen:
+        raise _truncated(name, "cut off: it ends in the middle of the model")
+    has_outline = {_IR_VERSION, _GRAPH} <= walk.seen and not walk.problem
+    if not has_outline:
+        kind = protobuf_kind(data)
+        if kind is not None:
+            raise ModelError(f"“{name}” is {kind.what}, not an ONNX model.", hint=kind.hint, code=kind.code)
+        if walk.problem:
+            raise _not_onnx(name, head)
+        absent = "graph" if _GRAPH not in walk.seen else "IR version"
         raise ModelError(
             f"“{name}” is a protobuf file, but not an ONNX model: it holds no {absent}.",
             hint="Save it with `onnx.save(model, path)`, where `model` is a ModelProto.",
             code="model.not_onnx",
         )
+    if walk.ir_version >= FIRST_IR_WITH_OPSETS and _OPSETS not in walk.seen:
+        raise _truncated(name, "incomplete: it does not say which opset it takes")
+
+
+def check_bytes(data: memoryview, name: str) -> None:
+    """Raise `ModelError` unless `data` has the outline of a serialised ModelProto. `name` is used in messages."""
+    _check(data, bytes(data[:HEAD_BYTES]), bytes(data[-TAIL_BYTES:]), name)
+
+
+def check_open(file: RegularFile, path: Path) -> None:
+    """Raise `ModelError` unless an open file has the outline of an ONNX model; `path` is how the user named it.
+
+    Reads a few kilobytes at both ends and the headers of the top-level fields, whatever the size of the file. Codes:
+    `model.unreadable`, `model.empty`, `model.lfs_pointer`, `model.not_onnx`, `model.truncated`.
+    """
+    try:
+        size = os.fstat(file.descriptor).st_size
+        if size == 0:
+            raise empty(path)
+        head = os.pread(file.descriptor, HEAD_BYTES, 0)
+        tail = os.pread(file.descriptor, TAIL_BYTES, max(size - TAIL_BYTES, 0))
+        _check(cast(memoryview, _Window(file.descriptor, size)), head, tail, shown_name(path))
+    except OSError as error:
+        raise ModelError(
+            f"“{shown_name(path)}” cannot be read to its end.",
+            hint="Check the disk that it lies on.",
+            code="model.unreadable",
+            detail=str(error),
+        ) from error
 
 
 def check_file(path: Path) -> None:
     """Raise `ModelError` unless `path` is a regular file with the outline of an ONNX model.
 
-    Reads the first kilobytes and the headers of the top-level fields, whatever the size of the file. Codes:
-    `model.missing`, `model.not_a_file`, `model.unreadable`, `model.empty`, `model.lfs_pointer`, `model.not_onnx`,
-    `model.truncated`.
+    Raises as `open_file` and `check_open`.
     """
-    with map_file(path) as data:
-        check_bytes(data, _name(path))
+    with open_file(path) as file:
+        check_open(file, path)
