@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.text import safe_text
@@ -30,11 +32,12 @@ def load_expected(path: Path, like: Mapping[str, Value], limit_bytes: int) -> di
         given = _from_json(path, limit_bytes)
         _check_names(given, like)
         return {name: _alike(name, value, like[name]) for name, value in given.items()}
-    from quickserveml_tui.runtime.value_files import load_values
+    from quickserveml_tui.runtime.value_files import read_values
 
-    found: dict[str, Value] = load_values(path, limit_bytes=limit_bytes)
+    with _opened(path, limit_bytes) as file:
+        found = read_values(file, limit_bytes)
     _check_names(found, like)
-    return found
+    return {name: _cast(name, value, like[name]) for name, value in found.items()}
 
 
 def _check_names(given: Mapping[str, object], like: Mapping[str, object]) -> None:
@@ -51,22 +54,9 @@ def _check_names(given: Mapping[str, object], like: Mapping[str, object]) -> Non
 def _from_json(path: Path, limit_bytes: int) -> dict[str, Any]:
     import msgspec
 
-    from quickserveml_tui.storage import fs
-
     name = safe_text(path.name, 80)
-    try:
-        descriptor = fs.open_regular(path.resolve())
-        try:
-            data = fs.read_all(descriptor, limit_bytes)
-        finally:
-            os.close(descriptor)
-    except (OSError, RuntimeError) as error:
-        reason = safe_text(getattr(error, "strerror", None) or "it cannot be reached", 80)
-        raise DataError(
-            f"“{name}” cannot be read: {reason}.",
-            hint=f"Name a regular file of at most {format_bytes(limit_bytes)}.",
-            code="data.unreadable",
-        ) from error
+    with _opened(path, limit_bytes) as file:
+        data = file.read()
     try:
         document = msgspec.json.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -82,6 +72,25 @@ def _from_json(path: Path, limit_bytes: int) -> dict[str, Any]:
     return document
 
 
+@contextmanager
+def _opened(path: Path, limit_bytes: int) -> Iterator[IO[bytes]]:
+    """A regular file of a bounded size, opened; links are followed, a FIFO does not block."""
+    from quickserveml_tui.storage.fs import open_regular
+
+    try:
+        with os.fdopen(open_regular(path.resolve()), "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit_bytes:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            yield file
+    except (OSError, RuntimeError) as error:
+        reason = safe_text(getattr(error, "strerror", None) or "it cannot be reached", 80)
+        raise DataError(
+            f"“{safe_text(path.name, 80)}” cannot be read: {reason}.",
+            hint=f"Name a regular file of at most {format_bytes(limit_bytes)}.",
+            code="data.unreadable",
+        ) from error
+
+
 def _is_prediction(outputs: object) -> bool:
     return isinstance(outputs, dict) and all(isinstance(item, dict) and "data" in item for item in outputs.values())
 
@@ -93,6 +102,8 @@ def _alike(name: str, value: Any, like: Value, depth: int = 0) -> Value:
     if depth > MAX_DEPTH:
         raise _misfit(name, "it is nested too deeply")
     if isinstance(like, np.ndarray):
+        if value is None:
+            raise _misfit(name, "it is null")
         return _array(name, value, like)
     if isinstance(like, list):
         if not isinstance(value, list) or len(value) != len(like):
@@ -109,6 +120,16 @@ def _alike(name: str, value: Any, like: Value, depth: int = 0) -> Value:
     if isinstance(like, str | int | float):
         return _NAMED.get(value, value) if isinstance(like, float) and isinstance(value, str) else value
     raise _misfit(name, "the model gives what JSON cannot hold; give an NPZ file")
+
+
+def _cast(name: str, value: Value, like: Value) -> Value:
+    """Numbers in the model's own dtype where nothing is lost: NumPy writes float64 and int64 unasked."""
+    import numpy as np
+
+    both = isinstance(value, np.ndarray) and isinstance(like, np.ndarray)
+    if both and value.dtype != like.dtype and {value.dtype.kind, like.dtype.kind} <= set("iuf"):
+        return _array(name, value, like)
+    return value
 
 
 def _array(name: str, value: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
