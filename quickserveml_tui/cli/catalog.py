@@ -15,7 +15,8 @@ from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import AddRequest, AddResult, ModelView
-    from quickserveml_tui.core.ports import CatalogPort
+    from quickserveml_tui.core.compatibility import Compatibility
+    from quickserveml_tui.core.ports import CatalogPort, InspectPort
 
 _MAX_FOUND = 1000
 
@@ -278,29 +279,40 @@ def show(ref: RefArgument, home: HomeOption = "", as_json: JsonOption = False) -
     """Show a model or a version of it."""
     output = invocation.note(home=home, as_json=as_json).output
     with invocation.workbench() as workbench:
-        print_model(workbench.catalog, ref)
+        print_model(workbench.catalog, ref, workbench.inspect)
     output.stream.flush()
 
 
-def print_model(catalog: CatalogPort, ref: str) -> None:
-    """Print what `show` shows of a registered model."""
+def print_model(catalog: CatalogPort, ref: str, inspect: InspectPort | None = None) -> None:
+    """Print what `show` shows of a registered model; with `inspect`, also which of its formats the runtime lacks."""
     from quickserveml_tui.core.refs import ModelRef, parse_ref
     from quickserveml_tui.services.catalog_lookup import select_version
 
     view, parsed = catalog.show(ref), parse_ref(ref)
     # Looked up in the record: to show a version its files need not be there.
     selector = parsed.selector if isinstance(parsed, ModelRef) else ""
-    print_view_of(view, select_version(view.model, selector).version if selector else None)
+    number = select_version(view.model, selector).version if selector else None
+    print_view_of(view, number, _compatibility(view, number, inspect))
 
 
-def print_view_of(view: ModelView, number: int | None) -> None:
+def _compatibility(view: ModelView, number: int | None, inspect: InspectPort | None) -> Compatibility | None:
+    """What the runtime takes of a version that does not run; one that runs has shown that it takes all."""
+    from quickserveml_tui.cli.inspect import compatibility_of
+
+    version = view.model.version(number) if number is not None else view.model.latest
+    if inspect is None or version is None or version.runnable:
+        return None
+    return compatibility_of(inspect, f"{view.model.name}@{version.version}")
+
+
+def print_view_of(view: ModelView, number: int | None, compatibility: Compatibility | None = None) -> None:
     """Print a model, with one of its versions where a number is given."""
     output = invocation.output
     if output.as_json:
         from quickserveml_tui.cli.documents import show_document
 
-        output.document(show_document(view, number))
+        output.document(show_document(view, number, compatibility))
         return
     from quickserveml_tui.cli.model_text import print_view
 
-    print_view(output, view, number)
+    print_view(output, view, number, compatibility)

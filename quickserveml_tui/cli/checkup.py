@@ -98,7 +98,7 @@ def _runtime(invocation: Invocation) -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding("Runtime", package, "error", "is not installed", f"python3 -m pip install {package}")
     yield _providers()
-    yield _runner(invocation)
+    yield from _runner(invocation)
 
 
 def _providers() -> Finding:
@@ -125,9 +125,10 @@ def _providers() -> Finding:
     return Finding("Runtime", "providers", "ok", ", ".join(answer.stdout.split()))
 
 
-def _runner(invocation: Invocation) -> Finding:
+def _runner(invocation: Invocation) -> Iterator[Finding]:
     import tempfile
 
+    from quickserveml_tui.services.compatibility import takes_line
     from quickserveml_tui.services.home import open_workbench
 
     home = invocation.home_path()
@@ -135,9 +136,10 @@ def _runner(invocation: Invocation) -> Finding:
         workbench = open_workbench(home if home.exists() else Path(elsewhere))
         try:
             with workbench.runners.borrow() as runner:
-                return Finding("Runtime", "runner", "ok", f"starts (process {runner.pid})")
+                yield Finding("Runtime", "runner", "ok", f"starts (process {runner.pid})")
+            yield Finding("Runtime", "formats", "ok", takes_line(workbench.limits.limits()))
         except QuickServeError as error:
-            return Finding("Runtime", "runner", "error", error.message, error.hint)
+            yield Finding("Runtime", "runner", "error", error.message, error.hint)
         finally:
             workbench.close()
 

@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Understand": ("inspect", "schema", "predict"),
     "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
     "Serve": ("serve",),
-    "Keep": ("export", "import", "backup", "restore-backup", "gc", "fsck"),
+    "Keep": ("convert", "export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
 }
 """Headings of help, each with its commands."""
@@ -57,6 +57,7 @@ _ENTRIES = (
     CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry("convert", f"{_HERE}.convert", "convert", "Convert a model to another opset or IR version."),
     CommandEntry("export", f"{_HERE}.bundles", "export", "Write a version to a file, with all that belongs to it."),
     CommandEntry("import", f"{_HERE}.bundles", "import_command", "Add what a bundle holds as the next version."),
     CommandEntry("backup", f"{_HERE}.backups", "backup", "Keep the whole home as a generation in another folder."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkRun
     from quickserveml_tui.core.care import StoreProblem
     from quickserveml_tui.core.catalog import BulkReport, Deletion, ModelView, Resolved
+    from quickserveml_tui.core.compatibility import Compatibility
     from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.core.facts import LayerPage, ModelFacts
     from quickserveml_tui.core.models import ModelRecord, TrashEntry, TrialReport, VersionRecord
@@ -73,7 +74,9 @@ def model_document(view: ModelView, number: int | None = None) -> dict[str, Any]
     return version_document(model, version, p50_ms=view.p50_ms(version.version))
 
 
-def show_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
+def show_document(
+    view: ModelView, number: int | None = None, compatibility: Compatibility | None = None
+) -> dict[str, Any]:
     """A version with all that is known of its model."""
     model = view.model
     version = model.version(number) if number is not None else model.latest
@@ -95,6 +98,7 @@ def show_document(view: ModelView, number: int | None = None) -> dict[str, Any]:
         "protected": protected_aliases(model),
         "lineage": plain(version.lineage if version else Lineage()),
         "links": [file.link.path for file in version.artifact.files if file.link] if version else [],
+        "compatibility": compatibility_document(compatibility),
     }
 
 
@@ -157,7 +161,14 @@ def tensor_document(spec: TensorSpec) -> dict[str, Any]:
     return spec.to_doc()
 
 
-def inspect_document(resolved: Resolved, facts: ModelFacts, trial: TrialReport | None) -> dict[str, Any]:
+def compatibility_document(compatibility: Compatibility | None) -> dict[str, Any] | None:
+    """A model beside what the runtime takes; null where nobody asked the runtime."""
+    return None if compatibility is None else {"ok": compatibility.ok, **plain(compatibility)}
+
+
+def inspect_document(
+    resolved: Resolved, facts: ModelFacts, trial: TrialReport | None, compatibility: Compatibility | None = None
+) -> dict[str, Any]:
     """Facts of a model; `runnable` is null where nobody tried."""
     return {
         "ref": resolved.ref,
@@ -181,6 +192,7 @@ def inspect_document(resolved: Resolved, facts: ModelFacts, trial: TrialReport |
         "runnable": None if trial is None else trial.outcome.value == "ready",
         "reason": "" if trial is None else trial.reason,
         "trial": None if trial is None else plain(trial),
+        "compatibility": compatibility_document(compatibility),
     }
 
 

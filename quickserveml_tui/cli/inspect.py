@@ -11,14 +11,15 @@ from typer import Option
 
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import FormatOption, HomeOption, JsonOption, RefArgument
-from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.core.errors import DataError, RunnerError, UnavailableError, UsageError
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import Resolved
+    from quickserveml_tui.core.compatibility import Compatibility
     from quickserveml_tui.core.facts import ModelFacts
     from quickserveml_tui.core.models import TrialReport
-    from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.core.ports import InspectPort, Workbench
 
 
 def inspect(
@@ -50,17 +51,28 @@ def inspect(
         resolved = workbench.catalog.resolve(ref)
         facts = workbench.inspect.facts(ref)
         report = workbench.inspect.trial(ref) if trial or resolved.version else None
-    _print_facts(resolved, facts, report)
+        compatibility = compatibility_of(workbench.inspect, ref)
+    _print_facts(resolved, facts, report, compatibility)
 
 
-def _print_facts(resolved: Resolved, facts: ModelFacts, trial: TrialReport | None) -> None:
+def compatibility_of(inspect: InspectPort, ref: str) -> Compatibility | None:
+    """The model beside what the runtime takes; None where the runtime cannot be asked."""
+    try:
+        return inspect.compatibility(ref)
+    except (RunnerError, UnavailableError):
+        return None
+
+
+def _print_facts(
+    resolved: Resolved, facts: ModelFacts, trial: TrialReport | None, compatibility: Compatibility | None
+) -> None:
     output = invocation.output
     if output.as_json:
         from quickserveml_tui.cli.documents import inspect_document
 
-        output.document(inspect_document(resolved, facts, trial))
+        output.document(inspect_document(resolved, facts, trial, compatibility))
         return
-    from quickserveml_tui.cli.model_text import facts_pairs, tensors_table
+    from quickserveml_tui.cli.model_text import facts_pairs, mismatch_lines, tensors_table
     from quickserveml_tui.cli.tables import print_table
 
     output.heading(resolved.ref)
@@ -75,6 +87,8 @@ def _print_facts(resolved: Resolved, facts: ModelFacts, trial: TrialReport | Non
         output.line(f"{output.style('✓', 'ok')} It runs.")
     else:
         output.line(f"{output.style('!', 'warn')} It cannot be run: {safe_text(trial.reason)}")
+    for text in mismatch_lines(compatibility):
+        output.line(f"{output.style('!', 'warn')} {text}")
     for warning in facts.warnings:
         output.line(f"{output.style('!', 'warn')} {safe_text(warning)}")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.core.compatibility import Compatibility
     from quickserveml_tui.core.facts import ModelFacts
     from quickserveml_tui.core.models import AliasEvent, VersionRecord
     from quickserveml_tui.core.tensors import TensorSpec
@@ -34,7 +35,7 @@ _LAST_MOVES = 5
 _TENSOR_COLUMNS = (Column("role", ""), Column("name", "Name"), Column("dtype", "Type"), Column("shape", "Shape"))
 
 
-def print_view(output: Output, view: ModelView, number: int | None) -> None:
+def print_view(output: Output, view: ModelView, number: int | None, compatibility: Compatibility | None = None) -> None:
     """Print a model with its versions; with a number, that version's own facts too."""
     from quickserveml_tui.cli.tables import print_table
 
@@ -59,6 +60,8 @@ def print_view(output: Output, view: ModelView, number: int | None) -> None:
     if version is not None:
         output.line()
         _print_version(output, version)
+        for text in mismatch_lines(compatibility):
+            output.line(f"{output.style('!', 'warn')} {text}")
     output.line()
     print_table(output, _versions_table(view))
     if model.alias_history:
@@ -115,6 +118,14 @@ def _versions_table(view: ModelView) -> Table:
             for item in model.versions
         ],
     )
+
+
+def mismatch_lines(compatibility: Compatibility | None) -> Iterator[str]:
+    """A sentence for each format that the runtime does not take, with the remedy."""
+    for item in compatibility.mismatches if compatibility else ():
+        what = f"{item.what[:1].upper()}{item.what[1:]}"
+        runtime = compatibility.limits.runtime if compatibility else ""
+        yield safe_text(f"{what} is {item.has}; {runtime} takes up to {item.takes}. {item.remedy}", 1_000)
 
 
 def tensors_table(facts: ModelFacts) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
+from quickserveml_tui.core.compatibility import Conversion
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import Lineage, MetadataPatch, ModelRecord, TrashEntry, TrialReport, VersionRecord
 
@@ -81,6 +82,8 @@ class AddResult:
     """Whether this very artifact was already a version of the model; only its details were changed then."""
     warning: str = ""
     """A sentence on what to look at, such as a registry that is nearly full."""
+    conversion: Conversion | None = None
+    """How it was converted, where it was."""
 
     @property
     def trial(self) -> TrialReport:

@@ -68,9 +68,10 @@ class ConvertService:
         with self._artifacts.stage() as staging:  # a private folder; refused here where nothing may be written
             target = staging.folder / f"{Path(resolved.version.source or name).stem[:100]}-converted.onnx"
             conversion, checked = self._make(original, target, request, on_progress, cancel)
+            conversion = replace(conversion, compared_with=checked.sentence)
             equal = self._equal_version(name, target)
             if equal is not None:
-                return equal
+                return replace(equal, conversion=conversion)
             added = self._catalog.add(
                 AddRequest(
                     str(target),
@@ -83,7 +84,7 @@ class ConvertService:
                 on_progress=on_progress,
                 cancel=cancel,
             )
-        return self._with_belongings(added, original, checked)
+        return replace(self._with_belongings(added, original, checked), conversion=conversion)
 
     def write(
         self,
