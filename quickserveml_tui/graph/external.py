@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from quickserveml_tui.core.errors import ModelError
-from quickserveml_tui.graph.reading import ModelProto, Tensor, read_model, shown, tensors
-from quickserveml_tui.graph.tensors import byte_count, external_entries, is_external, skimmed_bytes
+from quickserveml_tui.graph.reading import Tensor, graph_tensors, read_file, shown
+from quickserveml_tui.graph.reading import tensors as all_tensors
+from quickserveml_tui.graph.tensors import byte_count, external_entries, inline_payload, is_external
 
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _REPAIR = "Save the model again with `onnx.save(model, path, save_as_external_data=True)`."
@@ -103,16 +106,25 @@ def _check_range(tensor: Tensor, entries: dict[str, str], file_size: int) -> Non
         raise _range_error(tensor, f"ends at byte {offset + wanted:,} of a file of {file_size:,} bytes")
 
 
-def external_sizes(model: ModelProto, path: Path) -> dict[str, int]:
+def external_sizes(tensors: Iterable[Tensor], path: Path) -> dict[str, int]:
     """Size in bytes by relative path of each file with external data, in the order of use; checks every reference."""
     folder = _Folder(path)
-    for tensor in tensors(model):
-        if not is_external(tensor) or skimmed_bytes(tensor) is not None:
+    for tensor in tensors:
+        if not is_external(tensor) or inline_payload(tensor) is not None:
             continue
         entries = external_entries(tensor)
         location = _safe_location(tensor, entries.get("location", ""))
         _check_range(tensor, entries, folder.size(tensor, location))
     return folder.sizes
+
+
+def present_bytes(path: Path, locations: Mapping[str, Tensor]) -> int:
+    """Bytes of those data files, by location, that are there and are the model's to read."""
+    folder = _Folder(path)
+    for location, tensor in locations.items():
+        with suppress(ModelError):
+            folder.size(tensor, _safe_location(tensor, location))
+    return sum(folder.sizes.values())
 
 
 def external_files(path: Path) -> tuple[str, ...]:
@@ -121,4 +133,6 @@ def external_files(path: Path) -> tuple[str, ...]:
     Raises `ModelError`: as `read_model` does, `model.external_escape` for a location outside the model's folder (by its
     text or through links), `model.external_missing`, `model.external_invalid` and `model.external_range`.
     """
-    return tuple(external_sizes(read_model(path), path))
+    file = read_file(path)
+    found = all_tensors(file.model) if file.mentions_files else graph_tensors(file.model.graph)
+    return tuple(external_sizes(found, path))

@@ -10,7 +10,9 @@ import onnx
 
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.graph.analysis import Reading
-from quickserveml_tui.graph.reading import ModelProto, Tensor, shown, tensors, text
+from quickserveml_tui.graph.columns import NAME
+from quickserveml_tui.graph.reading import Tensor, shown, text
+from quickserveml_tui.graph.scopes import Operator
 from quickserveml_tui.graph.structure import MAX_CALL_DEPTH
 from quickserveml_tui.graph.tensors import dtype_name, is_external
 
@@ -39,10 +41,10 @@ def _has_bad_numbers(tensor: Tensor) -> bool:
     return not bool(np.isfinite(values).all())
 
 
-def _number_findings(model: ModelProto) -> Iterator[str]:
+def _number_findings(reading: Reading) -> Iterator[str]:
     scanned = 0
     bad: list[str] = []
-    for tensor in tensors(model):
+    for tensor in reading.tensors():
         scanned += tensor.ByteSize()
         if scanned > MAX_SCANNED_BYTES:
             break
@@ -53,22 +55,31 @@ def _number_findings(model: ModelProto) -> Iterator[str]:
 
 
 def _name_findings(reading: Reading) -> Iterator[str]:
-    names: Counter[str] = Counter()
-    for _, node in reading.main.walk():
-        if node.name:
-            names[text(node.name)] += 1
-    shared = [name for name, count in names.items() if count > 1]
+    names: set[bytes] = set()
+    shared: dict[bytes, None] = {}
+    for name in _node_names(reading):
+        if name in names:
+            shared[name] = None
+        elif name:
+            names.add(name)
     if shared:
-        yield f"{plural(len(shared), 'node name')} used more than once, first “{shown(shared[0])}”."
+        yield f"{plural(len(shared), 'node name')} used more than once, first “{shown(next(iter(shared)))}”."
 
 
-def _domain_findings(reading: Reading) -> Iterator[str]:
+def _node_names(reading: Reading) -> Iterator[bytes]:
+    yield from reading.nodes.strings(NAME)
+    for scope in reading.main.family():
+        for node in scope.nodes:
+            name = node.name
+            yield name if isinstance(name, bytes) else name.encode()
+
+
+def _domain_findings(reading: Reading, operators: Counter[Operator]) -> Iterator[str]:
     own = {text(function.domain) for function in reading.model.functions}
     foreign: dict[str, str] = {}
-    for _, node in reading.main.walk():
-        domain = text(node.domain)
+    for domain, op in operators:
         if domain not in _BUILT_IN_DOMAINS and domain not in own:
-            foreign.setdefault(domain, text(node.op_type))
+            foreign.setdefault(domain, op)
     for domain, op in foreign.items():
         yield f"Operator {shown(op)} of domain {shown(domain)} needs a custom operator library."
 
@@ -84,13 +95,13 @@ def _limit_findings(reading: Reading) -> Iterator[str]:
             yield f"Opset {opset.version} is newer than {newest}, the newest that is known here."
 
 
-def find_problems(reading: Reading) -> Iterator[str]:
+def find_problems(reading: Reading, operators: Counter[Operator]) -> Iterator[str]:
     """Findings from the file's content, each one bounded line; the checker's come apart."""
     for source in (
         _limit_findings(reading),
-        _domain_findings(reading),
+        _domain_findings(reading, operators),
         _name_findings(reading),
-        _number_findings(reading.model),
+        _number_findings(reading),
     ):
         for finding in source:
             yield safe_text(finding, 300)

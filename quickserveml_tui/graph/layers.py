@@ -13,8 +13,7 @@ import onnx
 from quickserveml_tui.core.facts import LayerPage, LayerRow
 from quickserveml_tui.core.tensors import DTYPE_BITS, Dim
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph import shapes
-from quickserveml_tui.graph.analysis import Inferred, Reading, infer_scopes, read_sound_model
+from quickserveml_tui.graph.layer_index import LayerIndex, Visit, open_index
 from quickserveml_tui.graph.macs import node_macs
 from quickserveml_tui.graph.reading import Node, Tensor, text
 from quickserveml_tui.graph.scopes import Scope, ValueType
@@ -31,31 +30,15 @@ def read_layers(path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
     """Rows `offset` to `offset + limit` of the layer table: nodes in file order, those of subgraphs after their owner.
 
     `macs` and `output_bytes` hold at batch 1, `output_shape` keeps symbolic dims by name. Nodes inside functions are
-    no rows of their own. Raises `ModelError` as `read_facts` does. Linear in the nodes of the whole graph.
+    no rows of their own. Raises `ModelError` as `read_facts` does. The first page of a file takes time in proportion
+    to its graph; what was learned is kept, so that the next ones take what their own rows do.
     """
-    reading = read_sound_model(path)
-    own_symbols = shapes.symbols(reading.model)
+    index = open_index(path)
     offset, limit = max(offset, 0), min(max(limit, 0), MAX_LIMIT)
-    visits = islice(enumerate(reading.main.walk()), offset, offset + limit)
-    drafts = [_draft(index, scope, node) for index, (scope, node) in visits]
-    total = sum(1 for _ in reading.main.walk())
-    inferred = _infer(reading)
-    if inferred is None:
-        return LayerPage(tuple(_finish(draft, None, None, own_symbols) for draft in drafts), total, offset)
-    typed = zip(inferred.symbolic.walk(), inferred.fixed.walk(), strict=True)
-    page = zip(drafts, islice(typed, offset, offset + limit), strict=True)
-    rows = tuple(_finish(draft, symbolic, fixed, own_symbols) for draft, (symbolic, fixed) in page)
-    return LayerPage(rows, total, offset)
-
-
-def _infer(reading: Reading) -> Inferred | None:
-    """Types of all values; None where inference would take too long."""
-    if not reading.expansion.bounded:
-        return None
-    skeleton = shapes.make_skeleton(reading.model)
-    if not shapes.is_small_enough(skeleton):
-        return None
-    return infer_scopes(shapes.stand_in_for_uninferred(skeleton))
+    rows = tuple(
+        _finish(_draft(at, visit.scope, visit.node), visit, index) for at, visit in index.visits(offset, limit)
+    )
+    return LayerPage(rows, index.total, offset)
 
 
 def _draft(index: int, scope: Scope, node: Node) -> LayerRow:
@@ -85,13 +68,11 @@ def _params(scope: Scope, node: Node) -> int:
     return sum(weight.elements for weight in map(scope.find_weight, names) if weight)
 
 
-def _finish(
-    draft: LayerRow, symbolic: tuple[Scope, Node] | None, fixed: tuple[Scope, Node] | None, own_symbols: set[str]
-) -> LayerRow:
-    if symbolic is None or fixed is None:
+def _finish(draft: LayerRow, visit: Visit, index: LayerIndex) -> LayerRow:
+    if visit.symbolic is None or visit.fixed is None:
         return draft
     output = draft.outputs[0] if draft.outputs else ""
-    declared, sized = symbolic[0].find_type(output), fixed[0].find_type(output)
+    declared, sized = visit.symbolic.find_type(output), visit.fixed.find_type(output)
     return LayerRow(
         index=draft.index,
         name=draft.name,
@@ -100,10 +81,10 @@ def _finish(
         depth=draft.depth,
         inputs=draft.inputs,
         outputs=draft.outputs,
-        output_shape=_known(declared.shape, own_symbols) if declared else None,
+        output_shape=_known(declared.shape, index.own_symbols) if declared else None,
         output_dtype=declared.dtype if declared and declared.dtype != "undefined" else "",
         params=draft.params,
-        macs=node_macs(fixed[1], fixed[0]),
+        macs=node_macs(visit.node, visit.fixed),
         output_bytes=_bytes(sized),
         attributes=draft.attributes,
     )
@@ -118,7 +99,7 @@ def _bytes(value: ValueType | None) -> int | None:
     return size if size <= MAX_ELEMENTS else None
 
 
-def _known(shape: tuple[Dim, ...] | None, own_symbols: set[str]) -> tuple[Dim, ...] | None:
+def _known(shape: tuple[Dim, ...] | None, own_symbols: frozenset[str]) -> tuple[Dim, ...] | None:
     """The shape without the names that inference makes up (`unk__7`)."""
     if shape is None:
         return None

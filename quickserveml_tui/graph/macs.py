@@ -167,10 +167,14 @@ def _einsum(op: Op) -> int | None:
     return math.prod(sizes.values())
 
 
-def operator_name(node: Node) -> str:
+def qualified_name(domain: str, op: str) -> str:
     """The operator with its domain in front, where that is not `ai.onnx`."""
-    domain, op = text(node.domain), text(node.op_type)
     return op if domain in ("", "ai.onnx") else f"{domain}:{op}"
+
+
+def operator_name(node: Node) -> str:
+    """The `qualified_name` of a node's operator."""
+    return qualified_name(text(node.domain), text(node.op_type))
 
 
 def node_macs(node: Node, scope: Scope) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from quickserveml_tui.core.tensors import Dim
+from quickserveml_tui.graph.columns import DOMAIN, OP_TYPE, NodeColumns
 from quickserveml_tui.graph.reading import Function, Graph, ModelProto, Node, subgraphs, text
 from quickserveml_tui.graph.tensors import dtype_name, element_count, integers
 
@@ -51,6 +53,8 @@ class Scope:
     ints: dict[str, list[int]] = field(default_factory=dict)
     """Values of small integer constants: shapes, axes, trip counts."""
     types: dict[str, ValueType] = field(default_factory=dict)
+    columns: NodeColumns | None = None
+    """The nodes of a main graph whose nodes were not parsed; `nodes` is empty then."""
     children: dict[int, tuple[Scope, ...]] = field(default_factory=dict)
     """Subgraph scopes by position of their node."""
 
@@ -88,28 +92,68 @@ class Scope:
                 yield from child.family()
 
 
+Operator: TypeAlias = tuple[str, str]
+"""Domain and name."""
+
+
+def count_operators(scope: Scope) -> Counter[Operator]:
+    """Nodes by operator, those of subgraphs included."""
+    counts: Counter[tuple[Any, Any]] = Counter()
+    for inner in scope.family():
+        if inner.columns is not None:
+            counts.update(zip(inner.columns.strings(DOMAIN), inner.columns.strings(OP_TYPE), strict=True))
+        else:
+            counts.update([(node.domain, node.op_type) for node in inner.nodes])
+    found: Counter[Operator] = Counter()
+    for (domain, op), count in counts.items():
+        found[text(domain), text(op)] += count
+    return found
+
+
 def build_scopes(model: ModelProto) -> tuple[Scope, tuple[Scope, ...]]:
     """The scope of the main graph and those of the functions."""
-    main = _build(Scope(model.graph.node, graph=model.graph))
-    return main, tuple(_build(Scope(function.node, function=function)) for function in model.functions)
+    return _build(Scope(model.graph.node, graph=model.graph)), function_scopes(model)
+
+
+def function_scopes(model: ModelProto) -> tuple[Scope, ...]:
+    """The scopes of the functions."""
+    return tuple(_build(Scope(function.node, function=function)) for function in model.functions)
+
+
+def sketch_scope(graph: Graph, columns: NodeColumns, nodes: Mapping[int, Node]) -> Scope:
+    """The scope of a main graph of which only the `nodes` that hold tensors or graphs, by position, are parsed.
+
+    It has no types.
+    """
+    scope = Scope((), graph=graph, columns=columns)
+    _add_weights(scope, graph)
+    for index, node in nodes.items():
+        _add_node(scope, index, node)
+    return scope
 
 
 def _build(scope: Scope) -> Scope:
     if scope.graph is not None:
-        _add_graph(scope, scope.graph)
+        for info in (*scope.graph.input, *scope.graph.output, *scope.graph.value_info):
+            scope.types[text(info.name)] = value_type(info.type)
+        _add_weights(scope, scope.graph)
     for index, node in enumerate(scope.nodes):
-        if node.op_type == "Constant":
-            _add_constant(scope, node)
-        elif node.op_type == "ConstantOfShape":
-            _add_filled(scope, node)
-        if node.attribute:
-            children = tuple(
-                _build(Scope(graph.node, graph=graph, function=scope.function, parent=scope, depth=scope.depth + 1))
-                for _, graph in subgraphs(node)
-            )
-            if children:
-                scope.children[index] = children
+        _add_node(scope, index, node)
     return scope
+
+
+def _add_node(scope: Scope, index: int, node: Node) -> None:
+    if node.op_type == "Constant":
+        _add_constant(scope, node)
+    elif node.op_type == "ConstantOfShape":
+        _add_filled(scope, node)
+    if node.attribute:
+        children = tuple(
+            _build(Scope(graph.node, graph=graph, function=scope.function, parent=scope, depth=scope.depth + 1))
+            for _, graph in subgraphs(node)
+        )
+        if children:
+            scope.children[index] = children
 
 
 def value_type(proto: Any) -> ValueType:
@@ -135,9 +179,7 @@ def _dim(dim: Any) -> Dim:
     return None if name in ("", "?") else name
 
 
-def _add_graph(scope: Scope, graph: Graph) -> None:
-    for info in (*graph.input, *graph.output, *graph.value_info):
-        scope.types[text(info.name)] = value_type(info.type)
+def _add_weights(scope: Scope, graph: Graph) -> None:
     for tensor in graph.initializer:
         name = text(tensor.name)
         scope.weights[name] = Weight(element_count(tensor), dtype_name(tensor.data_type))

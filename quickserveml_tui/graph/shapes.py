@@ -25,8 +25,12 @@ def _is_heavy(tensor: Any) -> bool:
     return is_external(tensor) or tensor.ByteSize() > MAX_KEPT_BYTES
 
 
-def _declare(main: Graph, name: str, tensor: Any) -> None:
-    main.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+def _is_heavy_sparse(sparse: Any) -> bool:
+    return _is_heavy(sparse.values) or _is_heavy(sparse.indices)
+
+
+def _declare(main: Graph, name: str, dtype: int, dims: Any) -> None:
+    main.input.append(onnx.helper.make_tensor_value_info(name, dtype, list(dims)))
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -50,35 +54,66 @@ def _rename(graph: Graph, old: str, new: str) -> None:
 
 
 def _lift_initializers(main: Graph, graph: Graph, taken: set[str]) -> None:
-    kept = []
-    for tensor in graph.initializer:
-        name = text(tensor.name)
-        if not _is_heavy(tensor):
-            kept.append(tensor)
-        elif graph is not main:  # under a name of its own: other branches may use the same one for something else
+    heavy = [(text(tensor.name), tensor.data_type, tensor.dims) for tensor in graph.initializer if _is_heavy(tensor)]
+    heavy += [
+        (text(sparse.values.name), sparse.values.data_type, sparse.dims)
+        for sparse in graph.sparse_initializer
+        if _is_heavy_sparse(sparse)
+    ]
+    for name, dtype, dims in heavy:
+        if graph is not main:  # under a name of its own: other branches may use the same one for something else
             lifted = _unique(f"{name}/lifted", taken)
-            _declare(main, lifted, tensor)
+            _declare(main, lifted, dtype, dims)
             _rename(graph, name, lifted)
         elif name not in taken:  # models before IR 4 list it among the inputs already
-            _declare(main, _unique(name, taken), tensor)
-    if len(kept) < len(graph.initializer):
-        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-        del graph.initializer[:]
-        graph.initializer.extend(copies)
+            _declare(main, _unique(name, taken), dtype, dims)
+    _keep(graph.initializer, [tensor for tensor in graph.initializer if not _is_heavy(tensor)])
+    _keep(graph.sparse_initializer, [sparse for sparse in graph.sparse_initializer if not _is_heavy_sparse(sparse)])
+
+
+def _keep(field: Any, kept: list[Any]) -> None:
+    if len(kept) < len(field):
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del field[:]
+        field.extend(copies)
+
+
+def _heavy_constant(node: Any) -> tuple[int, Any] | None:
+    """dtype and dims of what a Constant holds, if that is large."""
+    attribute = node.attribute[0]
+    if attribute.HasField("t") and _is_heavy(attribute.t):
+        return attribute.t.data_type, attribute.t.dims
+    if attribute.HasField("sparse_tensor") and _is_heavy_sparse(attribute.sparse_tensor):
+        return attribute.sparse_tensor.values.data_type, attribute.sparse_tensor.dims
+    return None
 
 
 def _lift_constants(main: Graph, nodes: Any, taken: set[str]) -> None:
     for node in nodes:
         if node.op_type != "Constant" or not node.attribute or not node.output:
             continue
-        tensor = node.attribute[0].t
-        if not node.attribute[0].HasField("t") or not _is_heavy(tensor):
+        heavy = _heavy_constant(node)
+        if heavy is None:
             continue
         name = _unique(f"{text(node.output[0])}/lifted", taken)
-        _declare(main, name, tensor)
+        _declare(main, name, *heavy)
         node.op_type = "Identity"
         del node.attribute[:]
         node.input.append(name)
+
+
+def _empty_sparse(nodes: Any) -> None:
+    """Take the entries out of large sparse tensors that nothing lifts: the checker wants to read their indices."""
+    for node in nodes:
+        for attribute in node.attribute:
+            single = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            for sparse in (*single, *attribute.sparse_tensors):
+                if _is_heavy_sparse(sparse):
+                    for tensor in (sparse.values, sparse.indices):
+                        name, dtype = tensor.name, tensor.data_type
+                        tensor.Clear()
+                        tensor.name, tensor.data_type, tensor.raw_data = name, dtype, b""
+                        tensor.dims.append(0)
 
 
 def make_skeleton(model: ModelProto) -> ModelProto:
@@ -90,11 +125,11 @@ def make_skeleton(model: ModelProto) -> ModelProto:
     main = model.graph
     taken = {text(info.name) for info in main.input} | {text(name) for node in main.node for name in node.output}
     for body in list(bodies(model)):
-        if body.function is not None:
-            continue
-        if body.graph is not None:
-            _lift_initializers(main, body.graph, taken)
-        _lift_constants(main, body.nodes, taken)
+        if body.function is None:
+            if body.graph is not None:
+                _lift_initializers(main, body.graph, taken)
+            _lift_constants(main, body.nodes, taken)
+        _empty_sparse(body.nodes)
     return model
 
 

@@ -9,8 +9,8 @@ import onnx
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.tensors import DTYPE_BITS
+from quickserveml_tui.graph.inline import Payload, decode
 from quickserveml_tui.graph.reading import Tensor, shown, text
-from quickserveml_tui.graph.skim import INLINE
 
 MAX_ELEMENTS = 2**63 - 1
 
@@ -80,48 +80,55 @@ def external_entries(tensor: Tensor) -> dict[str, str]:
     return {text(entry.key): text(entry.value) for entry in tensor.external_data}
 
 
-def skimmed_bytes(tensor: Tensor) -> int | None:
-    """Size of data that lies in the model file itself, but was left out when it was read; else None."""
-    if not is_external(tensor):
-        return None
-    entries = external_entries(tensor)
-    return int(entries["length"]) if entries.get("location") == INLINE else None
+def inline_payload(tensor: Tensor) -> Payload | None:
+    """Where the data lies in the model file, if it was left out when the file was read; else None."""
+    return decode(external_entries(tensor)) if is_external(tensor) else None
 
 
-def _typed_length(tensor: Tensor, dtype: str, count: int) -> tuple[int, int]:
-    """Entries that the typed field of this dtype holds and should hold."""
-    field = next((name for name, dtypes in _TYPED_FIELDS.items() if dtype in dtypes), "int32_data")
-    held = len(getattr(tensor, field))
+def _typed_field(dtype: str) -> str:
+    return next((name for name, dtypes in _TYPED_FIELDS.items() if dtype in dtypes), "int32_data")
+
+
+def _typed_length(dtype: str, count: int) -> int:
+    """Entries that the typed field should hold: 4-bit types share a byte, 6-bit ones have one each (onnx.proto)."""
     if dtype in _COMPLEX:
-        return held, 2 * count
+        return 2 * count
     bits = DTYPE_BITS.get(dtype, 8)
-    return held, count if bits >= 8 else (count * bits + 7) // 8
+    return (count * bits + 7) // 8 if bits in (2, 4) else count
 
 
 def check_tensor(tensor: Tensor) -> None:
     """Raise `ModelError` (`model.bad_tensor`) unless the data inside the file fits dtype and dims."""
     count = element_count(tensor)
-    skimmed = skimmed_bytes(tensor)
-    if is_external(tensor) and skimmed is None:
-        return
+    payload = None
+    if is_external(tensor):
+        payload = inline_payload(tensor)
+        if payload is None:
+            return
     dtype = dtype_name(tensor.data_type)
     if dtype == "undefined":
         raise _bad(tensor, "has no data type")
     if dtype not in DTYPE_BITS and dtype != "string":
         return
-    if skimmed is not None or tensor.HasField("raw_data"):
-        held = len(tensor.raw_data) if skimmed is None else skimmed
-        wanted, unit = byte_count(tensor), "bytes"
-        if wanted is None:
+    field = payload.form.name if payload else "raw_data" if tensor.HasField("raw_data") else _typed_field(dtype)
+    if field == "raw_data":
+        if dtype == "string":
             raise _bad(tensor, "keeps strings as raw bytes, which ONNX does not allow")
+        held = payload.values if payload else len(tensor.raw_data)
+        wanted, unit = (count * DTYPE_BITS[dtype] + 7) // 8, "bytes"
     else:
-        held, wanted = _typed_length(tensor, dtype, count)
-        unit = "values"
-    if held != wanted:
+        fits = field == _typed_field(dtype)
+        held = payload.values if payload else len(getattr(tensor, field))
+        held, wanted, unit = held if fits else 0, _typed_length(dtype, count), "values"
+    if held is not None and held != wanted:
         raise _bad(tensor, f"should hold {wanted:,} {unit} by its shape, but holds {held:,}")
 
 
-def integers(tensor: Tensor, limit: int = 4096) -> list[int] | None:
+MAX_INTEGERS = 100
+"""Shapes, axes and split sizes are shorter. That many are within `skim.KEPT_BYTES` in every encoding."""
+
+
+def integers(tensor: Tensor, limit: int = MAX_INTEGERS) -> list[int] | None:
     """The values of a small integer tensor inside the file; None for any other tensor."""
     if is_external(tensor) or element_count(tensor) > limit:
         return None

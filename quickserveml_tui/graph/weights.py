@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
+from quickserveml_tui.graph.columns import INPUT, OP_TYPE
 from quickserveml_tui.graph.reading import text
 from quickserveml_tui.graph.scopes import Scope
 
@@ -21,14 +23,30 @@ def _parameters_of_operators(scope: Scope) -> set[tuple[int, str]]:
     """Scope (by identity) and name of the integer constants that only shape, slice or index other values."""
     shaping: set[tuple[int, str]] = set()
     computing: set[tuple[int, str]] = set()
-    for inner, node in scope.walk():
-        slots = SHAPE_SLOTS.get(node.op_type, ())
-        for slot, raw in enumerate(node.input):
-            name = text(raw)
+    known = {name.encode("utf-8", "replace") for inner in scope.family() for name in inner.ints}
+    if not known:
+        return shaping
+    for inner in scope.family():
+        for op, slot, name in _reads_of(inner, known):
             owner = next((item for item in inner.chain() if name in item.ints), None)
             if owner is not None:
-                (shaping if slot in slots else computing).add((id(owner), name))
+                (shaping if slot in SHAPE_SLOTS.get(op, ()) else computing).add((id(owner), name))
     return shaping - computing
+
+
+def _reads_of(scope: Scope, names: set[bytes]) -> Iterator[tuple[str, int, str]]:
+    """Operator, input slot and name of each read of these names by the nodes of a scope."""
+    if scope.columns is None:
+        texts = {name.decode("utf-8", "replace") for name in names}
+        for node in scope.nodes:
+            for slot, raw in enumerate(node.input):
+                if raw in texts:
+                    yield text(node.op_type), slot, text(raw)
+        return
+    ops = scope.columns.strings(OP_TYPE)
+    read, owners, slots = scope.columns.slots(INPUT)
+    for at in [at for at, name in enumerate(read) if name in names]:
+        yield text(ops[owners[at]]), int(slots[at]), text(read[at])
 
 
 def count_weights(scope: Scope) -> Counter[str]:

@@ -250,7 +250,7 @@ def test_nesting_beyond_the_parsers_limit_is_refused(tmp_path):
         node = field(2, b"y") + field(4, b"If") + field(5, field(1, b"b") + field(6, graph))
         graph = field(1, node) + field(12, value("y").SerializeToString())
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"\x08\x08" + field(7, graph))
+    path.write_bytes(b"\x08\x08" + field(8, b"\x10\x11") + field(7, graph))
     with pytest.raises(ModelError, match="nested too deep"):
         read_facts(path)
 

@@ -1,0 +1,168 @@
+"""What a page of the layer table needs besides the nodes it shows, worked out once per file and kept for a while."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+
+from quickserveml_tui.graph import shapes
+from quickserveml_tui.graph.analysis import Reading, read_sound_model
+from quickserveml_tui.graph.reading import Node, parse, read_model, shown
+from quickserveml_tui.graph.scopes import Scope, ValueType, build_scopes
+
+MAX_KEPT_FILES = 2
+MAX_KEPT_NODES = 250_000
+"""In all files that are kept; 100,000 nodes take 40 MB."""
+
+_Key: TypeAlias = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A node with its scope, and with the scopes that know the types of its values where those were inferred."""
+
+    scope: Scope
+    node: Node
+    symbolic: Scope | None
+    """Open dims by their names."""
+    fixed: Scope | None
+    """Open dims of the inputs set to 1."""
+
+
+class LayerIndex:
+    """The rows of a model's layer table; the nodes of the main graph are parsed when they are visited."""
+
+    def __init__(self, path: Path) -> None:
+        reading = read_sound_model(path)
+        self._name = shown(path.name)
+        self._nodes, self._bodied, self._main = reading.nodes, reading.bodied, reading.main
+        self._starts, self.total = _count_rows(reading.main, len(reading.nodes))
+        self.own_symbols: frozenset[str] = frozenset()
+        self._symbolic: Scope | None = None
+        self._fixed: Scope | None = None
+        if reading.expansion.bounded:
+            self._infer(reading, path)
+
+    def _infer(self, reading: Reading, path: Path) -> None:
+        model = read_model(path)
+        self.own_symbols = frozenset(shapes.symbols(model))
+        skeleton = shapes.make_skeleton(model)
+        if not shapes.is_small_enough(skeleton):
+            return
+        shapes.stand_in_for_uninferred(skeleton)
+        share = _Sharing()
+        self._symbolic = share.types_of(reading.main, shapes.infer(skeleton))
+        self._fixed = share.types_of(reading.main, shapes.infer(shapes.fix_batch(skeleton)))
+
+    def visits(self, offset: int, limit: int) -> Iterator[tuple[int, Visit]]:
+        """Rows from `offset` on with their position, at most `limit` of them."""
+        if offset >= self.total:
+            return
+        first = int(np.searchsorted(self._starts, offset, side="right")) - 1
+        skipped = offset - int(self._starts[first])
+        yield from enumerate(islice(self._walk_main(first), skipped, skipped + limit), offset)
+
+    def _walk_main(self, first: int) -> Iterator[Visit]:
+        for index in range(first, len(self._nodes)):
+            node = self._bodied.get(index)
+            if node is None:
+                node = onnx.NodeProto()
+                parse(node, self._nodes.data(index), self._name)
+            yield Visit(self._main, node, self._symbolic, self._fixed)
+            yield from _walk_children(self._main, index, self._symbolic, self._fixed)
+
+
+def _walk_children(scope: Scope, index: int, symbolic: Scope | None, fixed: Scope | None) -> Iterator[Visit]:
+    for at, child in enumerate(scope.children.get(index, ())):
+        types = [tree and tree.children[index][at] for tree in (symbolic, fixed)]
+        for inner, node in enumerate(child.nodes):
+            yield Visit(child, node, *types)
+            yield from _walk_children(child, inner, *types)
+
+
+def _count_rows(main: Scope, nodes: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int]:
+    """First row of each node of the main graph, and rows in all."""
+    rows = np.ones(nodes, dtype=np.int64)
+    for index, children in main.children.items():
+        rows[index] += sum(len(scope.nodes) for child in children for scope in child.family())
+    ends = np.cumsum(rows)
+    return ends - rows, int(ends[-1]) if nodes else 0
+
+
+class _Sharing:
+    """Keeps equal names and types once: of 100,000 values most have one of a few shapes."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._types: dict[ValueType, ValueType] = {}
+
+    def types_of(self, scope: Scope, inferred: onnx.ModelProto) -> Scope:
+        """Scopes like those below `scope`, with nothing but the types of their values."""
+        return self._copy(scope, build_scopes(inferred)[0], None)
+
+    def _copy(self, scope: Scope, inferred: Scope, parent: Scope | None) -> Scope:
+        types = {**scope.types, **inferred.types}
+        copy = Scope((), parent=parent, depth=scope.depth)
+        copy.types = {
+            self._names.setdefault(name, name): self._types.setdefault(found, found) for name, found in types.items()
+        }
+        for index, children in scope.children.items():
+            pairs = zip(children, inferred.children[index], strict=True)
+            copy.children[index] = tuple(self._copy(child, twin, copy) for child, twin in pairs)
+        return copy
+
+
+class _Kept:
+    """The indexes of the last files; a file that changed is read again."""
+
+    def __init__(self) -> None:
+        self._indexes: OrderedDict[_Key, LayerIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, path: Path) -> LayerIndex:
+        key = _identify(path)
+        with self._lock:
+            index = self._indexes.pop(key, None) if key else None
+            if index is None:
+                index = LayerIndex(path)
+            if key and index.total <= MAX_KEPT_NODES:
+                self._indexes[key] = index
+            while len(self._indexes) > MAX_KEPT_FILES or self._rows() > MAX_KEPT_NODES:
+                self._indexes.popitem(last=False)
+            return index
+
+    def _rows(self) -> int:
+        return sum(index.total for index in self._indexes.values())
+
+    def clear(self) -> None:
+        with self._lock:
+            self._indexes.clear()
+
+
+def _identify(path: Path) -> _Key | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None  # reading it says what is wrong
+    return str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+_KEPT = _Kept()
+
+
+def open_index(path: Path) -> LayerIndex:
+    """The index of the model at `path`, kept from the last time or made now. Raises `ModelError` as `read_facts`."""
+    return _KEPT.open(path)
+
+
+def forget_indexes() -> None:
+    """Give the memory of all kept indexes back."""
+    _KEPT.clear()
