@@ -11,11 +11,14 @@ TARGET = ROOT / "docs" / "commands.md"
 
 HEAD = """# Commands
 
-`quickserveml [--home FOLDER] [--json] COMMAND …`; `qsml` is the same program. Without a command the workbench opens.
-This page is generated from the application by `scripts/make_command_docs.py`.
+`quickserveml [--home FOLDER] [--json] [--verbose] COMMAND …`; `qsml` is the same program. Without a command the
+workbench opens. This page is generated from the application by `scripts/make_command_docs.py`.
 
 A model is a path, or a reference `name[@version|@label|@alias]`. A text is a path if it holds a separator, ends in
-`.onnx` or starts with `~`. `--home` and `--json` are taken before and after the command.
+`.onnx` or starts with `~`. `--home`, `--json` and `--verbose` are taken before and after the command.
+
+With `--verbose` an error is followed by all that was said about it, such as the runtime's own words; in JSON they are
+the error's `detail`. [errors.md](errors.md) lists the codes of errors with what to do.
 
 ## `--json`
 
@@ -72,7 +75,7 @@ def _parameters(command: Any) -> tuple[str, list[str]]:
         if parameter.param_type_name == "argument":
             usage.append(parameter.metavar)
             rows.append(f"| `{usage[-1]}` | {_cell(parameter.help or '')} | |")
-        elif parameter.name not in ("home", "as_json"):
+        elif parameter.name not in ("home", "as_json", "verbose"):
             default = _default(parameter)
             cell = f"`{default}`" if default else ""
             rows.append(f"| `{_cell(_option(parameter))}` | {_cell(parameter.help or '')} | {cell} |")

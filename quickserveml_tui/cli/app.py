@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from quickserveml_tui.cli.commands import COMMANDS, SECTIONS, CommandEntry, completion_variable
-from quickserveml_tui.cli.options import HomeOption, JsonOption, VersionOption
+from quickserveml_tui.cli.options import HomeOption, JsonOption, VerboseOption, VersionOption
 from quickserveml_tui.core.errors import UsageError
 
 PROGRAM = "quickserveml"
@@ -55,7 +55,36 @@ def load_command(entry: CommandEntry) -> Any:
         target = application
     command = get_command(target)
     command.name = entry.name
+    _let_be_verbose(command)
     return command
+
+
+def _let_be_verbose(command: Any) -> None:
+    """Give a command, and those below it, the option `--verbose`, which every command has and none needs to know."""
+    command.params.append(_verbose_parameter())
+    for below in getattr(command, "commands", {}).values():
+        _let_be_verbose(below)
+
+
+def _verbose_parameter() -> Any:
+    """The option as Typer makes it from its declaration; its value goes to the invocation alone."""
+    probe = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+    @probe.command()
+    def _declare(verbose: VerboseOption = False) -> None:
+        """Never called: only its parameter is taken."""
+
+    parameter: Any = next(param for param in get_command(probe).params if param.name == "verbose")
+    parameter.expose_value = False
+    parameter.callback = _note_verbose
+    return parameter
+
+
+def _note_verbose(_context: Any, _parameter: Any, value: Any) -> Any:
+    from quickserveml_tui.cli.front import invocation
+
+    invocation.note(verbose=bool(value))
+    return value
 
 
 def unknown_command(name: str) -> UsageError:
@@ -79,11 +108,12 @@ def _root(
     context: typer.Context,
     home: HomeOption = "",
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     version: VersionOption = False,
 ) -> None:
     from quickserveml_tui.cli.front import invocation
 
-    invocation.note(home=home, as_json=as_json)
+    invocation.note(home=home, as_json=as_json, verbose=verbose)
     if version:
         _print_version()
     elif context.invoked_subcommand is None:

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line; returns its exit code. Nothing is raised but `SystemExit`."""
     _open_closed_streams()
     try:
-        code = _guarded(lambda: _execute(arguments), as_json=wants_json(arguments))
+        code = _guarded(lambda: _execute(arguments), as_json=wants_json(arguments), verbose=wants_verbose(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone, as in `… | head`.
@@ -46,8 +46,16 @@ def _discard(stream: TextIO) -> None:
 
 def wants_json(arguments: list[str]) -> bool:
     """Whether `--json` is among the options: known even when the command line cannot be parsed."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in options
+    return "--json" in _options(arguments)
+
+
+def wants_verbose(arguments: list[str]) -> bool:
+    """Whether `--verbose` is among the options."""
+    return "--verbose" in _options(arguments)
+
+
+def _options(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _execute(arguments: list[str]) -> None:
@@ -77,21 +85,21 @@ def _opens_a_screen(arguments: list[str]) -> bool:
     return True
 
 
-def _guarded(action: Callable[[], None], *, as_json: bool) -> int:
+def _guarded(action: Callable[[], None], *, as_json: bool, verbose: bool) -> int:
     try:
         action()
     except KeyboardInterrupt:
         return _report_interrupt(as_json=as_json)
     except QuickServeError as error:
-        return report(error, as_json=as_json)
+        return report(error, as_json=as_json, verbose=verbose)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: it says so and writes a report
-        return _report_other(error, as_json=as_json)
+        return _report_other(error, as_json=as_json, verbose=verbose)
     return ExitCode.DONE
 
 
-def _report_other(error: Exception, *, as_json: bool) -> int:
+def _report_other(error: Exception, *, as_json: bool, verbose: bool) -> int:
     """End for Typer's own exceptions, and for whatever should not have happened."""
     import typer
 
@@ -105,7 +113,7 @@ def _report_other(error: Exception, *, as_json: bool) -> int:
         return report(_from_click(error), as_json=as_json)
     from quickserveml_tui.cli.crash import crash_error
 
-    return report(crash_error(error), as_json=as_json)
+    return report(crash_error(error), as_json=as_json, verbose=verbose)
 
 
 def _report_interrupt(*, as_json: bool) -> int:
@@ -114,10 +122,13 @@ def _report_interrupt(*, as_json: bool) -> int:
     return report(CancelledError("Interrupted.", hint="What was finished before is kept."), as_json=as_json)
 
 
-def report(error: QuickServeError, *, as_json: bool) -> int:
-    """Say what went wrong, as a document on stdout or a sentence on stderr; returns the exit code."""
+def report(error: QuickServeError, *, as_json: bool, verbose: bool = False) -> int:
+    """Say what went wrong, as a document on stdout or a sentence on stderr; returns the exit code.
+
+    `verbose` adds the detail: the whole text that the sentence was made of, such as the runtime's own words.
+    """
     from quickserveml_tui.cli.output import Output, Terminal, with_home
-    from quickserveml_tui.core.text import safe_text
+    from quickserveml_tui.core.text import safe_lines, safe_text
 
     if as_json:
         document = error.to_doc()
@@ -125,6 +136,8 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
             key: with_home(safe_text(value)) if isinstance(value, str) else value
             for key, value in document["error"].items()
         }
+        if verbose:
+            fields["detail"] = safe_lines(error.detail)
         try:
             Output(as_json=True).document({"error": fields})
         except QuickServeError as unwritten:
@@ -138,10 +151,26 @@ def report(error: QuickServeError, *, as_json: bool) -> int:
         terminal.line(f"{glyph} {safe_text(error.message)}")
         if error.hint:
             terminal.line(f"  {terminal.style(safe_text(error.hint), 'muted')}")
+        if verbose:
+            _tell_detail(terminal, error.detail)
         sys.stderr.flush()
     except (QuickServeError, OSError):  # nowhere to say it: the exit code does
         _discard(sys.stderr)
     return int(error.exit_code)
+
+
+def detail(text: str) -> None:
+    """All that was said about something, on stderr, indented."""
+    from quickserveml_tui.cli.output import Terminal
+
+    _tell_detail(Terminal(sys.stderr), text)
+
+
+def _tell_detail(terminal: Terminal, text: str) -> None:
+    from quickserveml_tui.core.text import safe_lines
+
+    for line in safe_lines(text).splitlines() or ["There is nothing more to say about it."]:
+        terminal.line(f"    {line}")
 
 
 def _point_at(terminal: Terminal, filter_text: str, column: int) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from quickserveml_tui.core.models import Lineage
 from quickserveml_tui.core.refs import PROTECTED_ALIASES
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.text import safe_lines, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,5 +246,8 @@ def list_document(
 
 def error_entry(error: Any) -> dict[str, str]:
     """The error part of one failed item among several."""
+    from quickserveml_tui.cli.front import invocation
+
     document: dict[str, dict[str, str]] = error.to_doc()
-    return {key: safe_text(value) for key, value in document["error"].items()}
+    entry = {key: safe_text(value) for key, value in document["error"].items()}
+    return entry | ({"detail": safe_lines(error.detail)} if invocation.verbose else {})

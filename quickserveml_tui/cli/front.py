@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """The command line under way: `--home` and `--json`, wherever they stood, and what follows from them."""
+    """The command line under way: `--home`, `--json`, `--verbose`, wherever they stood, and what follows from them."""
 
     def __init__(self) -> None:
         self._flags: dict[str, Any] = {}
         set_home("")
         self.as_json = False
+        self.verbose = False
 
-    def note(self, *, home: str = "", as_json: bool = False) -> Invocation:
+    def note(self, *, home: str = "", as_json: bool = False, verbose: bool = False) -> Invocation:
         """Take the global options of a command or of the group; returns itself."""
         if home:
             self._flags["home"] = home
             set_home(os.path.abspath(os.path.expanduser(home)))  # noqa: PTH100, PTH111 - any text may come here
         self.as_json = self.as_json or as_json
+        self.verbose = self.verbose or verbose
         return self
 
     @cached_property

@@ -13,6 +13,9 @@ HomeOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, Option("--json", help="Print one JSON document, also for an error.", show_default=False)
 ]
+VerboseOption: TypeAlias = Annotated[
+    bool, Option("--verbose", help="With an error, print all that was said about it.", show_default=False)
+]
 VersionOption: TypeAlias = Annotated[bool, Option("--version", "-V", help="Print the version.", show_default=False)]
 RefArgument: TypeAlias = Annotated[
     str, Argument(metavar="REF", help="Path of a model file, or name[@version|@label|@alias].", show_default=False)
