@@ -9,7 +9,9 @@ import numpy as np
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, numpy_dtype, onnx_name
+from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, integer_bounds, is_float, numpy_dtype, onnx_name
+
+_SPECIALS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
@@ -18,8 +20,8 @@ def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     Integers become floats, floats narrower floats if none overflows, whole numbers integers if all fit. Raises
     `DataError` (`data.dtype`, `data.ragged`) for anything else.
     """
-    array = value if isinstance(value, np.ndarray) else _from_python(value, spec)
     target = numpy_dtype(spec.dtype)
+    array = _as_numbers(value, target) if isinstance(value, np.ndarray) else _from_python(value, spec)
     if spec.dtype == "string":
         return _strings(array, spec)
     if array.dtype == target:
@@ -28,9 +30,24 @@ def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
         return array.astype(target)
     if array.dtype.kind in "OUSTc" or (array.dtype.kind == "b") != (target.kind == "b"):
         raise _misfit(spec, onnx_name(array.dtype))
-    if target.kind in "iu":
+    if array.dtype.kind not in "biufV" or array.dtype.names is not None:
+        raise _misfit(spec, array.dtype.name)
+    if integer_bounds(spec.dtype) is not None:
         return _whole(array, target, spec)
     return _floating(array, target, spec)
+
+
+def _as_numbers(array: np.ndarray[Any, Any], target: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The array in types that numpy can compare: integers of 4 and 2 bits become int8.
+
+    `numpy.save` writes types that it lacks as bare bytes: these are taken for the type that the model wants.
+    """
+    if array.dtype == target or array.dtype.kind != "V" or array.dtype.names is not None:
+        return array
+    if array.dtype == np.dtype(f"V{array.dtype.itemsize}"):
+        fits = target.kind == "V" and target.itemsize == array.dtype.itemsize
+        return array.view(target) if fits else array
+    return array.astype(np.int8) if integer_bounds(onnx_name(array.dtype)) else array.astype(np.float32)
 
 
 def _misfit(spec: TensorSpec, got: str, hint: str = "") -> DataError:
@@ -49,6 +66,12 @@ def _out_of_range(spec: TensorSpec, hint: str) -> DataError:
 
 def _from_python(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     kinds = _element_types(value)
+    if str in kinds and is_float(spec.dtype):
+        try:
+            value = _with_specials(value)
+        except RecursionError as error:
+            raise _misfit(spec, "list") from error
+        kinds = _element_types(value)
     if dict in kinds or type(None) in kinds:
         raise _misfit(spec, "null" if type(None) in kinds else "object")
     if str in kinds and len(kinds) > 1:
@@ -66,6 +89,13 @@ def _from_python(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "O" and str not in kinds:
         raise _out_of_range(spec, "Numbers must fit into 64 bits.")
     return array
+
+
+def _with_specials(value: Any) -> Any:
+    """The value with `NaN`, `Infinity` and `-Infinity`, as JSON output writes them, as numbers."""
+    if isinstance(value, list | tuple):
+        return [_with_specials(item) for item in value]
+    return _SPECIALS.get(value, value) if isinstance(value, str) else value
 
 
 def _element_types(value: Any) -> set[type]:
@@ -98,10 +128,10 @@ def _strings(array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, A
 def _whole(array: np.ndarray[Any, Any], target: np.dtype[Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "iu" and not (np.isfinite(array).all() and (array == np.trunc(array)).all()):
         raise _misfit(spec, onnx_name(array.dtype), "Round them, or give whole numbers.")
-    bounds = np.iinfo(target)
+    low, high = integer_bounds(spec.dtype) or (0, 0)
     # As Python integers: comparisons of uint64 with int64 arrays go through float64.
-    if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
-        raise _out_of_range(spec, f"They must lie between {bounds.min} and {bounds.max}.")
+    if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
+        raise _out_of_range(spec, f"They must lie between {low} and {high}.")
     return array.astype(target)
 
 

@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import difflib
-import lzma
 import math
 import stat
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from quickserveml_tui.core.errors import DataError
-from quickserveml_tui.core.tensors import TensorSpec, format_shape
+from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes
-from quickserveml_tui.runtime.casts import to_array
+from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.feeds import MAX_FEED_BYTES
+from quickserveml_tui.runtime.fitting import fit_value
+from quickserveml_tui.runtime.value_files import read_values
 
 MAX_JSON_BYTES = 256 << 20
 MAX_JSON_DEPTH = 64
 """As deep as a numpy array can be."""
 
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, OSError, EOFError, KeyError,
-)  # fmt: skip
 
+def load_inputs(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Value]:
+    """Values by input name from an NPZ or JSON file, of the model's types and shapes.
 
-def load_inputs(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays by input name from an NPZ or JSON file, of the model's dtypes and shapes.
-
-    JSON is `{name: values}`, the same below `"inputs"`, a list of `{"name", "data"}` below `"inputs"` (the Open
-    Inference Protocol), or the bare values for a model with one input. Raises `DataError` naming the input, what was
-    expected and what was found.
+    NPZ is what `value_files` writes, or any file of plain arrays. JSON is `{name: values}`, the same below `"inputs"`,
+    a list of `{"name", "data"}` below `"inputs"` (the Open Inference Protocol), or the bare values for a model with one
+    input: lists for tensors and sequences, objects for maps, null for an optional input without a value. Raises
+    `DataError` naming the input, what was expected and what was found.
     """
     size = _require_file(path)
     with path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
         if magic[:4] == b"PK\x03\x04" or magic[:4] == b"PK\x05\x06":
-            return fit_inputs(_read_npz(file), inputs)
+            return fit_inputs(read_values(file, MAX_FEED_BYTES), inputs)
         if size > MAX_JSON_BYTES:
             raise _too_large(size, MAX_JSON_BYTES)
         return fit_inputs(parse_json(file.read(MAX_JSON_BYTES + 1), inputs), inputs)
 
 
-def fit_inputs(values: Mapping[str, Any], inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
-    """Values by name as arrays of the model's dtypes and shapes. Raises `DataError`."""
+def fit_inputs(values: Mapping[str, Any], inputs: Sequence[TensorSpec]) -> dict[str, Value]:
+    """Values by name as the model's inputs take them; an optional one may be left out. Raises `DataError`."""
     known = {spec.name: spec for spec in inputs}
     extra = [name for name in values if name not in known]
     if extra:
@@ -60,35 +56,19 @@ def fit_inputs(values: Mapping[str, Any], inputs: Sequence[TensorSpec]) -> dict[
             hint=f"Did you mean “{safe_text(near[0], 60)}”?" if near else f"Its inputs: {_listed(known)}.",
             code="data.unknown_input",
         )
-    missing = [name for name in known if name not in values]
+    missing = [name for name, spec in known.items() if name not in values and spec.kind != "optional"]
     if missing:
         raise DataError(
             f"Input “{safe_text(missing[0], 60)}” is missing.",
             hint=f"Give all of: {_listed(known)}.",
             code="data.missing_input",
         )
-    return {name: _fit(values[name], spec) for name, spec in known.items()}
+    return {name: fit_value(values.get(name), spec) for name, spec in known.items()}
 
 
 def _listed(names: Mapping[str, object]) -> str:
     shown = ", ".join(safe_text(name, 60) for name in list(names)[:8])
     return shown + (", …" if len(names) > 8 else "")
-
-
-def _fit(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
-    array = to_array(value, spec)
-    # The runtime reports an unknown rank as an empty shape, so an empty one forbids nothing.
-    if spec.shape and (
-        array.ndim != len(spec.shape)
-        or any(isinstance(dim, int) and dim != size for dim, size in zip(spec.shape, array.shape, strict=True))
-    ):
-        raise DataError(
-            f"Input “{safe_text(spec.name, 60)}” has the shape {format_shape(array.shape)}, "
-            f"expected {safe_text(format_shape(spec.shape), 200)}.",
-            hint="Give the input the shape that `quickserveml schema` shows.",
-            code="data.shape",
-        )
-    return array
 
 
 def _require_file(path: Path) -> int:
@@ -172,47 +152,3 @@ def _too_deep() -> DataError:
     return DataError(
         f"The values are nested more than {MAX_JSON_DEPTH} deep.", hint="Check the brackets.", code="data.too_deep"
     )
-
-
-# ---- NPZ ----------------------------------------------------------------------------------------------------------
-
-
-def _read_npz(file: IO[bytes]) -> dict[str, np.ndarray[Any, Any]]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            declared = sum(member.file_size for member in members)
-            if declared > MAX_FEED_BYTES:
-                raise _too_large(declared, MAX_FEED_BYTES)
-            return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-    except _BROKEN as error:
-        raise DataError(
-            f"The NPZ file is damaged: {safe_text(error, 120)}.", hint="Write it again.", code="data.unreadable"
-        ) from error
-
-
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
-    name = safe_text(member.filename, 60)
-    try:
-        with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _fortran, dtype = header(stream)
-        if dtype.hasobject:
-            raise DataError(
-                f"The array “{name}” holds Python objects, which are never loaded.",
-                hint="Save strings with dtype=str (numpy kind U).",
-                code="data.objects",
-            )
-        # numpy allocates what the header says before it reads, so the header is held against the member's size.
-        if math.prod(shape) * dtype.itemsize > member.file_size:
-            raise DataError(f"The array “{name}” is shorter than its header says.", code="data.unreadable")
-        with archive.open(member) as stream:
-            array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
-    except (ValueError, SyntaxError) as error:
-        raise DataError(
-            f"“{name}” is not a numpy array: {safe_text(error, 120)}.",
-            hint="Write the file with numpy.savez.",
-            code="data.unreadable",
-        ) from error

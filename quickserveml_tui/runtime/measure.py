@@ -17,6 +17,7 @@ from quickserveml_tui.core.errors import CancelledError, DataError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.runners import RawBenchmark
 from quickserveml_tui.core.tensors import TensorSpec
+from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.binding import Bound, Call, bind
 from quickserveml_tui.runtime.feeds import synthesize
 from quickserveml_tui.runtime.host import ProcessSampler
@@ -77,14 +78,14 @@ def _without_gc() -> Iterator[None]:
             gc.enable()
 
 
-def batch_of(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, np.ndarray[Any, Any]], spec: FeedSpec) -> int:
+def batch_of(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, Value], spec: FeedSpec) -> int:
     """Items in one inference.
 
     The size asked for by `spec.batch` where an input takes it; else the leading dim that is named like a batch, or that
     is fixed in an input of four dims or more (images). Other leading dims may be anything, such as a sequence: 1.
     """
     for tensor in inputs:
-        if not tensor.shape or feeds[tensor.name].ndim == 0:
+        if not tensor.shape or tensor.kind != "tensor" or feeds[tensor.name].ndim == 0:
             continue
         size, lead = int(feeds[tensor.name].shape[0]), tensor.shape[0]
         named = isinstance(lead, str) and (lead.lower() in ("n", "b") or "batch" in lead.lower())

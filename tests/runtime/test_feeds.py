@@ -91,7 +91,13 @@ def test_a_batch_that_no_input_can_take_is_refused():
 
 
 @pytest.mark.parametrize(
-    "spec", [TensorSpec("s", "seq(tensor(float))", None, "sequence"), TensorSpec("s", "int4", (2,))]
+    "spec",
+    [
+        TensorSpec("s", "map(int64,tensor(string))", None, "map"),
+        TensorSpec("s", "seq(map(int64,tensor(float)))", None, "sequence"),
+        TensorSpec("s", "opaque(a,b)", None),
+        TensorSpec("s", "float6e2m3", (2,)),
+    ],
 )
 def test_inputs_that_cannot_be_made_are_model_errors(spec):
     with pytest.raises(ModelError):
