@@ -28,6 +28,9 @@ def inspect(
     layers: Annotated[bool, Option("--layers", help="List the layers.", show_default=False)] = False,
     limit: Annotated[int, Option("--limit", metavar="N", help="Layers to list, 1 to 1000000.")] = 10_000,
     offset: Annotated[int, Option("--offset", metavar="N", help="Layers to skip.")] = 0,
+    header: Annotated[
+        bool, Option("--header", help="Say only what the file says at once, however large.", show_default=False)
+    ] = False,
     trial: Annotated[bool, Option("--trial/--no-trial", help="Try whether an unregistered file runs.")] = True,
     format_name: FormatOption = "text",
     home: HomeOption = "",
@@ -42,9 +45,16 @@ def inspect(
     invocation.note(home=home, as_json=as_json)
     if check_format(format_name) != "text" and not layers:
         raise UsageError("--format goes with --layers.", hint="For the facts use --json.")
+    if header and layers:
+        raise UsageError("--header and --layers do not go together.", hint="Ask for one of them.")
     if not 1 <= limit <= 1_000_000 or offset < 0:
         raise UsageError("The part of the layers is out of range.", hint="--limit 1 to 1000000, --offset from 0 on.")
     with invocation.workbench() as workbench:
+        if header:
+            from quickserveml_tui.cli.header_text import print_header
+
+            print_header(invocation.output, ref, workbench.inspect.header(ref))
+            return
         if layers:
             _print_layers(workbench, ref, offset, limit, format_name)
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.catalog import ModelView
     from quickserveml_tui.core.compatibility import Compatibility
-    from quickserveml_tui.core.facts import ModelFacts
+    from quickserveml_tui.core.facts import ModelFacts, ModelHeader
     from quickserveml_tui.core.models import AliasEvent, VersionRecord
     from quickserveml_tui.core.tensors import TensorSpec
 
@@ -128,7 +128,7 @@ def mismatch_lines(compatibility: Compatibility | None) -> Iterator[str]:
         yield safe_text(f"{what} is {item.has}; {runtime} takes up to {item.takes}. {item.remedy}", 1_000)
 
 
-def tensors_table(facts: ModelFacts) -> Table:
+def tensors_table(facts: ModelFacts | ModelHeader) -> Table:
     """Inputs and outputs of a model."""
     return table(_TENSOR_COLUMNS, [*_tensor_rows("input", facts.inputs), *_tensor_rows("output", facts.outputs)])
 

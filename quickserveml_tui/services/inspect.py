@@ -9,18 +9,20 @@ from typing import Any, TypeAlias
 
 from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.compatibility import Compatibility, RuntimeLimits
-from quickserveml_tui.core.facts import LayerPage, ModelFacts
+from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.refs import PathRef, parse_ref
 from quickserveml_tui.core.runners import RunnerPool
-from quickserveml_tui.services.catalog_lookup import select_version
+from quickserveml_tui.services.catalog_add import locate
+from quickserveml_tui.services.catalog_lookup import longer_path, select_version
 from quickserveml_tui.services.compatibility import LimitsService, compare
 
 MAX_CACHED_ROWS = 100_000
 MAX_CACHED_PAGES = 32
+MAX_CACHED_HEADERS = 64
 
 PageKey: TypeAlias = tuple[str, int, int]
 
@@ -54,6 +56,29 @@ class PageCache:
                 self._rows -= len(dropped.rows)
 
 
+class HeaderCache:
+    """Headers by what they depend on, the least recently used ones dropped; safe to use from several threads."""
+
+    def __init__(self, max_headers: int = MAX_CACHED_HEADERS) -> None:
+        self._headers: OrderedDict[str, ModelHeader] = OrderedDict()
+        self._max_headers = max_headers
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> ModelHeader | None:
+        """The header, if it is still there."""
+        with self._lock:
+            if key in self._headers:
+                self._headers.move_to_end(key)
+            return self._headers.get(key)
+
+    def put(self, key: str, header: ModelHeader) -> None:
+        """Keep a header."""
+        with self._lock:
+            self._headers[key] = header
+            if len(self._headers) > self._max_headers:
+                self._headers.popitem(last=False)
+
+
 class InspectService:
     """`InspectPort` on the catalog and warm runners."""
 
@@ -62,6 +87,26 @@ class InspectService:
         self._runners = runners
         self._limits = limits
         self._pages = PageCache()
+        self._headers = HeaderCache()
+
+    def header(self, ref: str) -> ModelHeader:
+        """What a model says at once. A file is not hashed for it, so that one of gigabytes takes milliseconds.
+
+        Only headers of registered versions are kept: the data files beside a file may change. Raises as `facts` does.
+        """
+        parsed = parse_ref(ref)
+        if isinstance(parsed, PathRef):
+            return self._read_header(locate(str(longer_path(ref, parsed).path)))
+        resolved = self._catalog.resolve(ref)
+        header = self._headers.get(resolved.digest)
+        if header is None:
+            header = self._read_header(Path(resolved.path))
+            self._headers.put(resolved.digest, header)
+        return header
+
+    def _read_header(self, path: Path) -> ModelHeader:
+        with self._runners.borrow() as runner:
+            return runner.read_header(path)
 
     def facts(self, ref: str) -> ModelFacts:
         """Facts of a model: a registered version's at once, a file's read in a runner.
