@@ -11,16 +11,19 @@ from typer import Exit, Option
 from quickserveml_tui.cli.feeds import feed_spec
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import (
+    AbsentOption,
     BatchOption,
     DimOption,
     FormatOption,
     HomeOption,
     JsonOption,
+    LengthOption,
     RangeOption,
     RefArgument,
     SeedOption,
     ShapeOption,
     VerifyOption,
+    WordOption,
 )
 from quickserveml_tui.core.errors import ExitCode, UsageError
 
@@ -63,6 +66,9 @@ def benchmark(
     value_range: RangeOption = None,
     batch: BatchOption = None,
     seed: SeedOption = 0,
+    length: LengthOption = None,
+    word: WordOption = None,
+    absent: AbsentOption = None,
     format_name: FormatOption = "text",
     home: HomeOption = "",
     as_json: JsonOption = False,
@@ -89,7 +95,7 @@ def benchmark(
         provider=provider,
         optimization=optimization,
         spinning=spinning,
-        feed=feed_spec(dim, shape, value_range, batch, seed),
+        feed=feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent),
         verify=verify,
     ).validate()
     if detach:

@@ -11,14 +11,17 @@ from quickserveml_tui.cli.diagnostics import note
 from quickserveml_tui.cli.feeds import feed_spec
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import (
+    AbsentOption,
     BatchOption,
     DimOption,
     HomeOption,
     JsonOption,
+    LengthOption,
     RangeOption,
     RefArgument,
     SeedOption,
     ShapeOption,
+    WordOption,
 )
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.units import significant
@@ -34,13 +37,16 @@ def predict(
         str, Option("--inputs", metavar="FILE", help="NPZ or JSON file with the inputs by name.", show_default=False)
     ] = "",
     output_path: Annotated[
-        str, Option("--output", metavar="FILE", help="Write the outputs to an NPZ file.", show_default=False)
+        str, Option("--output", metavar="FILE", help="Write the outputs to an NPZ or JSON file.", show_default=False)
     ] = "",
     dim: DimOption = None,
     shape: ShapeOption = None,
     value_range: RangeOption = None,
     batch: BatchOption = None,
     seed: SeedOption = 0,
+    length: LengthOption = None,
+    word: WordOption = None,
+    absent: AbsentOption = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -51,11 +57,11 @@ def predict(
     from quickserveml_tui.cli.work import run_cancellable
 
     invocation.note(home=home, as_json=as_json)
-    feed = feed_spec(dim, shape, value_range, batch, seed)
+    feed = feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent)
     if inputs and Path(inputs).suffix.lower() not in (".npz", ".json"):
         raise UsageError("--inputs takes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
-    if output_path and not output_path.lower().endswith(".npz"):
-        raise UsageError("--output writes an NPZ file.", hint="Its name must end in .npz.")
+    if output_path and not output_path.lower().endswith((".npz", ".json")):
+        raise UsageError("--output writes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
     with invocation.workbench() as workbench:
         prediction = run_cancellable(
             lambda cancel: workbench.predict.predict(
@@ -63,10 +69,10 @@ def predict(
             )
         )
     if output_path:
-        from quickserveml_tui.cli.arrays import to_npz
+        from quickserveml_tui.cli.arrays import to_file
         from quickserveml_tui.cli.inspect import write_file
 
-        write_file(output_path, to_npz(prediction))
+        write_file(output_path, to_file(prediction, output_path))
     _print_prediction(prediction, output_path)
 
 

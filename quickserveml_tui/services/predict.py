@@ -30,9 +30,13 @@ class PredictService:
         *,
         inputs: Path | Mapping[str, Any] | None = None,
         feed: FeedSpec = DEFAULT_FEED,
+        keep_inputs: bool = False,
         cancel: CancelToken | None = None,
     ) -> Prediction:
         """Outputs for an NPZ or JSON file, for values by input name, or for synthetic inputs made by `feed`.
+
+        The overrides saved with the version hold where `feed` says nothing. With `keep_inputs` the result has the
+        inputs as well.
 
         Raises `DataError` when the inputs do not fit, `UsageError` for a feed or path that cannot be,
         `NotFoundError`, `ModelUnrunnableError` and `RunnerError`.
@@ -40,6 +44,10 @@ class PredictService:
         feed.validate()
         source = user_path(inputs) if isinstance(inputs, Path) else inputs
         resolved = self._catalog.resolve(ref, runnable=True)
+        if resolved.version is not None:
+            feed = feed.over(resolved.version.feed)
         with self._runners.borrow() as runner:
-            prediction = runner.predict(Path(resolved.path), inputs=source, feed=feed, cancel=cancel)
+            prediction = runner.predict(
+                Path(resolved.path), inputs=source, feed=feed, keep_inputs=keep_inputs, cancel=cancel
+            )
         return replace(prediction, ref=resolved.ref)

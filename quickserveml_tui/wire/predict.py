@@ -11,6 +11,7 @@ import orjson
 
 from quickserveml_tui.core.errors import DataError, QuickServeError
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.values import SparseValue
 from quickserveml_tui.wire.datatypes import TensorType, format_dims
 from quickserveml_tui.wire.json_tensors import Array, array_from_json, bad_input
 from quickserveml_tui.wire.oip_documents import bad_json
@@ -127,14 +128,30 @@ def encode_predictions(outputs: Mapping[str, Any], latency_ms: float) -> bytes:
 def _jsonable(name: str, value: Any) -> Any:
     """A value that orjson takes. It writes the common numpy dtypes itself, in row-major order, and NaN as null."""
     if not isinstance(value, np.ndarray):
+        value = _plain(value)
         if not _is_finite(value):
             raise not_finite(name, _HINT)
         return value
-    if value.dtype.kind == "V":  # bfloat16
-        value = value.astype(np.float32)
+    value = _standard(value)
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise not_finite(name, _HINT)
     return np.ascontiguousarray(value).reshape(value.shape) if value.dtype.kind in "fiub" else value.tolist()
+
+
+def _standard(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array with a dtype that numpy itself has: short floats as float32, short integers as int8."""
+    if array.dtype.kind != "V":
+        return array
+    return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
+
+
+def _plain(value: Any) -> Any:
+    """A sequence, map, sparse tensor or missing value of arrays that orjson knows."""
+    if isinstance(value, SparseValue):
+        return {"shape": list(value.shape), "indices": value.indices, "values": _standard(value.values)}
+    if isinstance(value, list):
+        return [_standard(item) if isinstance(item, np.ndarray) else item for item in value]
+    return value
 
 
 def _is_finite(value: Any) -> bool:
