@@ -25,9 +25,13 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import GoldenOutput, Lineage, MetadataPatch, VersionState
 from quickserveml_tui.runtime.pool import LocalRunnerPool
+from quickserveml_tui.runtime.value_files import save_values
 from quickserveml_tui.services.bundles import BundleService
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.services.home import open_workbench
+
+ROW = ({"x": np.ones((1, 4), np.float32)}, {"y": np.full((1, 3), 4, np.float32)})
+"""What goes into the linear model and comes out of it."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def full(home, tmp_path):
     add_run(home, model)
     add_run(home, model)
     with home.artifacts.publishing():
-        digests = [home.artifacts.put_bytes(text) for text in (b"inputs", b"outputs")]
+        digests = [home.artifacts.put_bytes(save_values(values)) for values in ROW]
         golden = GoldenOutput("smoke", *digests, created_at="2026-01-01T00:00:00Z", rtol=0.1)
         version = replace(model.versions[0], golden=(golden,), metadata={"dataset": "x"})
         home.registry.put("Lin", lambda old: replace(old, versions=(version,)))
@@ -118,7 +122,7 @@ def test_a_round_trip_brings_everything_over_and_exports_equal_content(home, oth
     texts = ("task", "author", "description", "framework", "license", "tags", "categories", "metadata")
     assert {name: getattr(result.model, name) for name in texts} == {name: getattr(full, name) for name in texts}
     for item in new.golden:
-        assert other.artifacts.read_bytes(item.inputs_digest) == b"inputs"
+        assert other.artifacts.read_bytes(item.inputs_digest) == save_values(ROW[0])
     other.bundles.export("Lin", str(tmp_path / "b.qsml"))
     assert content_of(tmp_path / "a.qsml") == content_of(tmp_path / "b.qsml")
     assert other.maintenance.check(full=True).findings == ()
