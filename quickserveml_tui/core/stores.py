@@ -130,14 +130,17 @@ class Staging(Protocol):
         name: str,
         *,
         beneath: Path | None = None,
+        folder: int | None = None,
+        descriptor: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressSink = ignore_progress,
     ) -> Path:
         """Copy a regular file while hashing it; `name` is a relative path. The first file added is the model.
 
         With `beneath`, a folder that holds the file, no link below that folder is followed, and the file may have no
-        other name. Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything but a readable regular file,
-        and for a name that leaves the folder.
+        other name; `folder` is that folder where it is open already. With `descriptor` that open file is copied, and
+        `source` only names it; it stays open. Raises `ModelError` (`model.not_a_file`, `model.missing`) for anything
+        but a readable regular file, and for a name that leaves the folder.
         """
         ...
 

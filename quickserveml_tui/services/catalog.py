@@ -20,6 +20,7 @@ from quickserveml_tui.core.catalog import (
     ScanHit,
 )
 from quickserveml_tui.core.errors import ModelError, StoreError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry, VersionRecord
 from quickserveml_tui.core.refs import PathRef, check_alias, check_name, name_from_path, parse_ref
@@ -41,6 +42,7 @@ from quickserveml_tui.services.catalog_lookup import (
     without_node,
 )
 from quickserveml_tui.services.catalog_register import check_promotable, check_request, register
+from quickserveml_tui.services.catalog_retry import CatalogTrials
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
 from quickserveml_tui.services.catalog_trash import CatalogTrash
 from quickserveml_tui.services.decoration import RunDecoration
@@ -71,6 +73,7 @@ class CatalogService:
         self._gate = gate or GoldenGate(artifacts, runners)
         self._listing = CatalogListing(registry, state, self._runs)
         self._trash = CatalogTrash(registry, artifacts)
+        self._trials = CatalogTrials(registry, runners, self._open)
         self._lock = threading.Lock()
         self._digests: dict[tuple[str, int, int, int], str] = {}
 
@@ -98,7 +101,8 @@ class CatalogService:
     def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
         """What a reference or path stands for.
 
-        With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; a path is not tried.
+        With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
+        with another runtime is tried again first. A path is not tried.
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
@@ -107,11 +111,37 @@ class CatalogService:
             return Resolved(str(path), str(path), self._digest_of(path), node=parsed.node)
         model = self._find(parsed.name)
         version = select_version(model, parsed.selector)
-        if runnable and not version.runnable:
-            raise unrunnable(model.name, version, "this cannot be done with it")
+        if runnable:
+            version = self._trials.current(model, version)
+            if not version.runnable:
+                raise unrunnable(model.name, version, "this cannot be done with it")
+            model = edits.with_version(model, version)
         canonical = f"{model.name}@{version.version}"
         opened = self._open(canonical, version)
         return Resolved(canonical, str(opened), version.artifact.digest, model, version, parsed.node)
+
+    def retry(self, ref: str, *, cancel: CancelToken | None = None) -> ModelView:
+        """Try a registered version again, the latest one by default, with its saved overrides, and keep the report.
+
+        Raises `NotFoundError`, `StoreError` when its files cannot be opened, `CancelledError`.
+        """
+        model, version = self._named_version(ref)
+        changed = self._trials.retry(model, version, cancel)
+        return ModelView(changed, self._runs.newest_benchmarks([model.id]).get(model.id, {}))
+
+    def set_feed(self, ref: str, feed: FeedSpec) -> ModelRecord:
+        """Keep overrides for synthetic inputs with a version; an empty `FeedSpec` takes them away.
+
+        The version is tried with them, and the report is kept too. Raises `UsageError` (`usage.override`,
+        `usage.batch`) for overrides that do not fit, or on which a version that runs would fail.
+        """
+        model, version = self._named_version(ref)
+        return self._trials.set_feed(model, version, feed)
+
+    def _named_version(self, ref: str) -> tuple[ModelRecord, VersionRecord]:
+        parsed = without_node(ref)
+        model = self._find(parsed.name)
+        return model, select_version(model, parsed.selector)
 
     def _open(self, ref: str, version: VersionRecord) -> Path:
         """Where the version's file can be opened; an error of the store names the version."""
@@ -161,6 +191,7 @@ class CatalogService:
         alias would move to a version that does not give its golden outputs; nothing is registered then.
         """
         name = check_name(request.name) if request.name else name_from_path(Path(request.path))
+        request.feed.validate()
         check_request(request, name, self._registry)
         promotion = Promotion(self._gate, self._open)
         self._verify_known(request, name, promotion)
@@ -173,6 +204,7 @@ class CatalogService:
             on_progress=on_progress,
             cancel=cancel or CancelToken(),
             link=request.link,
+            feed=request.feed,
         )
 
     def _verify_known(self, request: AddRequest, name: str, promotion: Promotion) -> None:

@@ -13,9 +13,11 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import ArtifactManifest, TrialOutcome, TrialReport
 from quickserveml_tui.core.runners import ModelRunner, RunnerPool
-from quickserveml_tui.core.stores import ArtifactStore, Staging
+from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph.sniff import check_file
+from quickserveml_tui.graph.sniff import check_open, open_file
+from quickserveml_tui.services.catalog_bring import Bringing
+from quickserveml_tui.services.catalog_feed import check_feed
 
 T = TypeVar("T")
 MAX_STORED_INT = 2**63 - 1
@@ -24,6 +26,7 @@ MAX_VALUE = 4096
 MAX_ENTRIES = 500
 MAX_IO = 100_000
 MAX_NAMES = 2_000_000
+DEFAULT_FEED = FeedSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,16 @@ def locate(path: str) -> Path:
 
     Raises `ModelError` for a path that leads to no model file (`model.missing`, `model.not_a_file`, …).
     """
+    given = _given(path)
+    with open_file(given) as file:
+        check_open(file, given)
+        return file.path
+
+
+def _given(path: str) -> Path:
     try:
-        given = Path(path).expanduser().absolute()
+        return Path(path).expanduser().absolute()
     except (ValueError, RuntimeError) as error:
-        raise _missing(path) from error
-    check_file(given)
-    try:
-        return given.resolve(strict=True)
-    except (OSError, ValueError, RuntimeError) as error:
         raise _missing(path) from error
 
 
@@ -63,54 +68,51 @@ def take_in(
     on_progress: ProgressSink,
     cancel: CancelToken,
     link: bool = False,
+    feed: FeedSpec = DEFAULT_FEED,
 ) -> T:
     """Copy a model file and its external data into the store, try it in a runner, and `keep` it.
 
-    With `link` the files are hashed and stay where they are. `accept` may refuse the trial's report by raising. `keep`
-    names the artifact in the registry while no collection can take it; what it returns is returned. Raises `ModelError`
-    when the model is rejected; nothing is kept then.
+    The file is opened once, and sniffed and copied from there: whoever replaces it meanwhile changes nothing but that
+    it is refused. With `link` the files are hashed and stay where they are. `accept` may refuse the trial's report by
+    raising. `keep` names the artifact in the registry while no collection can take it; what it returns is returned.
+    Raises `ModelError` when the model is rejected, `UsageError` for a `feed` that does not fit; nothing is kept then.
     """
     on_progress(Progress("checking"))
-    source = locate(path)
-    with artifacts.stage() as staging:
-        bring = _Bringing(staging, link, on_progress, cancel)
-        model = bring.file(source, source.name if link else _file_name(source))
-        with runners.borrow() as runner:
-            facts = _examine(runner, bring, model, source)
-            on_progress(Progress("trial"))
-            report = runner.trial(model, FeedSpec(), cancel=cancel)
-        cancel.raise_if_cancelled()
-        if report.outcome is TrialOutcome.REJECTED:
-            raise ModelError(
-                f"The model was rejected: {safe_text(report.reason, 400)}",
-                hint="Nothing was stored; correct the file, then add it again.",
-                code="model.rejected",
-                detail=report.detail,
-            )
-        accept(report)
-        kept = storable_facts(facts)
-        on_progress(Progress("storing"))
-        with artifacts.publishing():
-            manifest = staging.commit()
-            if manifest.is_linked:
-                _check_unchanged(artifacts, manifest)
-            return keep(Intake(manifest, kept, report, _source_name(path)))
+    given = _given(path)
+    with open_file(given) as source:
+        check_open(source, given)
+        with artifacts.stage() as staging:
+            bring = Bringing(staging, source, link, on_progress, cancel)
+            facts, report = _examine(runners, bring, feed)
+            cancel.raise_if_cancelled()
+            _check_admitted(report)
+            accept(report)
+            kept = storable_facts(facts)
+            on_progress(Progress("storing"))
+            with artifacts.publishing():
+                manifest = staging.commit()
+                if manifest.is_linked:
+                    _check_unchanged(artifacts, manifest)
+                return keep(Intake(manifest, kept, report, _source_name(path)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Bringing:
-    """How the files of one model are brought in."""
+def _examine(runners: RunnerPool, bring: Bringing, feed: FeedSpec) -> tuple[ModelFacts, TrialReport]:
+    model = bring.model()
+    with runners.borrow() as runner:
+        facts = _read(runner, bring, model)
+        check_feed(facts.inputs, feed)
+        bring.on_progress(Progress("trial"))
+        return facts, runner.trial(model, feed, nodes=facts.nodes, cancel=bring.cancel)
 
-    staging: Staging
-    link: bool
-    on_progress: ProgressSink
-    cancel: CancelToken
 
-    def file(self, source: Path, name: str, *, beneath: Path | None = None) -> Path:
-        """Copy or reference one file; returns where a runner finds it."""
-        if self.link:
-            return self.staging.link(source, name, cancel=self.cancel, on_progress=self.on_progress)
-        return self.staging.add(source, name, beneath=beneath, cancel=self.cancel, on_progress=self.on_progress)
+def _check_admitted(report: TrialReport) -> None:
+    if report.outcome is TrialOutcome.REJECTED:
+        raise ModelError(
+            f"The model was rejected: {safe_text(report.reason, 350)}",
+            hint="Nothing was stored; correct the file, then add it again.",
+            code="model.rejected",
+            detail=report.detail,
+        )
 
 
 def _check_unchanged(artifacts: ArtifactStore, manifest: ArtifactManifest) -> None:
@@ -127,15 +129,15 @@ def _check_unchanged(artifacts: ArtifactStore, manifest: ArtifactManifest) -> No
         ) from error
 
 
-def _examine(runner: ModelRunner, bring: _Bringing, model: Path, source: Path) -> ModelFacts:
+def _read(runner: ModelRunner, bring: Bringing, model: Path) -> ModelFacts:
     """Bring in the external data and read the facts; a runner that dies over it rejects the model."""
     cancel = bring.cancel
     release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
     try:
-        # Asked where the data lies; if the file is replaced meanwhile, the copy lacks its data and is refused below.
-        for name in runner.external_files(source):
-            # Looked at by path, but copied beneath: swapping a folder for a link in between leads nowhere.
-            bring.file(external_source(source.parent, name), name, beneath=source.parent)
+        # Asked where the data lies: a file that is put there meanwhile is refused by `check_in_place`.
+        for name in runner.external_files(bring.source.path):
+            bring.data(name)
+        bring.check_in_place()
         bring.on_progress(Progress("reading"))
         return runner.read_facts(model)
     except (RunnerCrashedError, RunnerTimeoutError) as error:
@@ -150,33 +152,6 @@ def _examine(runner: ModelRunner, bring: _Bringing, model: Path, source: Path) -
         ) from error
     finally:
         release()
-
-
-def external_source(folder: Path, name: str) -> Path:
-    """The file of external data that a model in `folder` refers to.
-
-    Raises `ModelError` (`model.unsafe_path`) unless it lies in the folder itself, with no link on the way and no other
-    name elsewhere: a link could lead to any file of the user.
-    """
-    path = folder / name
-    try:
-        is_contained = path.resolve() == path and path.is_relative_to(folder) and path != folder
-        links = path.lstat().st_nlink if is_contained else 1
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"The model's external data “{safe_text(name, 80)}” is missing.",
-            hint="Put it beside the model file, then add it again.",
-            code="model.missing",
-        ) from error
-    except (OSError, ValueError, RuntimeError):
-        is_contained, links = False, 1
-    if not is_contained or links > 1:
-        raise ModelError(
-            f"The model's external data “{safe_text(name, 80)}” leads out of its folder or is linked.",
-            hint="Put a real copy of the data beside the model file, then add it again.",
-            code="model.unsafe_path",
-        )
-    return path
 
 
 def storable_facts(facts: ModelFacts) -> ModelFacts:
@@ -217,12 +192,6 @@ def storable_facts(facts: ModelFacts) -> ModelFacts:
         opsets={domain[:MAX_VALUE]: version for domain, version in list(facts.opsets.items())[:MAX_ENTRIES]},
         warnings=tuple(warnings),
     )
-
-
-def _file_name(source: Path) -> str:
-    """Name for the copy: the file's own, unless it could not be a name everywhere."""
-    name = source.name
-    return name if name == safe_text(name) and not set(name) & set('\\:*?"<>|') else "model.onnx"
 
 
 def _source_name(path: str) -> str:

@@ -110,8 +110,17 @@ def version_with(model: ModelRecord, digest: str) -> VersionRecord | None:
 
 def unrunnable(name: str, version: VersionRecord, consequence: str) -> ModelUnrunnableError:
     """The error of a use that needs a version that runs."""
+    ref = f"{name}@{version.version}"
+    if version.trial.quarantined:
+        return ModelUnrunnableError(
+            f"{ref} is in quarantine, so {consequence}: {safe_text(version.trial.reason, 300)}",
+            hint=f"It can be inspected; `quickserveml trial {ref}` tries it again, and `quickserveml feed {ref}` with "
+            "other inputs.",
+            code="model.quarantined",
+            detail=version.trial.detail,
+        )
     return ModelUnrunnableError(
-        f"{name}@{version.version} does not run, so {consequence}: {safe_text(version.trial.reason, 300)}",
+        f"{ref} does not run, so {consequence}: {safe_text(version.trial.reason, 300)}",
         hint="It can be inspected; add a corrected file as the next version.",
         detail=version.trial.detail,
     )

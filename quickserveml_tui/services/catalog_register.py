@@ -7,8 +7,9 @@ from dataclasses import replace
 from quickserveml_tui.core.catalog import AddRequest, AddResult
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ConflictError, ModelUnrunnableError, QuickServeError, StoreError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import new_id
-from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrialReport, VersionRecord
+from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrialOutcome, TrialReport, VersionRecord
 from quickserveml_tui.core.refs import check_alias
 from quickserveml_tui.core.stores import RegistryEdit, RegistryStore
 from quickserveml_tui.core.text import safe_text
@@ -16,9 +17,11 @@ from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog_add import Intake, locate
 from quickserveml_tui.services.catalog_lookup import Find, version_with
+from quickserveml_tui.services.catalog_retry import refused
 from quickserveml_tui.services.golden_promotion import Promotion
 from quickserveml_tui.storage.artifacts import file_digest
 
+NO_FEED = FeedSpec()
 WAY_OUT = (
     "Delete models that are no longer needed and empty the trash (`quickserveml purge --all`), "
     "or start another home with --home."
@@ -148,7 +151,13 @@ def patch_of(request: AddRequest) -> MetadataPatch:
 def _grown(model: ModelRecord, request: AddRequest, intake: Intake, edit: RegistryEdit) -> tuple[ModelRecord, int]:
     number = model.next_version
     version = VersionRecord(
-        number, intake.artifact, intake.facts, intake.trial, created_at=utc_now(), source=intake.source
+        number,
+        intake.artifact,
+        intake.facts,
+        intake.trial,
+        created_at=utc_now(),
+        source=intake.source,
+        feed=request.feed,
     )
     grown = replace(model, versions=(*model.versions, version), next_version=number + 1)
     return _detailed(grown, number, request, edit), number
@@ -166,8 +175,20 @@ def _with_details(
             code="label.taken",
         )
     if version.artifact.is_linked:  # the same content: copied now, or found where it lies now
-        model = edits.with_version(model, replace(version, artifact=intake.artifact))
+        version = replace(version, artifact=intake.artifact)
+    model = edits.with_version(model, _with_trial(ref, version, request, intake))
     return _detailed(model, version.version, request, edit)
+
+
+def _with_trial(ref: str, version: VersionRecord, request: AddRequest, intake: Intake) -> VersionRecord:
+    """The version with the overrides of the request, and with the new report where that tells more than the old one."""
+    is_ready = intake.trial.outcome is TrialOutcome.READY
+    if request.feed != NO_FEED:
+        if version.runnable and not is_ready:
+            raise refused(ref, intake.trial)
+        return replace(version, feed=request.feed, trial=intake.trial)
+    is_newer = version.feed == NO_FEED and intake.trial.runtime not in ("", version.trial.runtime)
+    return replace(version, trial=intake.trial) if is_newer else version
 
 
 def _detailed(model: ModelRecord, number: int, request: AddRequest, edit: RegistryEdit) -> ModelRecord:

@@ -90,14 +90,25 @@ def damaged(digest: str) -> StoreError:
 
 
 @contextmanager
-def open_source(path: Path, beneath: Path | None = None) -> Iterator[int]:
+def from_start(descriptor: int) -> Iterator[int]:
+    """An open file, at its beginning; it stays open. Raises `ModelError`."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError as error:
+        raise _unreadable(error) from error
+    yield descriptor
+
+
+@contextmanager
+def open_source(path: Path, beneath: Path | None = None, folder: int | None = None) -> Iterator[int]:
     """Descriptor of a model file or its data. Raises `ModelError` for anything but a readable regular file.
 
-    With `beneath`, also for one that is reached through a link below that folder, or that has another name elsewhere.
+    With `beneath`, also for one that is reached through a link below that folder, or that has another name elsewhere;
+    `folder` is that folder, where it is open already.
     """
     name = safe_text(path.name, 80)
     try:
-        descriptor = fs.open_regular(path) if beneath is None else _open_beneath(path, beneath)
+        descriptor = fs.open_regular(path) if beneath is None else _open_beneath(path, beneath, folder)
     except FileNotFoundError as error:
         raise ModelError(
             f"There is no file {name}.", hint="Check the path; external data must lie beside it.", code="model.missing"
@@ -116,8 +127,8 @@ def open_source(path: Path, beneath: Path | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _open_beneath(path: Path, folder: Path) -> int:
-    descriptor = fs.open_beneath(folder, path.relative_to(folder))
+def _open_beneath(path: Path, folder: Path, opened: int | None) -> int:
+    descriptor = fs.open_beneath(folder if opened is None else opened, path.relative_to(folder))
     try:
         if os.fstat(descriptor).st_nlink > 1:
             raise OSError(errno.EMLINK, "has another name")

@@ -18,6 +18,7 @@ from quickserveml_tui.storage.artifact_files import (
     WHAT,
     blob_path,
     check_relative,
+    from_start,
     hash_copy,
     manifest_digest,
     open_source,
@@ -108,6 +109,8 @@ class BlobStaging:
         name: str,
         *,
         beneath: Path | None = None,
+        folder: int | None = None,
+        descriptor: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressSink = ignore_progress,
     ) -> Path:
@@ -119,10 +122,10 @@ class BlobStaging:
         self._check_room()
         if self._model is not None:
             raise _mixed()
-        with open_source(source, beneath) as descriptor:
+        with open_source(source, beneath, folder) if descriptor is None else from_start(descriptor) as opened:
             output = _open_target(target, name)
             try:
-                digest, size = hash_copy(descriptor, output, cancel=cancel, on_progress=on_progress)
+                digest, size = hash_copy(opened, output, cancel=cancel, on_progress=on_progress)
                 seal(output)
             finally:
                 os.close(output)

@@ -104,15 +104,16 @@ def _checked_regular(descriptor: int) -> int:
     return descriptor
 
 
-def open_beneath(folder: Path, relative: PurePath) -> int:
+def open_beneath(folder: Path | int, relative: PurePath) -> int:
     """Read descriptor of a regular file below `folder`, reached without following a link anywhere on the way down.
 
+    The folder is a path, or a descriptor that stays open.
     Each part is opened in the folder before it, so that swapping one for a link meanwhile leads nowhere. Raises
     `OSError` as `open_regular` does, with `ELOOP` or `ENOTDIR` for a link.
     """
     # A folder that may be searched need not be readable: O_PATH asks for no more than a path does.
     flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    at = os.open(folder, flags)
+    at = os.dup(folder) if isinstance(folder, int) else os.open(folder, flags)
     try:
         for part in relative.parts[:-1]:
             below = os.open(part, flags, dir_fd=at)

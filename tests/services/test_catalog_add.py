@@ -31,7 +31,7 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import Lineage, TrialOutcome, TrialReport
 from quickserveml_tui.runtime.pool import LocalRunnerPool
-from quickserveml_tui.services import catalog_add
+from quickserveml_tui.services import catalog_bring
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
@@ -220,7 +220,7 @@ def test_external_data_that_is_swapped_for_a_link_after_the_check_is_not_copied(
     path = save_external(tmp_path / "m" / "ext.onnx", "data/weights.bin")
     weights = path.parent / "data" / "weights.bin"
     elsewhere = tmp_path / "elsewhere"
-    check = catalog_add.external_source
+    check = catalog_bring.external_source
 
     def check_then_swap(folder, name):
         found = check(folder, name)
@@ -233,7 +233,7 @@ def test_external_data_that_is_swapped_for_a_link_after_the_check_is_not_copied(
             weights.symlink_to(secret) if swap == "file" else weights.hardlink_to(secret)
         return found
 
-    monkeypatch.setattr(catalog_add, "external_source", check_then_swap)
+    monkeypatch.setattr(catalog_bring, "external_source", check_then_swap)
     with pytest.raises(ModelError):
         add(catalog, path)
     assert catalog.list_models().models == ()

@@ -51,7 +51,9 @@ class MemoryStaging:
         on_progress(Progress(phase, len(data), len(data), "B"))
         return data
 
-    def add(self, source, name, *, beneath=None, cancel=None, on_progress=ignore_progress):
+    def add(
+        self, source, name, *, beneath=None, folder=None, descriptor=None, cancel=None, on_progress=ignore_progress
+    ):
         self._check(name)
         if self._links:
             raise ModelError("mixed", code="model.misplaced")
