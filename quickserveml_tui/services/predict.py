@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.ports import CatalogPort
@@ -51,3 +52,22 @@ class PredictService:
                 Path(resolved.path), inputs=source, feed=feed, keep_inputs=keep_inputs, cancel=cancel
             )
         return replace(prediction, ref=resolved.ref)
+
+    def save(self, prediction: Prediction, path: Path, *, overwrite: bool = False) -> None:
+        """Write the outputs to an NPZ or JSON file, by the suffix of `path`, as a whole or not at all.
+
+        Raises `UsageError` for another suffix or a place that is no file's, `ConflictError` (`export.exists`) and
+        `DataError` (`output.unwritable`).
+        """
+        from quickserveml_tui.services.outputs import to_file
+        from quickserveml_tui.storage.fs import write_all
+        from quickserveml_tui.storage.outputs import output_file
+
+        target = user_path(path)
+        if target.suffix.lower() not in (".npz", ".json"):
+            raise UsageError(
+                "Outputs are written to an NPZ or a JSON file.", hint="Its name must end in .npz or .json."
+            )
+        data = to_file(prediction, target.name)
+        with output_file(target, overwrite=overwrite) as descriptor:
+            write_all(descriptor, data)

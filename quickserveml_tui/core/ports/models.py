@@ -59,6 +59,10 @@ class PredictPort(Protocol):
         """Outputs for given or synthetic inputs; overrides saved with the version hold where `feed` says nothing."""
         ...
 
+    def save(self, prediction: Prediction, path: Path, *, overwrite: bool = False) -> None:
+        """Write the outputs to an NPZ or JSON file, by the suffix of `path`."""
+        ...
+
 
 class GoldenPort(Protocol):
     """Inputs with the outputs they must give, kept per version."""
