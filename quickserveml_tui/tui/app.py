@@ -19,6 +19,7 @@ from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.text import at_home
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
 from quickserveml_tui.tui.flows.base import as_error, log
+from quickserveml_tui.tui.heartbeat import Heartbeat
 from quickserveml_tui.tui.keys import KeyEntry, bind, live_entries, reason_against, show_key
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady
@@ -103,6 +104,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             self.memory = UiMemory.load(self.home)
         self.workbench: Workbench | None = None
         self.recent: list[str] = []
+        self.heartbeat = Heartbeat(lambda: any(worker.is_running for worker in self.workers))
         self.bench = WorkbenchScreen()
         self.choose_theme(THEMES.get(options.theme or self.memory.theme, THEMES["dark"]))
         if options.keymap:
@@ -208,7 +210,8 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         focused = self.screen.focused
         chain = focused.ancestors_with_self if focused else []
         here = {active.binding.id for active in self.screen.active_bindings.values() if active.node in chain[:-2]}
-        self.push_screen(Help(self.entries(), [one for one in here if one], self.bench.focused_words()))
+        state = f"Event loop: {self.heartbeat.pulse.words}."
+        self.push_screen(Help(self.entries(), [one for one in here if one], self.bench.focused_words(), state))
 
     def action_switch_theme(self) -> None:
         """Dark or light."""
@@ -243,6 +246,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Remember, and end the runners without keeping the terminal waiting."""
+        self.heartbeat.stop()
         if self.home is not None and self.workbench is not None:
             try:
                 self.memory.save(self.home)

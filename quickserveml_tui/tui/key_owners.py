@@ -10,14 +10,17 @@ from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.catalog_filter import FilterInput
 from quickserveml_tui.tui.panes.catalog_start import StartChoices
+from quickserveml_tui.tui.panes.golden import GoldenTable, GoldenView
 from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import ChoiceField, FieldInput
+from quickserveml_tui.tui.screens.inputs import InputsForm
+from quickserveml_tui.tui.screens.outputs import OutputsDialog
 from quickserveml_tui.tui.screens.quit import QuitDialog
-from quickserveml_tui.tui.screens.report import ReportDialog
+from quickserveml_tui.tui.screens.report import ReportDialog, WhyDialog
 from quickserveml_tui.tui.screens.scan import HitTable
 from quickserveml_tui.tui.screens.trash import TrashTable
 from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
@@ -32,6 +35,8 @@ OWNERS: tuple[type[DOMNode], ...] = (
     Page,
     LayerView,
     LayerFilter,
+    GoldenView,
+    GoldenTable,
     BenchmarkPane,
     JobsPane,
     PaneTable,
@@ -43,6 +48,9 @@ OWNERS: tuple[type[DOMNode], ...] = (
     HitTable,
     TrashTable,
     ReportDialog,
+    WhyDialog,
+    OutputsDialog,
+    InputsForm,
 )
 
 

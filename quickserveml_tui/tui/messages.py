@@ -11,9 +11,9 @@ from textual.message import Message
 if TYPE_CHECKING:
     from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkRun
     from quickserveml_tui.core.care import CollectReport, HomeHealth
-    from quickserveml_tui.core.catalog import BulkAction, BulkReport, CatalogPage, Completion, Resolved, ScanHit
+    from quickserveml_tui.core.catalog import BulkAction, BulkReport, CatalogPage, Completion, ScanHit
     from quickserveml_tui.core.errors import FilterError, QuickServeError
-    from quickserveml_tui.core.facts import LayerPage, ModelFacts
+    from quickserveml_tui.core.facts import LayerPage
     from quickserveml_tui.core.hosts import HostStatus
     from quickserveml_tui.core.job_records import JobRecord
     from quickserveml_tui.core.models import TrashEntry
@@ -60,13 +60,11 @@ class CatalogLoaded(Fact):
 
 @dataclass
 class FactsLoaded(Fact):
-    """Facts of the selected model; stale when `sequence` is not the newest one."""
+    """Saved runs of the selected model; stale when `sequence` is not the newest one."""
 
     sequence: int
     ref: str
-    facts: ModelFacts | None
     history: tuple[BenchmarkRun, ...]
-    error: QuickServeError | None = None
 
 
 @dataclass
@@ -81,11 +79,11 @@ class LayersLoaded(Fact):
 
 @dataclass
 class SchemaLoaded(Fact):
-    """Example request of the selected model."""
+    """Example request of the selected model, as lines of JSON."""
 
     sequence: int
     ref: str
-    schema: dict[str, Any] | None
+    lines: tuple[str, ...] | None
     error: QuickServeError | None = None
 
 
@@ -175,14 +173,6 @@ class TextCopied(Fact):
     how: str
     """Name of the tool, `terminal` or `file`."""
     sentence: str
-
-
-@dataclass
-class ReferenceResolved(Fact):
-    """What a reference stands for; `facts` are there for a file that is not registered."""
-
-    resolved: Resolved
-    facts: ModelFacts | None
 
 
 @dataclass

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport
-from quickserveml_tui.core.catalog import AddResult
+from quickserveml_tui.core.catalog import AddResult, ModelView
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.golden import GoldenReport
 from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.models import GoldenOutput, TrialReport
 from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.core.text import plural
-from quickserveml_tui.core.units import format_bytes
+from quickserveml_tui.core.units import format_bytes, significant
+from quickserveml_tui.tui.flows.values import ShownRun
 from quickserveml_tui.tui.jobs import UiJob
+from quickserveml_tui.tui.sheets.golden import report_words
 from quickserveml_tui.tui.sheets.runs import latency_unit
+from quickserveml_tui.tui.sheets.trial import reason_of
 
 
 def outcome_words(job: UiJob, error: QuickServeError | None) -> str:
@@ -37,10 +42,39 @@ def outcome_words(job: UiJob, error: QuickServeError | None) -> str:
         ref = f"{result.model.name}@{result.version.version}"
         if result.existed:
             return f"{ref} holds this very file already"
-        return f"made {ref}" if result.version.runnable else f"made {ref}; it cannot run: {result.trial.reason}"
+        if result.version.runnable:
+            return f"made {ref}"
+        return f"made {ref}; it cannot run: {result.trial.reason} w says more"
     if isinstance(result, int):
         return f"added {plural(result, 'demo version')}" if result else "found every demo model in place"
-    return _care_words(result) or "done"
+    return _model_words(job, result) or _care_words(result) or "done"
+
+
+def _model_words(job: UiJob, result: object) -> str:
+    if isinstance(result, GoldenReport):
+        return report_words(result)
+    if isinstance(result, GoldenOutput):
+        return f"kept {result.name} of {job.subject}"
+    trial = result if isinstance(result, TrialReport) else None
+    if isinstance(result, ModelView):
+        version = result.model.version(int(str(job.detail).rpartition("@")[2] or 0))
+        trial = version.trial if version is not None else None
+    if trial is not None:
+        reason = reason_of(trial)
+        return f"found {job.subject} cannot run: {reason}" if reason else f"found {job.subject} ready"
+    if isinstance(result, ShownRun):
+        prediction = result.prediction
+        return f"gave {plural(len(prediction.outputs), 'output')} in {significant(prediction.latency_ms)} ms"
+    return ""
+
+
+def is_good(result: object) -> bool:
+    """Whether what a job gave is what one hoped for: a version that cannot run or an output that differs is not."""
+    if isinstance(result, GoldenReport):
+        return result.ok
+    if isinstance(result, AddResult):
+        return result.version.runnable
+    return not (isinstance(result, TrialReport) and reason_of(result))
 
 
 def _care_words(result: object) -> str:

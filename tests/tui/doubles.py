@@ -9,6 +9,7 @@ from pathlib import Path
 
 from doubles_care import Backups, Bundles, Keeping, Maintenance
 from doubles_jobs import Jobs
+from doubles_models import Convert, Feeding, Golden, Looking, Predict
 
 from quickserveml_tui.core.benchmarks import (
     BenchmarkFrame,
@@ -139,7 +140,7 @@ def make_run(model: ModelRecord, version: int = 1, p50: float = 2.0, **changes) 
     return replace(run, **changes)
 
 
-class Catalog(Keeping):
+class Catalog(Keeping, Feeding):
     def __init__(self, world: World) -> None:
         self.world = world
 
@@ -238,13 +239,17 @@ class Catalog(Keeping):
         return self.world.put(replace(model, aliases=aliases))
 
 
-class Inspect:
+class Inspect(Looking):
     def __init__(self, world: World) -> None:
         self.world = world
 
     def facts(self, ref: str) -> ModelFacts:
+        if ref in self.world.slow:
+            self.world.wait_for(self.world.finish_facts, "counting")
         if ref in self.world.broken:
             raise self.world.broken[ref]
+        if ref in self.world.slow:
+            return self.world.slow[ref]
         if "/" in ref:
             return make_facts(2)
         name, _, number = ref.partition("@")
@@ -376,7 +381,15 @@ class World:
         self.home_to_name = ""
         self.catalog, self.inspect = Catalog(self), Inspect(self)
         self.benchmark, self.batch = Benchmark(self), Batch(self)
-        self.jobs, self.demo, self.host, self.predict = Jobs(self), Demo(self), Host(), None
+        self.jobs, self.demo, self.host, self.predict = Jobs(self), Demo(self), Host(), Predict(self)
+        self.golden, self.convert, self.make_version = Golden(self), Convert(self), make_version
+        self.mismatches: dict[str, tuple] = {}
+        self.trials: dict[str, TrialReport] = {}
+        self.slow: dict[str, ModelFacts] = {}
+        """Facts by reference whose totals wait for `finish_facts`; the header is there at once."""
+        self.finish_facts = threading.Event()
+        self.retried: list[str] = []
+        self.outputs: dict = {}
         self.maintenance, self.bundles, self.backups = Maintenance(), Bundles(self), Backups()
 
     def put(self, model: ModelRecord) -> ModelRecord:
@@ -396,7 +409,7 @@ class World:
     def end(self) -> None:
         """Let everything that still runs end."""
         self.over = True
-        for event in (self.finish, self.finish_batch):
+        for event in (self.finish, self.finish_batch, self.finish_facts):
             event.set()
 
     def warm_up(self) -> None:

@@ -181,7 +181,7 @@ async def test_a_late_answer_about_another_selection_is_dropped(world: World) ->
     from quickserveml_tui.tui.messages import FactsLoaded
 
     async with stage(world, open_ref="digits") as on:
-        late = FactsLoaded(on.bench.sequence - 1, "too-new@1", world.models["too-new"].versions[0].facts, ())
+        late = FactsLoaded(on.bench.sequence - 1, "too-new@1", ())
         on.bench.post_message(late)
         await on.settled()
         assert on.bench.inspector_pane.shown.ref == "digits@3"

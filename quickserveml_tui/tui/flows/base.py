@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -26,6 +29,7 @@ from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.care import HomeHealth
+    from quickserveml_tui.core.golden import GoldenReport
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.app import WorkbenchApp
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
@@ -49,6 +53,16 @@ def clock() -> str:
     return time.strftime("%H:%M")
 
 
+@dataclass(frozen=True)
+class ToldError:
+    """An error that a toast told of."""
+
+    error: QuickServeError
+    doing: str
+    ref: str
+    """What was selected then."""
+
+
 class FlowScreen(Screen[None]):
     """Base of the flows; the workbench screen is made of all of them."""
 
@@ -61,6 +75,10 @@ class FlowScreen(Screen[None]):
         """What the inspector shows."""
         self.health: HomeHealth | None = None
         """What is known of the home; None until it was looked at."""
+        self.reports: OrderedDict[str, GoldenReport] = OrderedDict()
+        """What the last checks of golden outputs found in this session, by version."""
+        self.last_error: ToldError | None = None
+        """The error that was told last, until it was read."""
 
     @property
     def owner(self) -> WorkbenchApp:
@@ -117,13 +135,16 @@ class FlowScreen(Screen[None]):
         """A toast with what, why and the next step; the first sentence stays in the status line."""
         log.warning("%s: %s (%s)", doing or "call", error.message, error.code)
         self.tell(error.message, Role.ERROR)
-        words = f"{error.message}\n{error.hint}" if error.hint else error.message
+        self.last_error = ToldError(error, doing, self.ref)
+        words = "\n".join(filter(None, (error.message, error.hint, "w says more." if error.detail else "")))
+        self.refresh_bindings()
         self.notify(safe_lines_of(self.owner.here(words)), severity="error", timeout=10, markup=False)
 
     # ---- work
 
     def in_thread(self, work: Callable[[], Message | None], *, group: str, doing: str, exclusive: bool = True) -> None:
         """Call `work` in a worker thread and post what it returns; an older call of the group is dropped."""
+        self.owner.heartbeat.wake()
         self.run_worker(
             lambda: self._guard(work, doing), group=group, exclusive=exclusive, thread=True, exit_on_error=False
         )
@@ -149,6 +170,13 @@ class FlowScreen(Screen[None]):
 
     # ---- jobs
 
+    def submit_once(self, job: UiJob) -> bool:
+        """Put a job on the lane unless an equal one is under way; False when it was refused."""
+        if any(other.kind == job.kind and other.subject == job.subject for other in self.lane.own):
+            self.tell(f"{job.kind.capitalize()} of {job.subject} is under way already; x cancels it", Role.INFO)
+            return False
+        return self.submit(job)
+
     def submit(self, job: UiJob) -> bool:
         """Put a job on the lane and start it when nothing else runs; False when it was refused."""
         try:
@@ -166,6 +194,7 @@ class FlowScreen(Screen[None]):
         """Start the next job if nothing runs, and show the lane."""
         job = self.lane.start_next()
         if job is not None:
+            self.owner.heartbeat.wake()
             self.job_started(job)
             self.run_worker(lambda: self._work(job), group=f"job-{job.id}", thread=True, exit_on_error=False)
         self.jobs_pane.refresh_jobs()
@@ -200,6 +229,22 @@ class FlowScreen(Screen[None]):
 
     def show_outcome(self, job: UiJob) -> None:
         """Show what an ended job gave, where that is more than a sentence."""
+
+    def action_convert_version(self) -> None:
+        """Ask how, and convert the version under the cursor."""
+        raise NotImplementedError
+
+    def record_golden_of(self, ref: str, inputs: Path | None) -> None:
+        """Ask how, and record a golden output."""
+        raise NotImplementedError
+
+    def why_read_only(self) -> str:
+        """Why nothing can be written, in one sentence; empty when it can."""
+        raise NotImplementedError
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now, in one sentence; empty when it does."""
+        raise NotImplementedError
 
     def note_deletion(self, trash_ids: Sequence[str]) -> None:
         """Remember what `u` brings back."""

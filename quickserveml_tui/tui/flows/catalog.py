@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from quickserveml_tui.core.errors import FilterError, QuickServeError, StoreError
-from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
+from quickserveml_tui.tui.flows.base import log
+from quickserveml_tui.tui.flows.details import DetailsFlow
 from quickserveml_tui.tui.messages import (
     ActionDone,
     ActionFailed,
@@ -16,34 +17,30 @@ from quickserveml_tui.tui.messages import (
     CompletionsFound,
     FactsLoaded,
     GenerationChanged,
-    LayersLoaded,
-    SchemaLoaded,
 )
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.catalog_filter import FilterInput
-from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
+    from quickserveml_tui.core.benchmarks import BenchmarkRun
     from quickserveml_tui.core.catalog import CatalogQuery
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
+    from quickserveml_tui.tui.sheets.subject import Subject
 
 DEBOUNCE_S = 0.12
 GENERATION_S = 2.0
-LAYER_PAGE = 10_000
-MAX_LAYERS = 200_000
 HISTORY = 60
 
 
-class CatalogFlow(FlowScreen):
+class CatalogFlow(DetailsFlow):
     """The selection is one state: the row under the cursor, with a number that grows with every change."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sequence = 0
         self._settle: Timer | None = None
         self._typing: Timer | None = None
         self.good_filter = ""
@@ -189,8 +186,6 @@ class CatalogFlow(FlowScreen):
 
     def select(self, row: CatalogRow | None) -> None:
         """Make a version the one that the other panes are about."""
-        from quickserveml_tui.tui.sheets.model import Subject
-
         same = row is not None and self.selected is not None and row.ref == self.selected.ref
         self.selected = row
         status = self.query_one(StatusLine)
@@ -214,7 +209,7 @@ class CatalogFlow(FlowScreen):
         self.memory.ref = row.ref
         status.breadcrumb = (row.view.model.name, f"@{row.version.version}")
         runs = tuple(sorted(row.view.benchmarks.values(), key=lambda run: run.created_at, reverse=True))
-        self.inspector_pane.show_subject(Subject(row.ref, row.version.facts, row.view.model, row.version, runs))
+        self.inspector_pane.show_subject(self._subject(row, runs))
         self.benchmark_pane.show_selection(row.ref, runs, self._why_not(row))
         self.refresh_bindings()
         if self._settle is not None:
@@ -233,65 +228,25 @@ class CatalogFlow(FlowScreen):
         if workbench is None or row is None:
             return
         self.in_thread(lambda: _read_facts(workbench, row, sequence), group="facts", doing=f"Reading {row.ref}")
-        self._load_tab()
+        if not row.version.runnable:
+            self.read_compatibility()
+        self.load_tab()
 
-    def _load_tab(self) -> None:
-        workbench, ref, sequence, pane = self.workbench, self.ref, self.sequence, self.inspector_pane
-        if workbench is None or not ref or pane.shown is None:
-            return
-        if pane.tab == "layers" and not pane.layer_view.loaded:
-            self.in_thread(
-                lambda: _read_layers(workbench, ref, sequence), group="layers", doing=f"Reading layers of {ref}"
-            )
-        elif pane.tab == "io" and pane.schema is None:
-            self.in_thread(
-                lambda: _read_schema(workbench, ref, sequence), group="schema", doing=f"Reading inputs of {ref}"
-            )
+    def _subject(self, row: CatalogRow, runs: tuple[BenchmarkRun, ...]) -> Subject:
+        from quickserveml_tui.tui.sheets.subject import Subject
+
+        report = self.reports.get(row.ref)
+        return Subject(row.ref, row.version.facts, row.view.model, row.version, runs, report=report)
 
     @on(FactsLoaded)
     def fill_facts(self, event: FactsLoaded) -> None:
         """Late answers about another selection are dropped."""
-        from quickserveml_tui.tui.sheets.model import Subject
-
         event.stop()
         row = self.selected
-        if event.sequence != self.sequence or event.facts is None:
+        if event.sequence != self.sequence or row is None:
             return
-        model = row.view.model if row else None
-        version = row.version if row else None
-        self.inspector_pane.show_subject(Subject(event.ref, event.facts, model, version, event.history))
-        self.benchmark_pane.show_selection(event.ref, event.history, self._why_not(row) if row else "")
-
-    @on(LayersLoaded)
-    def fill_layers(self, event: LayersLoaded) -> None:
-        """Fill the table, or say why not."""
-        event.stop()
-        if event.sequence != self.sequence:
-            return
-        if event.page is not None:
-            self.inspector_pane.show_layers(event.page)
-        elif event.error is not None:
-            self.inspector_pane.show_error(event.ref, event.error)
-
-    @on(SchemaLoaded)
-    def fill_schema(self, event: SchemaLoaded) -> None:
-        """Add the example request."""
-        event.stop()
-        if event.sequence == self.sequence and event.schema is not None:
-            self.inspector_pane.show_schema(event.schema)
-
-    @on(InspectorPane.TabShown)
-    def remember_tab(self, event: InspectorPane.TabShown) -> None:
-        """Load what the tab needs."""
-        event.stop()
-        self.memory.tab = event.tab
-        self._load_tab()
-
-    @on(InspectorPane.LayersSorted)
-    def remember_layer_sort(self, event: InspectorPane.LayersSorted) -> None:
-        """The sort comes back in the next session."""
-        event.stop()
-        self.memory.layer_sort = self.inspector_pane.layer_view.sort
+        self.inspector_pane.show_subject(self._subject(row, event.history))
+        self.benchmark_pane.show_selection(event.ref, event.history, self._why_not(row))
 
     # ---- short changes
 
@@ -341,25 +296,4 @@ def _read_facts(workbench: Workbench, row: CatalogRow, sequence: int) -> FactsLo
     except StoreError as error:  # the banner says it; a toast with every move of the cursor would only be in the way
         log.warning("the runs of %s: %s (%s)", row.ref, error.message, error.code)
         history = ()
-    return FactsLoaded(sequence, row.ref, row.version.facts, history)
-
-
-def _read_layers(workbench: Workbench, ref: str, sequence: int) -> LayersLoaded:
-    try:
-        first = workbench.inspect.layers(ref, 0, LAYER_PAGE)
-        rows = list(first.rows)
-        while rows and len(rows) < min(first.total, MAX_LAYERS):
-            more = workbench.inspect.layers(ref, len(rows), LAYER_PAGE).rows
-            if not more:
-                break
-            rows.extend(more)
-    except QuickServeError as error:
-        return LayersLoaded(sequence, ref, None, error)
-    except Exception as error:  # noqa: BLE001 - a bad model shows its reason; the app goes on
-        log.exception("layers of %s", ref)
-        return LayersLoaded(sequence, ref, None, as_error(error))
-    return LayersLoaded(sequence, ref, type(first)(tuple(rows), first.total))
-
-
-def _read_schema(workbench: Workbench, ref: str, sequence: int) -> SchemaLoaded:
-    return SchemaLoaded(sequence, ref, workbench.inspect.schema(ref))
+    return FactsLoaded(sequence, row.ref, history)

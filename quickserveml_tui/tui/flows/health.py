@@ -23,6 +23,7 @@ WRITES = frozenset(
     {
         "add_model", "scan_folder", "install_demo", "edit_tags", "edit_categories", "set_alias", "edit_state",
         "delete_version", "undo_delete", "run_data", "resume_job", "clean_job", "import_bundle", "collect_garbage",
+        "edit_inputs", "convert_version", "record_golden", "remove_golden",
     }
 )  # fmt: skip
 """Actions that change the home."""

@@ -1,27 +1,35 @@
-"""Opening: a reference or a path, from the command line or by key, shown without being added."""
+"""Opening: a reference or a path, from the command line or by key, shown without being added.
+
+What the header says is shown at once; the totals are counted behind it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textual import on
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.tui.flows.base import FlowScreen
-from quickserveml_tui.tui.messages import ReferenceResolved
+from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.flows.base import as_error, log
+from quickserveml_tui.tui.flows.details import DetailsFlow
+from quickserveml_tui.tui.model_messages import HeaderRead, TotalsRead
 from quickserveml_tui.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.ports import Workbench
 
 
-class OpeningFlow(FlowScreen):
+class OpeningFlow(DetailsFlow):
     """What `quickserveml open REF` and `o` have in common."""
 
-    sequence: int
-    """Grows with every change of the selection."""
     opened_file: str
     """File that is shown in place of the version under the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = 0
 
     def action_open_reference(self) -> None:
         """Ask for a reference or a path and show it."""
@@ -43,33 +51,70 @@ class OpeningFlow(FlowScreen):
         """Resolve a reference in the background and show what it stands for."""
         workbench = self.workbench
         if workbench is not None:
-            self.in_thread(lambda: _resolve(workbench, ref), group="open", doing=f"Opening {ref}")
+            self._asked += 1
+            asked = self._asked
+            self.in_thread(lambda: _resolve(workbench, ref, asked), group="open", doing=f"Opening {ref}")
 
-    @on(ReferenceResolved)
-    def show_reference(self, event: ReferenceResolved) -> None:
+    @on(HeaderRead)
+    def show_reference(self, event: HeaderRead) -> None:
         """A registered version gets the cursor, a file is shown in the inspector."""
         event.stop()
-        resolved = event.resolved
-        if event.facts is None:
+        if event.asked != self._asked:
+            return
+        resolved, header = event.resolved, event.header
+        shown = resolved.ref if header is None else resolved.ref.rpartition("/")[2]
+        if header is None:
             self.reload_catalog(resolved.ref)
         else:
-            from quickserveml_tui.tui.sheets.model import Subject
+            from quickserveml_tui.tui.sheets.subject import Subject, facts_of_header
 
             self.sequence += 1
             self.selected, self.ref, self.opened_file = None, resolved.ref, resolved.ref
-            self.query_one(StatusLine).breadcrumb = ("file", resolved.ref.rpartition("/")[2])
-            self.inspector_pane.show_subject(Subject(resolved.ref.rpartition("/")[2], event.facts))
+            self.query_one(StatusLine).breadcrumb = ("file", shown)
+            subject = Subject(shown, facts_of_header(header), path=resolved.ref, counting=True)
+            self.inspector_pane.show_subject(subject, anew=True)
             self.benchmark_pane.show_selection("", (), "A file is measured once it is added: press a.")
             self.refresh_bindings()
             self.tell("Not in the registry; a adds it", Role.INFO)
+            self._count()
+            self.load_tab()
+            self.read_compatibility()
         if resolved.node:
             self.inspector_pane.show_tab("layers")
-            shown = resolved.ref if event.facts is None else resolved.ref.rpartition("/")[2]
             self.inspector_pane.layer_view.find(resolved.node, shown)
-        if resolved.node or event.facts is not None:
+        if resolved.node or header is not None:
             self.show_pane(2)
 
+    def _count(self) -> None:
+        """Count parameters, multiply-adds and operators of the opened file."""
+        workbench, ref, sequence = self.workbench, self.ref, self.sequence
+        if workbench is None:
+            return
 
-def _resolve(workbench: Workbench, ref: str) -> ReferenceResolved:
+        def count() -> TotalsRead:
+            try:
+                return TotalsRead(sequence, ref, workbench.inspect.facts(ref))
+            except Exception as error:  # noqa: BLE001 - a bad model shows its reason; the app goes on
+                if not isinstance(error, QuickServeError):
+                    log.exception("totals of %s", ref)
+                return TotalsRead(sequence, ref, None, as_error(error))
+
+        self.in_thread(count, group="totals", doing=f"Counting {ref}")
+
+    @on(TotalsRead)
+    def show_totals(self, event: TotalsRead) -> None:
+        """The totals take the place of `counting…`; what stops the counting is said beside the header."""
+        event.stop()
+        shown = self.inspector_pane.shown
+        if event.sequence != self.sequence or shown is None or shown.path != event.ref:
+            return
+        if event.facts is not None:
+            self.inspector_pane.show_subject(replace(shown, facts=event.facts, counting=False))
+        elif event.error is not None:
+            self.inspector_pane.show_subject(replace(shown, counting=False, problem=event.error.message))
+            self.tell_error(event.error, f"Counting {shown.ref}")
+
+
+def _resolve(workbench: Workbench, ref: str, asked: int) -> HeaderRead:
     resolved = workbench.catalog.resolve(ref)
-    return ReferenceResolved(resolved, None if resolved.model else workbench.inspect.facts(resolved.ref))
+    return HeaderRead(asked, resolved, None if resolved.model else workbench.inspect.header(resolved.ref))

@@ -208,7 +208,7 @@ class RunningFlow(HomeJobsFlow):
     def end_job(self, event: JobEnded) -> None:
         """Record the end, show the result, start the next one."""
         from quickserveml_tui.core.benchmarks import BenchmarkRun
-        from quickserveml_tui.tui.outcomes import outcome_words, select_after
+        from quickserveml_tui.tui.outcomes import is_good, outcome_words, select_after
 
         event.stop()
         if self.lane.closed:
@@ -224,8 +224,8 @@ class RunningFlow(HomeJobsFlow):
         if error is not None and job.state is JobState.FAILED:
             self.tell_error(error, job.kind)
         else:
-            partial = job.state is JobState.CANCELLED
-            self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.WARN if partial else Role.OK)
+            good = job.state is not JobState.CANCELLED and is_good(job.result)
+            self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.OK if good else Role.WARN)
         self.start_jobs()
         self.jobs_pane.refresh_jobs()
         self.reload_catalog(select_after(job))

@@ -211,9 +211,9 @@ class CatalogPane(FilteredPane):
         self.post_message(self.Highlighted(row))
 
     def _fill_shelf(self) -> None:
-        from quickserveml_tui.core.models import TrialOutcome
         from quickserveml_tui.tui.sheets.model import headline_facts
         from quickserveml_tui.tui.sheets.rows import state_spans
+        from quickserveml_tui.tui.sheets.trial import reason_of
         from quickserveml_tui.tui.widgets.shelf import Shelf
 
         shelf = self.query_one("#catalog-shelf", Shelf)
@@ -223,14 +223,15 @@ class CatalogPane(FilteredPane):
             return
         model = row.view.model
         subtitle = model.task or model.description or row.version.source
-        if row.version.trial.outcome is not TrialOutcome.READY:
-            subtitle = row.version.trial.reason or subtitle
-        if model.tags:
+        if reason := reason_of(row.version.trial):
+            subtitle = reason
+        elif model.tags:
             subtitle = f"{subtitle}  #{' #'.join(model.tags)}".strip()
         shelf.show(
             title=row.ref,
             right=state_spans(row.version, glyphs_of(self)),
             subtitle=subtitle,
+            lines=1 if row.version.runnable else 3,
             facts=headline_facts(row.version.facts),
         )
 

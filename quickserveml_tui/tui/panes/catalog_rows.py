@@ -11,7 +11,7 @@ from quickserveml_tui.core.models import VersionRecord
 from quickserveml_tui.core.text import cell_width
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.glyphs import Glyphs
-from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES
+from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, trial_sign
 from quickserveml_tui.tui.widgets.table_cells import Cell, CellLike, Column
 
 COLUMNS = (
@@ -83,7 +83,10 @@ def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
     aliases = row.view.model.aliases_of(number)
     alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
     p50 = row.view.p50_ms(number)
-    note = "" if row.version.runnable else f" {glyphs.error}"
+    sign, role = trial_sign(row.version.trial, glyphs)[::2]
+    note = "" if row.version.runnable else f" {sign}"
+    if not row.version.runnable and not alias:  # an alias says more, and the sign and the shelf are there too
+        alias = "broke" if row.version.trial.quarantined else "fails"
     if row.nested:
         state = row.version.label or row.version.state.value
         name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")
@@ -92,6 +95,6 @@ def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
     return {
         "_key": row.key,
         "name": name,
-        "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED)),
+        "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED) if row.version.runnable or aliases else role),
         "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,7 +14,7 @@ from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.sheets.sheet import Sheet
@@ -23,12 +24,15 @@ from quickserveml_tui.tui.widgets.tab_row import TabRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quickserveml_tui.core.compatibility import Compatibility
     from quickserveml_tui.core.facts import LayerPage
+    from quickserveml_tui.core.golden import GoldenReport
+    from quickserveml_tui.tui.panes.golden import GoldenView
     from quickserveml_tui.tui.panes.layers import LayerView
-    from quickserveml_tui.tui.sheets.model import Subject
+    from quickserveml_tui.tui.sheets.subject import Subject
 
 NOTHING = ("Layers, inputs and cost of the model you pick", (("d", "opens one to look at"),))
-TABS = (("overview", "Overview"), ("layers", "Layers"), ("io", "I/O"), ("metadata", "Metadata"))
+TABS = (("overview", "Overview"), ("layers", "Layers"), ("io", "I/O"), ("golden", "Golden"), ("metadata", "Metadata"))
 
 
 class Page(VerticalScroll, can_focus=True):
@@ -72,6 +76,9 @@ class InspectorPane(WorkPane):
             "Show the tab at the right",
             display="[ ]",
         ),
+        bind("p", "screen.run_once", "run once", "inspector.run_once", "Run the model once and show what comes out"),
+        bind("f", "screen.edit_inputs", "inputs", "inspector.edit_inputs", "Change the made-up inputs of the version"),
+        bind("w", "screen.show_why", "why", "inspector.show_why", "Show what the trial or the last error said"),
     ]
 
     class LayersSorted(Message):
@@ -88,7 +95,8 @@ class InspectorPane(WorkPane):
         super().__init__(key="2", title="Inspector", noun="node", id="inspector")
         self.set_reactive(InspectorPane.count_text, "no model")
         self.shown: Subject | None = None
-        self.schema: dict[str, Any] | None = None
+        self.example: Sequence[str] | None = None
+        """Lines of the example request."""
 
     def compose_body(self) -> ComposeResult:
         """What would be here."""
@@ -96,12 +104,14 @@ class InspectorPane(WorkPane):
 
     def compose_rest(self) -> ComposeResult:
         """Tabs and their pages."""
+        from quickserveml_tui.tui.panes.golden import GoldenView
         from quickserveml_tui.tui.panes.layers import LayerView
 
         yield TabRow(TABS, id="inspector-tabs")
         yield Page("overview")
         yield LayerView(id="page-layers", classes="inspector--page -bleed")
         yield Page("io")
+        yield GoldenView(id="page-golden", classes="inspector--page -bleed")
         yield Page("metadata")
 
     def on_furnished(self) -> None:
@@ -124,6 +134,18 @@ class InspectorPane(WorkPane):
         from quickserveml_tui.tui.panes.layers import LayerView
 
         return self.query_one(LayerView)
+
+    @property
+    def golden_view(self) -> GoldenView:
+        """The golden outputs with their shelf."""
+        from quickserveml_tui.tui.panes.golden import GoldenView
+
+        return self.query_one(GoldenView)
+
+    @property
+    def identity(self) -> str:
+        """What tells the subject from others; empty without one."""
+        return self.shown.identity if self.shown is not None else ""
 
     def show_tab(self, tab: str) -> None:
         """Show a tab by id; unknown ids are ignored."""
@@ -152,10 +174,14 @@ class InspectorPane(WorkPane):
         self.query_one("#inspector-empty").display = not filled
         for tab, _ in TABS:
             self.query_one(f"#page-{tab}").display = filled and tab == self.tab
-        self.set_class(filled and self.tab == "layers", "-shelved")
+        self.set_class(filled and (self.tab == "layers" or self._has_golden), "-shelved")
         self._title()
         if had_focus:
             self.call_after_refresh(self.focus_body)
+
+    @property
+    def _has_golden(self) -> bool:
+        return self.tab == "golden" and bool(self.golden_view.items)
 
     def focus_body(self) -> None:
         """Move the focus to the page that is shown."""
@@ -163,6 +189,8 @@ class InspectorPane(WorkPane):
             self.screen.set_focus(self.query_one("#inspector-empty"))
         elif self.tab == "layers":
             self.screen.set_focus(self.layer_view.table)
+        elif self.tab == "golden":
+            self.golden_view.focus_body()
         else:
             self.screen.set_focus(self.query_one(f"#page-{self.tab}"))
 
@@ -171,11 +199,10 @@ class InspectorPane(WorkPane):
             self.subject, self.count, self.count_text, self.sort_note = "", None, "no model", ""
             return
         layers = self.tab == "layers"
-        self.subject = self.shown.ref
-        self.count, self.count_text = (
-            None,
-            self.layer_view.count_words if layers else plural(self.shown.facts.nodes, "node"),
-        )
+        self.subject = safe_text(self.shown.ref, 200)
+        words = {"layers": lambda: self.layer_view.count_words, "golden": lambda: self.golden_view.count_words}
+        self.count = None
+        self.count_text = words.get(self.tab, lambda: "")() or plural(self.shown.facts.nodes, "node")
         self.sort_note = self.layer_view.sort_words if layers else ""
 
     @on(TabRow.Changed)
@@ -198,20 +225,23 @@ class InspectorPane(WorkPane):
 
     def clear(self, sentence: str = NOTHING[0], keys: Sequence[tuple[str, str]] = NOTHING[1]) -> None:
         """Show that nothing is selected, and what to do about it."""
-        self.shown = self.schema = None
+        self.shown = self.example = None
         self.query_one("#inspector-empty", EmptyState).show(sentence, keys)
         self._arrange()
 
-    def show_subject(self, subject: Subject) -> None:
-        """Show facts; layers and schema of another version are dropped."""
-        if self.shown is None or self.shown.ref != subject.ref:
-            self.schema = None
+    def show_subject(self, subject: Subject, *, anew: bool = False) -> None:
+        """Show facts; layers and example of another version, or of a file opened `anew`, are dropped."""
+        if self.shown is None or self.shown.identity != subject.identity or anew:
+            self.example = None
             self.layer_view.ref = subject.ref
             self.layer_view.clear("Reading the layers")
             for page in self.query(Page):
                 page.scroll_home(animate=False)
+        elif subject.compatibility is None:
+            subject = replace(subject, compatibility=self.shown.compatibility)
         first = self.shown is None
         self.shown = subject
+        self.layer_view.total_macs = subject.facts.macs or 0
         self._fill()
         if first:
             self._arrange()
@@ -221,16 +251,40 @@ class InspectorPane(WorkPane):
     def _fill(self) -> None:
         from quickserveml_tui.tui.sheets.model import io_rows, metadata_rows, overview_rows
 
-        subject, schema = self.shown, self.schema
+        subject, example = self.shown, self.example
         if subject is None:
             return
         self.query_one("#page-overview", Page).sheet.show(lambda width, glyphs: overview_rows(subject, width, glyphs))
-        self.query_one("#page-io", Page).sheet.show(lambda width, _: io_rows(subject, schema, width))
+        self.query_one("#page-io", Page).sheet.show(lambda width, _: io_rows(subject, example, width))
         self.query_one("#page-metadata", Page).sheet.show(lambda width, _: metadata_rows(subject, width))
+        self._fill_golden()
 
-    def show_schema(self, schema: dict[str, Any] | None) -> None:
+    def _fill_golden(self) -> None:
+        subject, view = self.shown, self.golden_view
+        if subject is None:
+            return
+        had_items, had_focus = bool(view.items), view.has_focus_within
+        version = subject.version
+        view.show(version.golden if version else (), subject.report, registered=version is not None)
+        self.set_class(self.tab == "layers" or self._has_golden, "-shelved")
+        if had_focus and had_items != bool(view.items):
+            view.focus_body()
+
+    def show_report(self, report: GoldenReport) -> None:
+        """Show what a check of the golden outputs found."""
+        if self.shown is not None:
+            self.shown = replace(self.shown, report=report)
+            self._fill_golden()
+
+    def show_compatibility(self, compatibility: Compatibility) -> None:
+        """Add the formats that the runtime does not take."""
+        if self.shown is not None:
+            self.shown = replace(self.shown, compatibility=compatibility)
+            self._fill()
+
+    def show_example(self, lines: Sequence[str]) -> None:
         """Add the example request."""
-        self.schema = schema
+        self.example = lines
         self._fill()
 
     def show_layers(self, page: LayerPage) -> None:
@@ -238,12 +292,12 @@ class InspectorPane(WorkPane):
         self.layer_view.show_page(page)
         self._title()
 
-    def show_error(self, ref: str, error: QuickServeError) -> None:
+    def show_error(self, identity: str, error: QuickServeError) -> None:
         """Say why there is nothing to show."""
         from quickserveml_tui.tui.sheets.rows import paragraph
 
         self.layer_view.clear(error.message)
-        if self.shown is None or self.shown.ref != ref:
+        if self.shown is None or self.shown.identity != identity:
             self.query_one("#page-overview", Page).sheet.show(
                 lambda width, _: paragraph(error.message, width, Role.ERROR)
             )

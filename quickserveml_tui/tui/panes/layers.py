@@ -15,15 +15,16 @@ from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.facts import LayerPage, LayerRow
-from quickserveml_tui.core.tensors import format_shape, short_dtype
+from quickserveml_tui.core.tensors import short_dtype
 from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
+from quickserveml_tui.tui.panes.layer_pages import WHOLE, PagedLayers, WholeLayers, mac_unit, shape_words
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.shelf import Fact, Shelf
-from quickserveml_tui.tui.widgets.table_cells import Cell, Column
+from quickserveml_tui.tui.widgets.table_cells import Column
 from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, SortChanged
 
 SORTS = ("index", "macs", "params", "bytes", "name", "op")
@@ -39,12 +40,6 @@ COLUMNS = (
     Column("bar", "", width=5, kind="bar", drop=2, sortable=False),
     Column("share", "share %", width=7, kind="number", drop=4, sortable=False),
 )
-MAC_UNITS = ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
-
-
-def mac_unit(most: int) -> tuple[float, str]:
-    """Divisor and name of the unit in which the costliest layer has one to three digits before the point."""
-    return next(((step, name) for step, name in MAC_UNITS if most >= step), MAC_UNITS[-1])
 
 
 def _rank(key: str) -> Callable[[LayerRow], Any]:
@@ -59,40 +54,8 @@ def _rank(key: str) -> Callable[[LayerRow], Any]:
     return ranks[key]
 
 
-def _cost(macs: int | None, step: float) -> str:
-    return MISSING if macs is None else f"{macs / step:,.1f}" if macs else "0"
-
-
 def _short(names: Sequence[str]) -> str:
     return truncate_middle(safe_text(names[0]), 18) if names else MISSING
-
-
-class _Rows(Sequence[dict[str, Any]]):
-    """Table rows made when they are asked for."""
-
-    def __init__(self, rows: Sequence[LayerRow], total_macs: int, most_macs: int) -> None:
-        self._rows = rows
-        self._total = total_macs
-        self._step = mac_unit(most_macs)[0]
-        self._most = most_macs
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        row = self._rows[index]
-        share = (row.macs or 0) / self._total if self._total else None
-        has_macs = row.macs is not None
-        return {
-            "_key": str(row.index),
-            "index": Cell(row.index + 1, role=Role.MUTED),
-            "name": Cell("  " * row.depth + row.name),
-            "op": Cell(row.op, role=Role.MUTED),
-            "shape": Cell(format_shape(row.output_shape), role=Role.MUTED),
-            "macs": Cell(row.macs, text=_cost(row.macs, self._step), role=None if row.macs else Role.MUTED),
-            "bar": (row.macs or 0) / self._most if self._most else 0.0,
-            "share": Cell(share, text=f"{100 * share:.1f}" if share is not None and has_macs else MISSING),
-        }
 
 
 class LayerFilter(Input):
@@ -132,9 +95,20 @@ class LayerView(Vertical):
     class Changed(Message):
         """Count or sort changed."""
 
+    class PageWanted(Message):
+        """A page of a large graph is looked at and not there; `LayerView.pages` says which."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the page that is looked at now counts."""
+            return isinstance(message, LayerView.PageWanted)
+
     def __init__(self, *, id: str, classes: str) -> None:  # noqa: A002 - Textual's own parameter
         super().__init__(id=id, classes=classes)
         self.page: LayerPage | None = None
+        self.pages: PagedLayers | None = None
+        """The layers of a graph that is too large to be held whole."""
+        self.total_macs = 0
+        """Multiply-adds of the whole graph, where they are known."""
         self.sort = "-macs"
         self.shown: list[LayerRow] = []
         self.wanted = ""
@@ -177,26 +151,45 @@ class LayerView(Vertical):
         if self.page is None:
             return ""
         total = plural(self.page.total, "node")
+        if self.pages is not None:
+            return total
         return f"{len(self.shown):,} of {total}" if len(self.shown) != self.page.total else total
 
     @property
     def sort_words(self) -> str:
         """`by MACs ▼`."""
+        if self.pages is not None:
+            return "in graph order"
         glyphs = glyphs_of(self)
         return f"by {SORT_NAMES[self.sort.lstrip('-')]} {glyphs.down if self.sort.startswith('-') else glyphs.up}"
 
     def clear(self, words: str) -> None:
         """Forget the layers and say why there are none."""
-        self.page, self.shown = None, []
+        self.page, self.pages, self.shown = None, None, []
         self.table.empty = words
         self.table.set_rows([])
         self.query_one(Shelf).show(title=words)
 
     def show_page(self, page: LayerPage) -> None:
-        """Show the layers of a version."""
-        self.page = page
+        """Show the layers of a version: all of them, or the first page of a large graph."""
+        self.page, self.pages = page, None
         self.table.empty = "No layer matches."
+        if page.total > WHOLE and len(page.rows) < page.total:
+            self.pages = PagedLayers(page.total, self.total_macs, lambda: self.post_message(self.PageWanted()))
+            self.pages.put(page)
         self._fill()
+
+    def put_page(self, page: LayerPage) -> None:
+        """Show a further page of a large graph."""
+        if self.pages is not None:
+            self.pages.put(page)
+            self.table.rows_arrived()
+
+    def go_to(self, index: int) -> None:
+        """Put the cursor on a layer by its place in the graph; below 0 there is none."""
+        self.wanted = ""
+        if index >= 0:
+            self.table.move_to_key(str(index))
 
     def set_sort(self, sort: str) -> None:
         """Sort by `sort`; a leading `-` sorts down."""
@@ -222,6 +215,9 @@ class LayerView(Vertical):
     def _fill(self) -> None:
         if self.page is None:
             return
+        if self.pages is not None:
+            self._fill_pages(self.pages)
+            return
         words = self.query_one(LayerFilter).value.lower().split()
         rows = [row for row in self.page.rows if all(word in f"{row.name} {row.op}".lower() for word in words)]
         rows.sort(key=_rank(self.sort.lstrip("-")), reverse=self.sort.startswith("-"))
@@ -230,11 +226,23 @@ class LayerView(Vertical):
         most = max((row.macs or 0 for row in self.page.rows), default=0)
         unit = mac_unit(most)[1]
         self.table.set_columns([replace(one, title=unit) if one.key == "macs" else one for one in COLUMNS])
-        self.table.set_rows(_Rows(rows, total, most))
+        self.table.set_rows(WholeLayers(rows, total, most))
         self.table.action_top()
         self._show_node(0)
         if self.wanted:
             self._find_wanted()
+        self.post_message(self.Changed())
+
+    def _fill_pages(self, pages: PagedLayers) -> None:
+        """A large graph stands in its own order: to sort or filter it, all of it would have to be here."""
+        self.shown = []
+        unit = mac_unit(self.total_macs)[1]
+        self.table.set_columns(
+            [replace(one, title=unit if one.key == "macs" else one.title, sortable=False) for one in COLUMNS]
+        )
+        self.table.set_rows(pages)
+        self.table.action_top()
+        self._show_node(0)
         self.post_message(self.Changed())
 
     @on(SortChanged)
@@ -242,7 +250,7 @@ class LayerView(Vertical):
         """A click on a header sorts."""
         event.stop()
         sort = f"-{event.key}" if event.descending else event.key
-        if sort != self.sort:
+        if sort != self.sort and self.pages is None:
             self.set_sort(sort)
 
     @on(RowHighlighted)
@@ -251,20 +259,26 @@ class LayerView(Vertical):
         event.stop()
         self._show_node(event.index)
 
+    def row_at(self, index: int | None) -> LayerRow | None:
+        """The layer on a row of the table."""
+        if self.pages is not None and index is not None:
+            return self.pages.row(index)
+        return self.shown[index] if index is not None and 0 <= index < len(self.shown) else None
+
     def _show_node(self, index: int | None) -> None:
         shelf = self.query_one(Shelf)
-        if index is None or not 0 <= index < len(self.shown):
-            shelf.show(title="No layer" if self.page else "")
+        row = self.row_at(index)
+        if row is None:
+            shelf.show(title="" if self.page is None else "No layer" if self.pages is None else "Reading the layer")
             return
-        row = self.shown[index]
         out, out_unit = bytes_parts(row.output_bytes)
         params, params_unit = count_parts(row.params)
         macs, macs_unit = count_parts(row.macs)
-        attributes = ", ".join(f"{name} {value}" for name, value in list(row.attributes.items())[:6])
+        attributes = ", ".join(f"{name[:40]} {value[:80]}" for name, value in list(row.attributes.items())[:6])
         dtype = f"  {short_dtype(row.output_dtype)}" if row.output_dtype else ""
         shelf.show(
             title=[say(row.name, Role.STRONG, bold=True), Span("  "), say(row.op, Role.MUTED)],
-            right=[say(format_shape(row.output_shape, " × ")), say(dtype, Role.MUTED)],
+            right=[say(shape_words(row).replace("×", " × ")), say(dtype, Role.MUTED)],
             subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
             facts=[]
             if self.has_class("-low")
@@ -276,6 +290,16 @@ class LayerView(Vertical):
         )  # fmt: skip
 
     # ---- keys
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now."""
+        if self.pages is not None and action in ("filter_layers", "sort_layers", "reverse_sort"):
+            return f"Graphs of more than {WHOLE:,} layers are read by pages, in the order of the graph."
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
+        """Greyed, never hidden."""
+        return None if self.reason_against(action) else True
 
     def action_filter_layers(self) -> None:
         """Show the filter and go to it."""

@@ -13,6 +13,8 @@ from textual.widgets import Input
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.keys import KeyEntry
 from quickserveml_tui.tui.screens.dialog import Dialog
+from quickserveml_tui.tui.sheets.rows import paragraph
+from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
@@ -151,10 +153,18 @@ class Help(ActionList):
     )
     PLACEHOLDER: ClassVar[str] = "search keys and actions"
 
-    def __init__(self, entries: Sequence[KeyEntry], here: Sequence[str], place: str) -> None:
+    def __init__(self, entries: Sequence[KeyEntry], here: Sequence[str], place: str, state: str = "") -> None:
         super().__init__("Help", entries)
         self.here = set(here)
         self.place = place
+        self.state = state
+        """How the program itself is, in one sentence."""
+
+    def compose_body(self) -> ComposeResult:
+        """Search, list, and how the program is."""
+        yield from super().compose_body()
+        if self.state:
+            yield Sheet(lambda width, _: paragraph(self.state, width), classes="dialog--keys")
 
     def fill(self, words: str) -> None:
         """The groups, each under its heading."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.suggester import Suggester
 from textual.widget import Widget
@@ -21,8 +21,8 @@ from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
-from quickserveml_tui.tui.sheets.rows import paragraph
-from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.sheets.rows import heading, paragraph
+from quickserveml_tui.tui.sheets.sheet import Layout, Sheet
 from quickserveml_tui.tui.widgets.ink import Lines, key_row, say, to_content
 
 MAX_ENTRIES = 20_000
@@ -42,6 +42,10 @@ class Field:
     """`file` or `folder`: completes paths."""
     suffixes: tuple[str, ...] = ()
     """Files to complete, by suffix."""
+    group: str = ""
+    """Heading that it stands under, with the fields before and after it that have the same."""
+    group_note: str = ""
+    """What the heading says at its right."""
 
 
 class PathSuggester(Suggester):
@@ -171,6 +175,10 @@ class ChoiceField(Widget, can_focus=True):
             self.screen.submit()
 
 
+def _group_layout(field: Field) -> Layout:
+    return lambda width, _: [heading(field.group, width, [say(field.group_note, Role.MUTED)])]
+
+
 class FormDialog(Dialog[dict[str, Any]]):
     """Fields; `check` turns their texts into a result, or raises an error that is shown inline."""
 
@@ -182,13 +190,27 @@ class FormDialog(Dialog[dict[str, Any]]):
         about: str = "",
         verb: str = "save",
         check: Callable[[dict[str, str]], dict[str, Any]] | None = None,
+        apply: Callable[[dict[str, Any]], object] | None = None,
         right: str = "",
     ) -> None:
+        """A form.
+
+        Args:
+            title: What it is about.
+            fields: Its fields from top to bottom.
+            about: A sentence above them.
+            verb: What enter does.
+            check: Turns the texts into a result; what it raises is shown inline.
+            apply: Called in a worker thread with the result; what it raises is shown inline, and the form stays.
+            right: What stands at the right of the title.
+        """
         super().__init__(title, right)
         self.form_fields = tuple(fields)
         self.about = about
         self.verb = verb
         self.check = check
+        self.apply = apply
+        self.applying = False
 
     AUTO_FOCUS = "FieldInput, ChoiceField"
 
@@ -196,8 +218,12 @@ class FormDialog(Dialog[dict[str, Any]]):
         """Fields, error, keys."""
         if self.about:
             yield Sheet(lambda width, _: paragraph(self.at_home(self.about), width), classes="dialog--part")
-        with Vertical(classes="form--fields"):
+        with VerticalScroll(classes="form--fields", can_focus=False):
+            group = ""
             for field in self.form_fields:
+                if field.group and field.group != group:
+                    yield Sheet(_group_layout(field), classes="form--group")
+                group = field.group
                 with Horizontal(classes="form--row"):
                     yield Lines([(say(field.label, Role.MUTED),)], classes="form--label")
                     yield ChoiceField(field) if field.choices else FieldInput(field)
@@ -246,7 +272,33 @@ class FormDialog(Dialog[dict[str, Any]]):
         except QuickServeError as error:
             self.show_error(error)
             return
-        self.dismiss(result)
+        if self.apply is None:
+            self.dismiss(result)
+        elif not self.applying:
+            self.applying = True
+            self.run_worker(lambda: self._apply(result), thread=True, group="form", exit_on_error=False)
+
+    def _apply(self, result: dict[str, Any]) -> None:
+        from quickserveml_tui.tui.flows.base import as_error, log
+
+        assert self.apply is not None
+        failure: QuickServeError | None = None
+        try:
+            self.apply(result)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is said in the form
+            if not isinstance(error, QuickServeError):
+                log.exception("%s failed", self.heading)
+            failure = as_error(error)
+        self.app.call_from_thread(self._applied, result, failure)
+
+    def _applied(self, result: dict[str, Any], failure: QuickServeError | None) -> None:
+        self.applying = False
+        if not self.is_attached:
+            return
+        if failure is None:
+            self.dismiss(result)
+        else:
+            self.show_error(failure)
 
     def show_error(self, error: QuickServeError) -> None:
         """Say what is wrong, inline."""

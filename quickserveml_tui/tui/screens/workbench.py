@@ -16,12 +16,16 @@ from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.tui.flows.adding import AddingFlow
 from quickserveml_tui.tui.flows.care import CareFlow
 from quickserveml_tui.tui.flows.catalog import CatalogFlow
+from quickserveml_tui.tui.flows.converting import ConvertingFlow
 from quickserveml_tui.tui.flows.copying import CopyingFlow
 from quickserveml_tui.tui.flows.editing import EditingFlow
+from quickserveml_tui.tui.flows.golden import GoldenFlow
 from quickserveml_tui.tui.flows.health import NEEDS_STATE, WRITES, HealthFlow
 from quickserveml_tui.tui.flows.leaving import LeavingFlow
 from quickserveml_tui.tui.flows.opening import OpeningFlow
+from quickserveml_tui.tui.flows.reasons import ReasonFlow
 from quickserveml_tui.tui.flows.running import RunningFlow
+from quickserveml_tui.tui.flows.values import ValuesFlow
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady, HostSampled
 from quickserveml_tui.tui.pane_tabs import PaneTabs
 from quickserveml_tui.tui.panes.base import WorkPane
@@ -39,14 +43,18 @@ from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 LEAST = (60, 16)
 NEEDS_MODEL = {
     "run_benchmark", "edit_settings", "run_data", "edit_tags", "edit_categories", "set_alias", "edit_state",
-    "delete_version", "export_version",
+    "delete_version", "export_version", "edit_inputs", "convert_version",
 }  # fmt: skip
-NEEDS_RUNNABLE = {"run_benchmark", "run_data"}
+NEEDS_RUNNABLE = {"run_benchmark", "run_data", "run_once", "run_file", "record_golden", "verify_golden"}
+NEEDS_SUBJECT = {"copy_reference", "copy_view", "step_tab", "run_once", "run_file", "try_again"}
+"""Actions on what the inspector shows, be it a version or a file."""
+GOLDEN = {"record_golden", "verify_golden", "remove_golden"}
 
 
 class WorkbenchScreen(
-    OpeningFlow, AddingFlow, EditingFlow, RunningFlow, LeavingFlow, CareFlow, HealthFlow, CopyingFlow, CatalogFlow
-):
+    ReasonFlow, ValuesFlow, GoldenFlow, ConvertingFlow, OpeningFlow, AddingFlow, EditingFlow, RunningFlow, LeavingFlow,
+    CareFlow, HealthFlow, CopyingFlow, CatalogFlow,
+):  # fmt: skip
     """Catalog, inspector, benchmark, jobs."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared on the instance by Textual
@@ -242,13 +250,24 @@ class WorkbenchScreen(
         if action in NEEDS_MODEL and self.selected is None:
             return self._why_nothing_is_picked()
         if action in NEEDS_RUNNABLE and self.selected is not None and not self.selected.version.runnable:
-            return f"{self.selected.ref} cannot run: {self.selected.version.trial.reason}"
+            return f"{self.selected.ref} cannot run: {self.selected.version.trial.reason} w says more."
         if action == "cancel_job" and not any(job.live for job in self.lane.jobs):
             return "Nothing runs."
         if action in ("resume_job", "clean_job", "show_log"):
             return self.jobs_pane.reason_against(action)
-        if action in ("copy_reference", "copy_view", "step_tab") and self.selected is None:
+        if action in NEEDS_SUBJECT and not self.ref:
             return "Nothing is picked yet."
+        if action in GOLDEN and (reason := self.why_no_golden(action)):
+            return reason
+        return self._why_no_details(action)
+
+    def _why_no_details(self, action: str) -> str:
+        if action == "show_why" and self.last_error is None and not self.ref:
+            return "Nothing went wrong."
+        if action == "try_again" and self.selected is not None and (reason := self.why_read_only()):
+            return reason
+        if action == "show_check" and self.inspector_pane.golden_view.current is None:
+            return "There is no golden output under the cursor."
         return ""
 
     def _why_nothing_is_picked(self) -> str:

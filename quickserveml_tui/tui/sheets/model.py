@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from quickserveml_tui.charts.cells import Role, Row, Span
@@ -14,39 +13,34 @@ from quickserveml_tui.core.models import ModelRecord, VersionRecord
 from quickserveml_tui.core.tensors import TensorSpec, format_shape, short_dtype
 from quickserveml_tui.core.text import cell_width, plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts, format_bytes, format_count, significant
+from quickserveml_tui.tui.feed_fields import feed_words, free_dims
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.sheets.details import detail_rows
 from quickserveml_tui.tui.sheets.rows import BLANK, bars, heading, labelled, pair, paragraph, state_spans
 from quickserveml_tui.tui.sheets.runs import latency_unit
+from quickserveml_tui.tui.sheets.subject import Subject
+from quickserveml_tui.tui.sheets.trial import format_rows, reason_of, reason_rows, trial_spans
 from quickserveml_tui.tui.widgets.ink import say, two_edges
 from quickserveml_tui.tui.widgets.shelf import Fact
 
 MAX_OPS = 10
+MAX_TENSORS = 300
+MAX_DIMS = 24
+MAX_PAIRS = 100
 MAX_WARNINGS = 20
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What the inspector shows."""
-
-    ref: str
-    facts: ModelFacts
-    model: ModelRecord | None = None
-    version: VersionRecord | None = None
-    history: tuple[BenchmarkRun, ...] = ()
-    """Saved runs of all versions, newest first."""
-
-
-def headline_facts(facts: ModelFacts) -> list[Fact]:
-    """The six figures that say what a model is."""
-    params, params_unit = count_parts(facts.params)
-    macs, macs_unit = count_parts(facts.macs)
+def headline_facts(facts: ModelFacts, *, counting: str = "") -> list[Fact]:
+    """The six figures that say what a model is; `counting` stands for those that are still to come."""
+    params, params_unit = (counting, "") if counting else count_parts(facts.params)
+    macs, macs_unit = (counting, "") if counting else count_parts(facts.macs)
     size, size_unit = bytes_parts(facts.size_bytes)
+    quiet = Role.MUTED if counting else Role.STRONG
     return [
-        Fact("params", params, params_unit),
+        Fact("params", params, params_unit, quiet),
         Fact("size", size, size_unit),
-        Fact("dtype", short_dtype(facts.main_dtype) or MISSING),
-        Fact("MACs", macs, macs_unit),
+        Fact("dtype", short_dtype(safe_text(facts.main_dtype, 12)) or MISSING),
+        Fact("MACs", macs, macs_unit, quiet),
         Fact("nodes", f"{facts.nodes:,}"),
         Fact("opset", str(facts.opsets.get("ai.onnx", next(iter(facts.opsets.values()), MISSING)))),
     ]
@@ -80,6 +74,8 @@ def overview_rows(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     rows += [BLANK, heading("Takes and gives", width)]
     rows += _tensors("in", subject.facts.inputs, width) + _tensors("out", subject.facts.outputs, width)
     ops = sorted(subject.facts.op_types.items(), key=lambda item: (-item[1], item[0]))
+    if subject.counting:
+        rows += [BLANK, heading("What it is made of", width, [say("counting…", Role.MUTED)])]
     if ops:
         rest = len(ops) - MAX_OPS
         right = [say(plural(subject.facts.nodes, "node"), Role.MUTED)]
@@ -105,13 +101,26 @@ def _identity(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     facts, version, model = subject.facts, subject.version, subject.model
     what = model.task if model and model.task else facts.graph_name
     left = [say(subject.ref, Role.STRONG, bold=True), Span("  "), say(what, Role.MUTED)]
-    rows: list[Row] = [two_edges(left, state_spans(version, glyphs) if version else [], width)]
+    rows: list[Row] = [two_edges(left, _state(subject, glyphs), width)]
     if model and model.description:
         rows += paragraph(model.description, width)
-    if version and not version.runnable:
-        rows += paragraph(version.trial.reason or "Its trial failed.", width, Role.ERROR)
-    grid = _grid(headline_facts(facts), width)
-    return [*rows, BLANK, *grid]
+    if subject.trial is not None and reason_of(subject.trial):
+        rows += reason_rows(subject.trial, width, keys=(("w", "why"), ("W", "try again")))
+    if subject.problem:
+        rows += paragraph(f"The totals are not known: {subject.problem}", width, Role.ERROR)
+    rows += format_rows(subject.compatibility, width, glyphs, convertible=version is not None)
+    counting = "counting…" if subject.counting else MISSING if subject.problem else ""
+    formats = [Fact("IR", str(facts.ir_version)), Fact("inputs", f"{len(facts.inputs):,}"),
+               Fact("outputs", f"{len(facts.outputs):,}")]  # fmt: skip
+    return [*rows, BLANK, *_grid([*headline_facts(facts, counting=counting), *formats], width)]
+
+
+def _state(subject: Subject, glyphs: Glyphs) -> list[Span]:
+    if subject.version is not None:
+        return state_spans(subject.version, glyphs)
+    if subject.tried is not None:
+        return trial_spans(subject.tried, glyphs)
+    return [say("a file, not tried", Role.MUTED)]
 
 
 def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
@@ -130,7 +139,7 @@ def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
             if index < len(facts):
                 fact = facts[index]
                 right = [
-                    say(fact.value, Role.STRONG),
+                    say(fact.value, fact.role),
                     say(f" {fact.unit:<{unit_widths[column]}}" if unit_widths[column] else "", Role.MUTED),
                 ]
                 row += [Span("    ")] if column else []
@@ -144,13 +153,24 @@ def _grid(facts: Sequence[Fact], width: int) -> list[Row]:
 def _tensors(side: str, tensors: Sequence[TensorSpec], width: int) -> list[Row]:
     rows: list[Row] = []
     for index, spec in enumerate(tensors[:8]):
-        shape = format_shape(spec.shape, " × ") if spec.kind == "tensor" else spec.kind
-        right = [say(shape, Role.BODY), say(f"  {short_dtype(spec.dtype):>4}", Role.MUTED)]
+        right = _type_spans(spec, width)
         name = truncate_middle(safe_text(spec.name), max(width // 2, 8))
         rows.append(two_edges([say(f"{side if index == 0 else '':<5}", Role.MUTED), say(name)], right, width))
     if len(tensors) > 8:
         rows.append((say(f"     and {len(tensors) - 8:,} more", Role.MUTED),))
     return rows
+
+
+def _type_spans(spec: TensorSpec, width: int) -> list[Span]:
+    """Shape and dtype; for what is no tensor its whole type, cut to half the width."""
+    if spec.kind != "tensor":
+        return [say(truncate_middle(safe_text(spec.dtype, 200), max(width // 2, 8)))]
+    shape = spec.shape if spec.shape is None or len(spec.shape) <= MAX_DIMS else spec.shape[:MAX_DIMS]
+    more = "" if spec.shape is shape else f" × … {len(spec.shape or ()):,} dims"
+    return [
+        say(truncate_middle(safe_text(format_shape(shape, " × "), 400) + more, max(width // 2, 8))),
+        say(f"  {short_dtype(safe_text(spec.dtype, 20)):>4}", Role.MUTED),
+    ]
 
 
 def _findings(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
@@ -167,25 +187,45 @@ def _findings(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     return rows
 
 
-def io_rows(subject: Subject, schema: dict[str, Any] | None, width: int) -> list[Row]:
-    """Inputs and outputs in full, with an example request."""
+def io_rows(subject: Subject, example: Sequence[str] | None, width: int) -> list[Row]:
+    """Inputs and outputs in full, what is kept about made-up inputs, and an example request."""
     rows: list[Row] = []
     for name, tensors in (("Inputs", subject.facts.inputs), ("Outputs", subject.facts.outputs)):
         rows += [heading(name, width, [say(plural(len(tensors), "tensor"), Role.MUTED)])]
-        for spec in tensors:
-            right = [say(format_shape(spec.shape, " × ")), say(f"  {short_dtype(spec.dtype):>4}", Role.MUTED)]
-            rows.append(two_edges([say(truncate_middle(safe_text(spec.name), max(width // 2, 8)))], right, width))
+        for spec in tensors[:MAX_TENSORS]:
+            name_part = say(truncate_middle(safe_text(spec.name), max(width // 2, 8)) or "unnamed")
+            rows.append(two_edges([name_part], _type_spans(spec, width), width))
+        if len(tensors) > MAX_TENSORS:
+            rows.append((say(f"and {len(tensors) - MAX_TENSORS:,} more", Role.MUTED),))
         rows.append(BLANK)
-    dims = [dim for spec in subject.facts.inputs for dim in spec.shape or () if isinstance(dim, str)]
-    if dims:
-        rows.append(heading("Free dims", width, [say("set with --dim name=size", Role.MUTED)]))
-        rows += [pair(dim, "1 unless set", width, role=Role.MUTED) for dim in dict.fromkeys(dims)]
-        rows.append(BLANK)
-    if schema is not None:
+    rows += _feed_rows(subject, width)
+    if example is not None:
         rows.append(heading("Example request", width, [say("JSON", Role.MUTED)]))
-        text = json.dumps(schema.get("example", {}), indent=2, ensure_ascii=False)
-        rows += [(say(line[:width]),) for line in _compact(text)[:200]]
+        rows += [(say(line[:width]),) for line in example]
     return rows
+
+
+def _feed_rows(subject: Subject, width: int) -> list[Row]:
+    """Free dims with the size they take, and the overrides that are kept."""
+    dims = free_dims(subject.facts.inputs)
+    kept = feed_words(subject.feed)
+    if not dims and not kept:
+        return []
+    note = [say("f", Role.STRONG, bold=True), say(" changes them", Role.MUTED)] if subject.version is not None else []
+    rows: list[Row] = [heading("Free dims" if dims else "Made-up inputs", width, note)]
+    for dim in dims[:MAX_DIMS]:
+        size = subject.feed.dims.get(dim)
+        words, role = ("1 unless set", Role.MUTED) if size is None else (str(size), Role.BODY)
+        rows.append(pair(dim, words, width, role=role))
+    if kept:
+        rows += labelled("kept", kept, width)
+    return [*rows, BLANK]
+
+
+def example_lines(schema: dict[str, Any]) -> tuple[str, ...]:
+    """The example request of a schema as lines of JSON, long runs of numbers pulled together; at most 200 lines."""
+    text = json.dumps(schema.get("example", {}), indent=2, ensure_ascii=False)
+    return tuple(_compact(text)[:200])
 
 
 def _compact(text: str) -> list[str]:
@@ -215,12 +255,13 @@ def metadata_rows(subject: Subject, width: int) -> list[Row]:
     rows += labelled("producer", facts.producer or MISSING, width)
     rows += labelled("graph", facts.graph_name or MISSING, width)
     rows += labelled("IR", str(facts.ir_version), width)
-    rows += labelled("opsets", ", ".join(f"{domain} {number}" for domain, number in facts.opsets.items()), width)
+    opsets = list(facts.opsets.items())[:MAX_PAIRS]
+    rows += labelled("opsets", ", ".join(f"{domain} {number}" for domain, number in opsets), width)
     weights = ", ".join(f"{short_dtype(dtype)} {format_count(count)}" for dtype, count in facts.weight_dtypes.items())
     rows += labelled("weights", weights or "none", width)
     if facts.functions:
         rows += labelled("functions", f"{facts.functions:,}", width)
-    for key, value in facts.metadata.items():
+    for key, value in list(facts.metadata.items())[:MAX_PAIRS]:
         rows += labelled(key, value, width)
     if facts.doc:
         rows += labelled("notes", facts.doc, width)
@@ -240,6 +281,8 @@ def _version_rows(version: VersionRecord, width: int) -> list[Row]:
     rows += labelled("source", version.source or MISSING, width)
     rows += labelled("digest", version.artifact.digest, width)
     rows += labelled("runtime", version.trial.runtime or MISSING, width)
+    if version.trial.tried_at:
+        rows += labelled("tried", version.trial.tried_at, width)
     if version.trial.load_ms is not None:
         rows += labelled("first load", f"{significant(version.trial.load_ms)} ms", width)
     for file in version.artifact.files[:20]:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.models import TrialOutcome, VersionRecord, VersionState
+from quickserveml_tui.core.models import TrialOutcome, TrialReport, VersionRecord, VersionState
 from quickserveml_tui.core.text import cell_width, safe_text, truncate_middle
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.widgets.ink import say, two_edges
@@ -85,9 +85,17 @@ def bars(
 
 
 def state_spans(version: VersionRecord, glyphs: Glyphs) -> list[Span]:
-    """What a version is, as glyph and word: `✓ validated`, `✕ cannot run`, `draft`."""
-    if version.trial.outcome is not TrialOutcome.READY:
-        return [Span(f"{glyphs.error} ", Role.ERROR), Span("cannot run", Role.ERROR)]
+    """What a version is, as glyph and word: `✓ validated`, `✓ ready  draft`, `✕ cannot run`, `‖ quarantined`."""
+    sign, word, role = trial_sign(version.trial, glyphs)
+    if not version.runnable:
+        return [Span(f"{sign} {word}", role)]
     if version.state is VersionState.VALIDATED:
         return [Span(f"{glyphs.ok} validated", Role.OK)]
-    return [Span(version.state.value, STATE_ROLES[version.state])]
+    return [Span(f"{sign} {word}", role), Span(f"  {version.state.value}", STATE_ROLES[version.state])]
+
+
+def trial_sign(trial: TrialReport, glyphs: Glyphs) -> tuple[str, str, Role]:
+    """Glyph, word and role of a trial: `✓ ready`, `✕ cannot run`, `‖ quarantined`."""
+    if trial.outcome is TrialOutcome.READY:
+        return glyphs.ok, "ready", Role.OK
+    return (glyphs.held, "quarantined", Role.ERROR) if trial.quarantined else (glyphs.error, "cannot run", Role.ERROR)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from textwrap import wrap
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.text import cell_width
+from quickserveml_tui.core.text import cell_width, safe_text
 from quickserveml_tui.tui.widgets.ink import Inked, crop_row, row_width, say, two_edges
 
 
@@ -98,24 +99,31 @@ class ShelfHead(Inked):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head: tuple[Sequence[Span], Sequence[Span], str] = ((), (), "")
+        self.head: tuple[Sequence[Span], Sequence[Span], str, int] = ((), (), "", 1)
 
-    def natural_height(self, width: int) -> int:  # noqa: ARG002 - the height does not depend on it
+    def natural_height(self, width: int) -> int:
         """Title, subtitle, and a dashed row where there is no tone to set the shelf apart."""
-        title, right, subtitle = self.head
-        return int(bool(title or right)) + int(bool(subtitle)) + int(self.mono)
+        title, right, _, _ = self.head
+        return int(bool(title or right)) + len(self._subtitle_rows(width)) + int(self.mono)
+
+    def _subtitle_rows(self, width: int) -> list[Row]:
+        subtitle, most = self.head[2:]
+        if not subtitle:
+            return []
+        if most <= 1:
+            return [crop_row((say(subtitle, Role.MUTED),), width)]
+        lines = wrap(safe_text(subtitle, 1000), max(width, 8), max_lines=most, placeholder=" …")
+        return [(say(line, Role.MUTED),) for line in lines]
 
     def rows(self, width: int) -> Sequence[Row]:
         """The rows of the head."""
-        title, right, subtitle = self.head
+        title, right, _, _ = self.head
         rows: list[Row] = []
         if self.mono:
             rows.append((Span(("- " * width)[:width], Role.MUTED),))
         if title or right:
             rows.append(two_edges(title, right, width))
-        if subtitle:
-            rows.append(crop_row((say(subtitle, Role.MUTED),), width))
-        return rows
+        return rows + self._subtitle_rows(width)
 
 
 class Shelf(Widget):
@@ -157,11 +165,12 @@ class Shelf(Widget):
         right: str | Sequence[Span] = "",
         subtitle: str = "",
         facts: Sequence[Fact] = (),
+        lines: int = 1,
     ) -> None:
-        """Replace head and facts. Strings become a bold title and a plain right part."""
+        """Replace head and facts. Strings become a bold title and a plain right part; `lines` bounds the subtitle."""
         head = [say(title, Role.STRONG, bold=True)] if isinstance(title, str) and title else list(title or ())
         end = [say(right)] if isinstance(right, str) and right else list(right or ())
-        new = (tuple(_as_spans(head)), tuple(_as_spans(end)), subtitle)
+        new = (tuple(_as_spans(head)), tuple(_as_spans(end)), subtitle, lines)
         if new != self._head.head:
             self._head.head = new
             self._head.refresh(layout=True)

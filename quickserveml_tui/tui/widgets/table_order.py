@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from quickserveml_tui.tui.widgets.table_cells import RowSource, TableRow, as_cell, sort_value
 
@@ -14,6 +14,15 @@ KEY = "_key"
 _AIR = -1
 SCAN_LIMIT = 50_000
 """Rows up to which groups and keys are looked for; larger sources are plain rows."""
+
+
+@runtime_checkable
+class PlainSource(Protocol):
+    """Rows without groups that know where a `_key` stands, so that none is made to look for it."""
+
+    def place_of(self, key: object) -> int | None:
+        """The line of the row with this `_key`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -35,7 +44,7 @@ class RowOrder:
     def rebuild(self) -> None:
         """Work out the lines after a change of rows, filter or sort."""
         total = len(self.source)
-        small = total <= SCAN_LIMIT
+        small = total <= SCAN_LIMIT and not self._is_plain
         groups = {index for index in range(total) if GROUP in self.source[index]} if small else set()
         wanted: Sequence[int] = range(total)
         if self.predicate is not None:
@@ -47,6 +56,11 @@ class RowOrder:
         self._groups = frozenset(groups)
         self._lines = self._with_headings(wanted) if groups else wanted
         self._count = sum(1 for line in self._lines if line >= 0 and line not in groups) if groups else len(self._lines)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the source finds its rows by itself: then it has no groups, and no row is made to look for one."""
+        return isinstance(self.source, PlainSource)
 
     def _sorted(self, indices: list[int]) -> list[int]:
         keys = {index: sort_value(as_cell(self.source[index].get(self.sort_key))) for index in indices}
@@ -106,6 +120,8 @@ class RowOrder:
 
     def line_of(self, key: object) -> int | None:
         """The line that holds the row with this identity; None for sources too large to search."""
+        if isinstance(self.source, PlainSource):
+            return None if key is None else self.source.place_of(key)
         if key is None or len(self._lines) > SCAN_LIMIT:
             return None
         return next((line for line in range(len(self._lines)) if self.key_at(line) == key), None)

@@ -142,6 +142,13 @@ class VirtualTable(ScrollView, can_focus=True):
         self._reorder(kept)
         self.post_message(self.SortChanged(self, key, descending=descending))
 
+    def rows_arrived(self) -> None:
+        """Show rows that the source has got by now; number and order are as before."""
+        self._generation += 1
+        self._strips.clear()
+        self.refresh()
+        self._announce()
+
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Use other columns."""
         self.columns = tuple(columns)
