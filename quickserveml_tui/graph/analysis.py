@@ -40,6 +40,7 @@ from quickserveml_tui.graph.tensors import check_tensor
 class Reading:
     """A model file whose structure, tensors and external data were found sound; most of its nodes are not parsed."""
 
+    path: Path
     file: ModelFile
     """Its `model` is a `lean.ModelSketch`."""
     nodes: NodeColumns
@@ -79,7 +80,7 @@ def read_sound_model(path: Path) -> Reading:
         check_tensor(tensor)
     external_bytes = sum(external_sizes(_tensors(model, bodied), path).values())
     main = sketch_scope(model.graph, nodes, bodied)
-    return Reading(file, nodes, bodied, main, function_scopes(model), expansion, external_bytes)
+    return Reading(path, file, nodes, bodied, main, function_scopes(model), expansion, external_bytes)
 
 
 def _read_nodes(file: ModelFile, path: Path) -> tuple[NodeColumns, dict[int, Node]]:

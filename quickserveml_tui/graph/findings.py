@@ -11,10 +11,12 @@ import onnx
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.graph.analysis import Reading
 from quickserveml_tui.graph.columns import NAME
-from quickserveml_tui.graph.reading import Tensor, shown, text
+from quickserveml_tui.graph.reading import MAX_PROTO_BYTES, Tensor, shown, text
 from quickserveml_tui.graph.scopes import Operator
+from quickserveml_tui.graph.sniff import map_file
+from quickserveml_tui.graph.stored import stored_bytes
 from quickserveml_tui.graph.structure import MAX_CALL_DEPTH
-from quickserveml_tui.graph.tensors import dtype_name, is_external
+from quickserveml_tui.graph.tensors import byte_count, dtype_name, inline_payload, is_external
 
 MAX_WARNINGS = 20
 MAX_SCANNED_BYTES = 64 * 2**20
@@ -24,32 +26,32 @@ _BUILT_IN_DOMAINS = {
     "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft",
     "com.microsoft.nchwc", "com.ms.internal.nhwc", "com.microsoft.experimental",
 }  # fmt: skip
-_NUMPY_FLOATS = {"float32": np.float32, "float64": np.float64, "float16": np.float16}
-_FLOAT_FIELDS = {"float32": "float_data", "float64": "double_data"}
+_FLOATS = {"float32": "<f4", "float64": "<f8", "float16": "<f2"}
+"""numpy dtypes of what is searched."""
 
 
-def _has_bad_numbers(tensor: Tensor) -> bool:
-    dtype = dtype_name(tensor.data_type)
-    if dtype not in _NUMPY_FLOATS or is_external(tensor):
+def _has_bad_numbers(tensor: Tensor, data: memoryview) -> bool:
+    values = np.frombuffer(stored_bytes(tensor, data), dtype=_FLOATS[dtype_name(tensor.data_type)])
+    step = 1 << 20  # what is tested at a time takes memory
+    return not all(bool(np.isfinite(values[at : at + step]).all()) for at in range(0, len(values), step))
+
+
+def _is_scanned(tensor: Tensor) -> bool:
+    if dtype_name(tensor.data_type) not in _FLOATS:
         return False
-    if tensor.HasField("raw_data"):
-        values = np.frombuffer(tensor.raw_data, dtype=np.dtype(_NUMPY_FLOATS[dtype]).newbyteorder("<"))
-    elif dtype in _FLOAT_FIELDS:
-        values = np.asarray(getattr(tensor, _FLOAT_FIELDS[dtype]))
-    else:
-        return False
-    return not bool(np.isfinite(values).all())
+    return not is_external(tensor) or inline_payload(tensor) is not None
 
 
 def _number_findings(reading: Reading) -> Iterator[str]:
-    scanned = 0
+    left = MAX_SCANNED_BYTES
     bad: list[str] = []
-    for tensor in reading.tensors():
-        scanned += tensor.ByteSize()
-        if scanned > MAX_SCANNED_BYTES:
-            break
-        if _has_bad_numbers(tensor):
-            bad.append(shown(tensor.name))
+    with map_file(reading.path) as data:
+        for tensor in reading.tensors():
+            left -= byte_count(tensor) or 0
+            if left < 0:
+                break
+            if _is_scanned(tensor) and _has_bad_numbers(tensor, data):
+                bad.append(shown(tensor.name))
     if bad:
         yield f"{plural(len(bad), 'weight tensor')} with NaN or infinite values, first “{bad[0]}”."
 
@@ -89,6 +91,8 @@ def _limit_findings(reading: Reading) -> Iterator[str]:
         yield f"Functions call each other {reading.expansion.depth:,} deep; multiply-adds are not worked out."
     elif not reading.expansion.bounded:
         yield "Its functions expand to too many nodes; multiply-adds are not worked out."
+    if reading.file.file_bytes > MAX_PROTO_BYTES:
+        yield "The file is larger than 2 GiB, which runtimes refuse: save it with external data."
     newest = onnx.defs.onnx_opset_version()
     for opset in reading.model.opset_import:
         if text(opset.domain) in ("", "ai.onnx") and opset.version > newest:

@@ -85,7 +85,8 @@ def inline_payload(tensor: Tensor) -> Payload | None:
     return decode(external_entries(tensor)) if is_external(tensor) else None
 
 
-def _typed_field(dtype: str) -> str:
+def typed_field(dtype: str) -> str:
+    """The field of TensorProto that holds values of a dtype, where they are not raw."""
     return next((name for name, dtypes in _TYPED_FIELDS.items() if dtype in dtypes), "int32_data")
 
 
@@ -110,14 +111,14 @@ def check_tensor(tensor: Tensor) -> None:
         raise _bad(tensor, "has no data type")
     if dtype not in DTYPE_BITS and dtype != "string":
         return
-    field = payload.form.name if payload else "raw_data" if tensor.HasField("raw_data") else _typed_field(dtype)
+    field = payload.form.name if payload else "raw_data" if tensor.HasField("raw_data") else typed_field(dtype)
     if field == "raw_data":
         if dtype == "string":
             raise _bad(tensor, "keeps strings as raw bytes, which ONNX does not allow")
         held = payload.values if payload else len(tensor.raw_data)
         wanted, unit = (count * DTYPE_BITS[dtype] + 7) // 8, "bytes"
     else:
-        fits = field == _typed_field(dtype)
+        fits = field == typed_field(dtype)
         held = payload.values if payload else len(getattr(tensor, field))
         held, wanted, unit = held if fits else 0, _typed_length(dtype, count), "values"
     if held is not None and held != wanted:
