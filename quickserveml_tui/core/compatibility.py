@@ -14,6 +14,8 @@ class RuntimeLimits:
     ir_version: int
     opsets: dict[str, int] = field(default_factory=dict)
     """Newest opset by operator domain; the default domain is `ai.onnx`."""
+    convertible_opset: int = 0
+    """Newest opset of `ai.onnx` that the onnx package can convert from; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

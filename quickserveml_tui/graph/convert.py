@@ -15,11 +15,9 @@ from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.graph.external import external_files
 from quickserveml_tui.graph.ir_versions import least_ir_version
+from quickserveml_tui.graph.operators import STANDARD, newest_opset, since, standard_opset
 from quickserveml_tui.graph.reading import MAX_PROTO_BYTES, Body, ModelProto, bodies, read_model, shown, text
 from quickserveml_tui.graph.translate import KEPT_BYTES, take_out, translated, without_functions
-
-STANDARD = frozenset({"", "ai.onnx"})
-"""Both names of the default domain."""
 
 
 def convert_file(path: Path, target: Path, opset: int | None = None, ir_version: int | None = None) -> Conversion:
@@ -59,11 +57,6 @@ def convert_file(path: Path, target: Path, opset: int | None = None, ir_version:
     return Conversion(before, wanted, ir_before, model.ir_version, by=by)
 
 
-def standard_opset(imports: Any) -> int:
-    """The opset of `ai.onnx` among a model's or function's imports; 1 where it is not among them."""
-    return max((entry.version for entry in imports if text(entry.domain) in STANDARD), default=1)
-
-
 def _failed(message: str, hint: str, said: object = "") -> ModelError:
     return ModelError(message, hint=hint, code="convert.failed", detail=safe_text(said, 300))
 
@@ -81,7 +74,7 @@ def _read_whole(path: Path) -> ModelProto:
 
 def _check_known(model: ModelProto, wanted: int) -> None:
     """Refuse opsets that the onnx package does not know: it cannot say what their operators mean."""
-    newest = onnx.defs.onnx_opset_version()
+    newest = newest_opset()
     if not 1 <= wanted <= newest and wanted != standard_opset(model.opset_import):
         raise _failed(f"onnx {onnx.__version__} knows no opset {wanted}.", f"Choose an opset from 1 to {newest}.")
     used = max(standard_opset(item.opset_import) for item in (model, *model.functions))
@@ -128,22 +121,13 @@ def _changes(body: Body, model: ModelProto, wanted: int) -> bool:
     own = {(text(function.domain), text(function.name)) for function in model.functions}
     used = {(text(node.domain), text(node.op_type)) for node in body.nodes} - own
     names = [name for domain, name in used if domain in STANDARD]
-    unknown = next((name for name in sorted(names) if _since(name, opset) is None), None)
+    unknown = next((name for name in sorted(names) if since(name, opset) is None), None)
     if unknown is not None:
         raise _failed(
             f"The operator “{shown(unknown)}” is not in opset {opset}, so it cannot be converted.",
             "Export the model again with standard operators, or with the wanted opset.",
         )
-    return any(_since(name, opset) != _since(name, wanted) for name in names)
-
-
-def _since(op: str, opset: int) -> int | None:
-    """The opset since which an operator is what it is in `opset`; None for one that is not in it."""
-    try:
-        since: int = onnx.defs.get_schema(op, opset, "").since_version
-    except onnx.defs.SchemaError:
-        return None
-    return since
+    return any(since(name, opset) != since(name, wanted) for name in names)
 
 
 def _bring_in_small_data(model: ModelProto, path: Path) -> None:

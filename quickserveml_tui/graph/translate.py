@@ -13,12 +13,14 @@ import onnx.version_converter
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, tensors, text
+from quickserveml_tui.graph.operators import STANDARD, is_alike, standard_opset
+from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, subgraphs, tensors, text
 
 KEPT_BYTES = 1024
 """Weights up to this size go through the converter: its adapters read axes, scales and the like."""
 _MARK = "\0kept:"
-_NO_ADAPTER = re.compile(r"No Adapter From Version \$?(\d+) for (\w{1,80})")
+_HIDDEN = "quickserveml.alike"
+_NO_ADAPTER = re.compile(r"No Adapter (?:From|To) Version \$?\d+ for (\w{1,80})")
 _NO_PREVIOUS = re.compile(r"No Previous Version of (\w{1,80}) exists")
 _UNDEFINED = re.compile(r"Input (.{1,200}?) is undefined")
 _LOCATION = re.compile(r"^\S+:\d+: \w+: (?:Assertion `.*?` failed: )?", re.DOTALL)
@@ -32,8 +34,7 @@ def _failed(message: str, said: object = "") -> ModelError:
 def without_functions(model: ModelProto, opset: int) -> ModelProto:
     """A model of this opset with its functions, converted to it, in place of their calls. Raises as `translated`."""
     try:
-        typed = onnx.shape_inference.infer_shapes(model)  # functions of another opset are converted, which needs types
-        flat = onnx.inliner.inline_local_functions(typed, convert_version=True)
+        flat = onnx.inliner.inline_local_functions(_typed(model), convert_version=True)
     except Exception as error:  # the binding raises RuntimeError and types of its own
         raise _failed(f"In a function of the model: {_sentence(str(error), opset)}", error) from error
     if flat.functions:
@@ -45,15 +46,66 @@ def without_functions(model: ModelProto, opset: int) -> ModelProto:
 def translated(model: ModelProto, opset: int) -> ModelProto:
     """The model in another opset of `ai.onnx`, its functions as they are.
 
-    Raises `ModelError` (`convert.failed`) that names the operator in the way.
+    The converter has no way back for many operators that only got more data types since. Where it fails, those whose
+    inputs and attributes are alike in both opsets are kept from it. Raises `ModelError` (`convert.failed`) that names
+    the operator in the way.
     """
     try:
-        result = onnx.version_converter.convert_version(model, opset)
-    except Exception as error:  # the binding raises RuntimeError and types of its own
-        raise _failed(_sentence(str(error), opset), error) from error
+        result = _converted(model, opset)
+    except ModelError:
+        if not _hide_alike(model, opset):
+            raise
+        result = _converted(_typed(model), opset)
+        _show_hidden(result)
     result.functions.extend(model.functions)
     result.graph.quantization_annotation.extend(model.graph.quantization_annotation)
     return result
+
+
+def _converted(model: ModelProto, opset: int) -> ModelProto:
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except Exception as error:  # the binding raises RuntimeError and types of its own
+        raise _failed(_sentence(str(error), opset), error) from error
+
+
+def _typed(model: ModelProto) -> ModelProto:
+    """The model with the types of its values, as far as they can be inferred: adapters ask for them."""
+    try:
+        return onnx.shape_inference.infer_shapes(model)
+    except Exception:  # noqa: BLE001 - the binding raises types of its own; then the adapters do with what there is
+        return model
+
+
+def _hide_alike(model: ModelProto, opset: int) -> int:
+    """Move nodes that need no adapter to a domain that the converter leaves alone; returns how many."""
+    own = {(text(function.domain), text(function.name)) for function in model.functions}
+    before = standard_opset(model.opset_import)
+    count = 0
+    for body in bodies(model):
+        for node in body.nodes if body.function is None else ():
+            name = text(node.op_type)
+            if (
+                text(node.domain) in STANDARD
+                and (text(node.domain), name) not in own
+                and not any(True for _ in subgraphs(node))  # the converter would pass over what is in them too
+                and is_alike(name, before, opset)
+            ):
+                node.domain = _HIDDEN
+                count += 1
+    if count:
+        model.opset_import.add(domain=_HIDDEN, version=1)
+    return count
+
+
+def _show_hidden(model: ModelProto) -> None:
+    for body in bodies(model):
+        for node in body.nodes:
+            if text(node.domain) == _HIDDEN:
+                node.domain = ""
+    for index in reversed(range(len(model.opset_import))):
+        if text(model.opset_import[index].domain) == _HIDDEN:
+            del model.opset_import[index]
 
 
 def _sentence(said: str, opset: int) -> str:
@@ -62,7 +114,7 @@ def _sentence(said: str, opset: int) -> str:
     if match := _NO_PREVIOUS.search(said):
         return f"The operator {match[1]} cannot be converted to opset {opset}: {converter} knows no way back."
     if match := _NO_ADAPTER.search(said):
-        return f"The operator {match[2]} cannot be converted from opset {match[1]}: {converter} knows no way."
+        return f"The operator {match[1]} cannot be converted to opset {opset}: {converter} knows no way."
     if match := _UNDEFINED.search(said):
         return f"The model uses the value “{safe_text(match[1], 80)}”, which nothing in it defines."
     reason = safe_text(_LOCATION.sub("", said), 200).strip(" .:")

@@ -34,8 +34,10 @@ def probe_limits() -> RuntimeLimits:
         newest = newest_taken(lambda number, domain=domain: refusal(domain, number, _OLD_IR))  # type: ignore[misc]
         if newest is not None:
             opsets[domain] = newest
+    from quickserveml_tui.graph.operators import newest_opset  # imports onnx: only a runner asks
+
     ir_version = newest_taken(lambda number: refusal("ai.onnx", _OLD_OPSET, number))
-    return RuntimeLimits(runtime_name(), FAR if ir_version is None else ir_version, opsets)
+    return RuntimeLimits(runtime_name(), FAR if ir_version is None else ir_version, opsets, newest_opset())
 
 
 def newest_taken(refuse: Callable[[int], str | None]) -> int | None:

@@ -23,6 +23,8 @@ FILE = "runtime-limits.json"
 MAX_BYTES = 64 * 1024
 MAX_NUMBER = 2**31
 
+_SAYS_VERSION = (("onnxruntime", "__init__.py"), ("onnx", "version.py"))
+"""Packages, and the file in each that names its version."""
 _found: dict[str, RuntimeLimits] = {}
 """By runtime, for this process."""
 
@@ -35,20 +37,21 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def installed_runtime() -> str:
-    """A digest that changes when another onnxruntime is installed, or told to take other opsets; imports nothing.
+    """A digest that changes when another onnxruntime or onnx is installed, or told to take other opsets.
 
-    Empty where there is none, or where it cannot be told.
+    Imports neither. Empty where one is missing, or where it cannot be told.
     """
+    parts = [os.fsencode(os.environ.get("ALLOW_RELEASED_ONNX_OPSET_ONLY", ""))]
     try:
-        spec = importlib.util.find_spec("onnxruntime")
-        if spec is None or spec.origin is None:
-            return ""
-        origin = Path(spec.origin)
-        content = origin.read_bytes()  # names the version
+        for package, file in _SAYS_VERSION:
+            spec = importlib.util.find_spec(package)
+            if spec is None or spec.origin is None:
+                return ""
+            origin = Path(spec.origin).with_name(file)
+            parts += [os.fsencode(origin), origin.read_bytes()]
     except (ImportError, ValueError, OSError):
         return ""
-    place = f"{origin}\0{os.environ.get('ALLOW_RELEASED_ONNX_OPSET_ONLY', '')}\0".encode("utf-8", "surrogateescape")
-    return hashlib.sha256(place + content).hexdigest()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 class LimitsService:
@@ -84,7 +87,7 @@ class LimitsService:
                 os.close(descriptor)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        numbers = (kept.limits.ir_version, *kept.limits.opsets.values())
+        numbers = (kept.limits.ir_version, kept.limits.convertible_opset, *kept.limits.opsets.values())
         is_sound = kept.limits.runtime.isprintable() and all(0 <= number <= MAX_NUMBER for number in numbers)
         return kept.limits if key and kept.key == key and is_sound else None
 
@@ -104,14 +107,20 @@ def compare(ir_version: int, opsets: Mapping[str, int], limits: RuntimeLimits, r
     A domain that the runtime does not know, such as that of the model's own functions, is no mismatch.
     """
     too_new = {name: (number, limits.opsets[name]) for name, number in opsets.items() if _beyond(name, number, limits)}
-    standard = too_new.get(STANDARD)
     mismatches = []
+    option = f"--ir {limits.ir_version}"
+    can_convert = opsets.get(STANDARD, 1) <= (limits.convertible_opset or MAX_NUMBER)
     for name, (has, takes) in sorted(too_new.items(), key=lambda item: item[0] != STANDARD):
-        remedy = _command(ref, f"--opset {takes}") if name == STANDARD else _by_hand(name, takes)
+        if name == STANDARD and can_convert:
+            option = f"--opset {takes}"  # lowers the IR version too
+            remedy = _command(ref, option)
+        else:
+            remedy = f"Export the model with opset {takes} of {safe_text(name, 80)}, or upgrade onnx and onnxruntime."
         mismatches.append(Mismatch(f"opset of {safe_text(name, 80)}", has, takes, remedy))
     if ir_version > limits.ir_version:
-        option = f"--opset {standard[1]}" if standard else f"--ir {limits.ir_version}"
-        mismatches.append(Mismatch("IR version", ir_version, limits.ir_version, _command(ref, option)))
+        by_hand = f"Export the model with IR version {limits.ir_version}, or upgrade onnx and onnxruntime."
+        remedy = _command(ref, option) if can_convert else by_hand
+        mismatches.append(Mismatch("IR version", ir_version, limits.ir_version, remedy))
     return Compatibility(limits, tuple(mismatches))
 
 
@@ -124,10 +133,6 @@ def _command(ref: str, option: str) -> str:
         stem = Path(ref).stem
         ref, option = shlex.quote(ref), f"--output {shlex.quote(f'{stem}-converted.onnx')} {option}"
     return f"Convert it: `quickserveml convert {safe_text(ref, 300)} {safe_text(option, 200)}`."
-
-
-def _by_hand(domain: str, takes: int) -> str:
-    return f"Export the model with opset {takes} of {safe_text(domain, 80)}, or upgrade onnxruntime."
 
 
 def takes_line(limits: RuntimeLimits) -> str:
