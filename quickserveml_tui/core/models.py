@@ -123,6 +123,8 @@ class TrialReport:
     """Code of the error behind it, such as `model.opset_too_new` or `runtime.crashed`; empty when ready."""
     tried_at: str = ""
     """UTC, ISO 8601; empty in reports of programs that did not write it."""
+    warning: str = ""
+    """What is wrong with a version that is ready all the same: golden outputs that it does not give."""
 
     @property
     def quarantined(self) -> bool:

@@ -73,7 +73,7 @@ class CatalogService:
         self._gate = gate or GoldenGate(artifacts, runners)
         self._listing = CatalogListing(registry, state, self._runs)
         self._trash = CatalogTrash(registry, artifacts)
-        self._trials = CatalogTrials(registry, runners, self._open)
+        self._trials = CatalogTrials(registry, runners, self._open, self._gate)
         self._lock = threading.Lock()
         self._digests: dict[tuple[str, int, int, int], str] = {}
 

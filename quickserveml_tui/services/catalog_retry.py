@@ -20,6 +20,7 @@ from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.runtime.installed import installed_runtime
 from quickserveml_tui.services.catalog_edit import with_version
 from quickserveml_tui.services.catalog_feed import check_feed
+from quickserveml_tui.services.golden_gate import GoldenGate
 
 log = logging.getLogger(__name__)
 Open: TypeAlias = Callable[[str, VersionRecord], Path]
@@ -30,10 +31,11 @@ _Key: TypeAlias = tuple[str, int, str, str]
 class CatalogTrials:
     """Tries versions of a registry again; any thread may ask."""
 
-    def __init__(self, registry: RegistryStore, runners: RunnerPool, open_version: Open) -> None:
+    def __init__(self, registry: RegistryStore, runners: RunnerPool, open_version: Open, gate: GoldenGate) -> None:
         self._registry = registry
         self._runners = runners
         self._open = open_version
+        self._gate = gate
         self._lock = threading.Lock()
         self._running: dict[_Key, threading.Lock] = {}
         self._tried: dict[_Key, TrialReport] = {}
@@ -97,12 +99,20 @@ class CatalogTrials:
     def run(
         self, model: ModelRecord, version: VersionRecord, feed: FeedSpec, cancel: CancelToken | None = None
     ) -> TrialReport:
-        """The report of a trial made now. What is stored is never rejected: it is unrunnable then."""
-        path = self._open(f"{model.name}@{version.version}", version)
+        """The report of a trial made now. What is stored is never rejected: it is unrunnable then.
+
+        Golden outputs that a version which runs does not give are the report's warning.
+        """
+        ref = f"{model.name}@{version.version}"
+        path = self._open(ref, version)
         with self._runners.borrow() as runner:
             report = runner.trial(path, feed, nodes=version.facts.nodes, cancel=cancel)
         if report.outcome is TrialOutcome.REJECTED:
             report = replace(report, outcome=TrialOutcome.UNRUNNABLE)
+        elif report.outcome is TrialOutcome.READY and version.golden:
+            report = replace(report, warning=self._gate.problem(ref, path, version, cancel=cancel))
+            if cancel is not None:
+                cancel.raise_if_cancelled()
         return report if report.tried_at else replace(report, tried_at=utc_now())
 
     def keep(

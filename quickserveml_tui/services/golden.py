@@ -28,6 +28,7 @@ from quickserveml_tui.services.golden_names import (
     free_name,
     source_of,
     with_golden,
+    without_golden,
 )
 from quickserveml_tui.services.golden_record import MAX_BYTES, Recording
 from quickserveml_tui.services.paths import user_path
@@ -134,8 +135,7 @@ class GoldenService:
         self._catalog.show(ref)  # an unknown name is told with the nearest ones
 
         def change(version: VersionRecord) -> VersionRecord:
-            gone = find_golden(ref, version, name)
-            return replace(version, golden=tuple(item for item in version.golden if item is not gone))
+            return without_golden(version, find_golden(ref, version, name).name)
 
         return self._change(parsed.name, parsed.selector, change)
 

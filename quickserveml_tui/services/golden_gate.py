@@ -141,6 +141,6 @@ def _named(check: GoldenCheck, name: str) -> GoldenCheck:
 
 
 def _installed_runtime() -> str:
-    from quickserveml_tui.runtime.fingerprint import installed_runtime
+    from quickserveml_tui.runtime.installed import installed_runtime
 
     return installed_runtime()

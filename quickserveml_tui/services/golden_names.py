@@ -61,8 +61,22 @@ def free_name(version: VersionRecord, name: str, *, overwrite: bool) -> str:
 
 def with_golden(version: VersionRecord, golden: GoldenOutput) -> VersionRecord:
     """The version with a golden output, in the place of one of the same name."""
-    rest = [item for item in version.golden if item.name != golden.name]
-    return replace(version, golden=tuple(sorted([*rest, golden], key=lambda item: item.name)))
+    return _changed(version, [*_others(version, golden.name), golden])
+
+
+def without_golden(version: VersionRecord, name: str) -> VersionRecord:
+    """The version without the golden output of that name."""
+    return _changed(version, _others(version, name))
+
+
+def _others(version: VersionRecord, name: str) -> list[GoldenOutput]:
+    return [item for item in version.golden if item.name != name]
+
+
+def _changed(version: VersionRecord, golden: list[GoldenOutput]) -> VersionRecord:
+    """The version with these by name; what its last trial said of those before no longer holds."""
+    ordered = tuple(sorted(golden, key=lambda item: item.name))
+    return replace(version, golden=ordered, trial=replace(version.trial, warning=""))
 
 
 def source_of(inputs: Path | None, feed: FeedSpec) -> str:

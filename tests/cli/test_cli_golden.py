@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,20 @@ from quickserveml_tui.services.home import open_workbench
 QUICK = ("--duration", "50ms", "--warmup", "0")
 
 
-@pytest.fixture
-def recorded(cli: Cli, model: Path) -> Cli:
-    """`lin@1` with the golden output `default`."""
-    cli.json("add", "add", str(model), "--name", "lin")
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with `lin@1` and its golden output `default`."""
+    folder = tmp_path_factory.mktemp("original")
+    cli = Cli(folder / "home")
+    cli.json("add", "add", str(save_model(folder / "linear.onnx")), "--name", "lin")
     cli.json("golden record", "golden", "record", "lin", "--seed", "7", "--batch", "2")
+    return cli.home
+
+
+@pytest.fixture
+def recorded(cli: Cli, original: Path) -> Cli:
+    """Command lines on a copy of that home."""
+    shutil.copytree(original, cli.home)
     return cli
 
 

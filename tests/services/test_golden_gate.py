@@ -17,9 +17,10 @@ from quickserveml_tui.core.catalog import AddRequest, Resolved
 from quickserveml_tui.core.errors import CancelledError, ConflictError, GateError, StoreError
 from quickserveml_tui.core.job_records import JobKind, JobRequest
 from quickserveml_tui.core.jobs import CancelToken, JobState
-from quickserveml_tui.core.models import FileLink
+from quickserveml_tui.core.models import FileLink, TrialOutcome
 from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.runtime.pool import LocalRunnerPool
+from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.services.golden_gate import GoldenGate
 from quickserveml_tui.services.home import open_workbench
@@ -351,6 +352,30 @@ def test_an_import_goes_on_and_says_which_golden_outputs_fail(home, tmp_path):
     assert home.golden.list("wrong")[0].name == "wrong"
     right = home.bundles.import_bundle(str(tmp_path / "right.qsml"), name="right")
     assert (right.warning, home.golden.verify("right").count) == ("", "1 of 1")
+
+
+def test_a_new_trial_warns_of_golden_outputs_that_the_version_no_longer_gives(home):
+    assert home.catalog.retry("lin@1").model.versions[0].trial.warning == ""
+    tamper(home, "lin@1")
+    trial = home.catalog.retry("lin@1").model.versions[0].trial
+    assert trial.outcome is TrialOutcome.READY
+    assert "lin@1 does not give its golden output default" in trial.warning
+    assert home.registry.find("lin").versions[0].trial == trial
+    home.golden.remove("lin@1", "default")
+    assert home.registry.find("lin").versions[0].trial.warning == ""
+
+
+def test_a_version_of_another_runtime_is_held_against_its_golden_outputs_when_it_is_tried_again(home):
+    tamper(home, "lin@1")
+    home.registry.put(
+        "lin",
+        lambda model: edits.with_version(
+            model, replace(model.versions[0], trial=replace(model.versions[0].trial, runtime="onnxruntime 0.1"))
+        ),
+    )
+    version = home.catalog.resolve("lin@1", runnable=True).version
+    assert version.trial.runtime != "onnxruntime 0.1"
+    assert "does not give its golden output" in version.trial.warning
 
 
 def test_a_linked_model_that_changed_is_told_and_not_verified(home, tmp_path):
