@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-from quickserveml_tui.core.tensors import Dim, TensorSpec, format_shape
+from quickserveml_tui.core.tensors import Dim, TensorSpec
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_count
+from quickserveml_tui.services.schema_kinds import describe, short_form
 from quickserveml_tui.wire.datatypes import DATATYPE_BY_ONNX
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -50,25 +51,6 @@ def _leaf(datatype: str) -> dict[str, Any]:
     return {"type": "number"}
 
 
-def _describe(spec: TensorSpec) -> str:
-    return safe_text(f"{spec.dtype} {format_shape(spec.shape)}", 300)
-
-
-def _nested(spec: TensorSpec) -> dict[str, Any]:
-    """Nested lists of the tensor's shape; a free dim has any length."""
-    datatype = _datatype(spec)
-    if datatype is None:
-        return {"description": _describe(spec)}
-    schema = _leaf(datatype)
-    for dim in reversed(spec.shape or ()):
-        schema = {"type": "array", "items": schema}
-        if isinstance(dim, int):
-            schema |= {"minItems": dim, "maxItems": dim}
-    if spec.shape is None:
-        schema = {"type": ["array", *([schema["type"]])]}
-    return schema | {"description": _describe(spec)}
-
-
 def _dim(dim: Dim) -> dict[str, Any]:
     if isinstance(dim, int):
         return {"const": dim}
@@ -94,7 +76,7 @@ def _protocol_tensor(spec: TensorSpec, *, wants_data: bool) -> dict[str, Any]:
             "data": {"type": "array", "items": {"anyOf": [_leaf(datatype or ""), {"type": "array"}]}},
         },
         "required": ["name", "datatype", "shape", *(["data"] if wants_data else [])],
-        "description": _describe(spec),
+        "description": describe(spec),
     }
 
 
@@ -144,8 +126,8 @@ def _protocol_response(signature: Signature) -> dict[str, Any]:
 
 def _short(title: str, key: str, specs: tuple[TensorSpec, ...]) -> dict[str, Any]:
     """`{"inputs": {name: nested lists}}` and the like."""
-    names = [spec.name for spec in specs]
-    values = {"type": "object", "properties": {spec.name: _nested(spec) for spec in specs}, "required": names}
+    names = [spec.name for spec in specs if spec.kind != "optional" or key != "inputs"]
+    values = {"type": "object", "properties": {spec.name: short_form(spec) for spec in specs}, "required": names}
     return {"title": title, "type": "object", "properties": {key: values}, "required": [key]}
 
 
@@ -166,7 +148,10 @@ def _obstacle(signature: Signature) -> str:
     """Why there is no example; empty when there can be one."""
     for spec in signature.inputs:
         if _datatype(spec) is None:
-            return f"JSON cannot carry input “{safe_text(spec.name, 80)}” of type {safe_text(spec.dtype, 120)}."
+            name, dtype = safe_text(spec.name, 80), safe_text(spec.dtype, 120)
+            if spec.dtype == "bfloat16" and spec.kind == "tensor":
+                return f"Over HTTP input “{name}” of type {dtype} travels in the binary form only."
+            return f"The server takes no input of type {dtype} (“{name}”): give it to `quickserveml predict --inputs`."
     elements = example_elements(signature)
     if elements > MAX_EXAMPLE_ELEMENTS:
         return f"One request holds {format_count(elements)} values: send it in the binary form, or as NPZ."
@@ -203,7 +188,8 @@ def model_schema(signature: Signature) -> dict[str, Any]:
 
     `example` is in the Open Inference Protocol's form; `examples` has both forms by name.
     Both schemas take either the Open Inference Protocol's JSON form (`#/$defs/open_inference`) or the short form of
-    `/predict` (`#/$defs/predict`). Outputs that are no tensors (sequences, maps) come only in the short form.
+    `/predict` (`#/$defs/predict`), which `quickserveml predict --inputs FILE.json` takes too. What is no tensor (a
+    sequence, a map) comes only in the short form.
     """
     examples = example_requests(signature)
     requests = {
