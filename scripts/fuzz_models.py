@@ -29,7 +29,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for corpus, state and findings")
-    parser.add_argument("--target", default="all", help="index, facts, all, or module:function")
+    parser.add_argument("--target", default="all", help="index, facts, values, all (but values), or module:function")
     parser.add_argument("--engine", choices=("auto", "own", "atheris"), default="auto")
     parser.add_argument(
         "--input-seconds", type=float, default=MAX_INPUT_SECONDS, help="CPU time that an input may take"

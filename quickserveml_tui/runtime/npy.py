@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+import tokenize
 import zipfile
 from typing import Any
 
@@ -13,6 +15,8 @@ from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.text import safe_text
 
 _KINDS = "biufcUSV"
+_BROKEN = (ValueError, SyntaxError, tokenize.TokenError, TypeError, OverflowError, RecursionError)
+"""What numpy raises for what is no array."""
 
 
 def write_npy(array: np.ndarray[Any, Any]) -> bytes:
@@ -35,8 +39,9 @@ def read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[An
         _check_header(name, shape, dtype, member.file_size)
         with archive.open(member) as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
-    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError) as error:
+        _check_text(array)
+        return array
+    except _BROKEN as error:
         raise DataError(
             f"“{name}” is not a numpy array: {safe_text(error, 120)}.",
             hint="Write the file with numpy.savez.",
@@ -60,4 +65,14 @@ def _check_header(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], file_
     # numpy allocates what the header says before it reads, so the header is held against the member's size. Elements
     # of no size, which numpy makes one byte or character long, count as one.
     if any(size < 0 for size in shape) or math.prod(shape) * max(dtype.itemsize, 1) > file_size:
-        raise DataError(f"The array “{name}” is shorter than its header says.", code="data.unreadable")
+        raise DataError(
+            f"The array “{name}” is shorter than its header says.", hint="Write the file again.", code="data.unreadable"
+        )
+
+
+def _check_text(array: np.ndarray[Any, Any]) -> None:
+    """Raise `ValueError` for text with numbers that are no characters: numpy fails on them with a `SystemError`."""
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.ascontiguousarray(array).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if int(codes.max()) > sys.maxunicode:
+            raise ValueError("it holds numbers that are no characters")

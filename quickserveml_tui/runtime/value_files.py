@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import re
 import zipfile
 import zlib
@@ -35,7 +36,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest that zip knows: the time of writing
 _PLAIN = re.compile(r"(?!/)(?!.*(?:^|/)\.\.?(?:/|$))[\w.:/@ +=-]{1,200}", re.ASCII)
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, OSError, EOFError, KeyError,
+    UnicodeDecodeError,
 )  # fmt: skip
+"""What zipfile raises for what is no archive."""
 
 
 def save_values(values: Mapping[str, Value]) -> bytes:
@@ -79,11 +82,13 @@ def read_values(file: IO[bytes], limit_bytes: int = MAX_BYTES) -> dict[str, Valu
     """`load_values` of an open file."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            _check_size(members, limit_bytes)
+            members = [member for member in archive.infolist() if not member.filename.endswith("/")]
+            _check_size(members, limit_bytes, file.seek(0, os.SEEK_END))
             names = [member.filename for member in members]
             if len(set(names)) < len(names):
-                raise DataError("The NPZ file has two members of one name.", code="data.unreadable")
+                raise DataError(
+                    "The NPZ file has two members of one name.", hint="Write it again.", code="data.unreadable"
+                )
             if INDEX in names:
                 return _read_indexed(archive)
             return {member.filename.removesuffix(".npy"): as_value(read_npy(archive, member)) for member in members}
@@ -101,7 +106,11 @@ def as_value(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _check_size(members: list[zipfile.ZipInfo], limit_bytes: int) -> None:
+def _check_size(members: list[zipfile.ZipInfo], limit_bytes: int, file_bytes: int) -> None:
+    if sum(member.compress_size for member in members) > file_bytes:  # zipfile asks for as much memory as is declared
+        raise DataError(
+            "The NPZ file is shorter than its members.", hint="Copy or download it again.", code="data.unreadable"
+        )
     declared = sum(member.file_size for member in members)
     if declared > limit_bytes:
         raise DataError(
@@ -110,12 +119,16 @@ def _check_size(members: list[zipfile.ZipInfo], limit_bytes: int) -> None:
             code="data.too_large",
         )
     if len(members) > MAX_MEMBERS:
-        raise DataError(f"The NPZ file has {len(members):,} members, more than {MAX_MEMBERS:,}.", code="data.too_large")
+        raise DataError(
+            f"The NPZ file has {len(members):,} members, more than {MAX_MEMBERS:,}.",
+            hint="Split the file.",
+            code="data.too_large",
+        )
 
 
 def _read_indexed(archive: zipfile.ZipFile) -> dict[str, Value]:
     if archive.getinfo(INDEX).file_size > MAX_INDEX_BYTES:
-        raise DataError("The index of the NPZ file is too large.", code="data.too_large")
+        raise DataError("The index of the NPZ file is too large.", hint="Split the file.", code="data.too_large")
 
     def read(name: str) -> Member:
         return read_npy(archive, archive.getinfo(f"{name}.npy"))

@@ -15,10 +15,10 @@ MAX_EVENTS = 30_000
 class Coverage:
     """Traces calls of a function; lines are numbered in the order in which they are first reached."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: list[Path]) -> None:
         self.edges: set[int] = set()
         """Steps from line to line seen so far."""
-        self._folder = str(folder)
+        self._files = frozenset(map(str, files))
         self._lines: dict[tuple[str, int], int] = {}
         self._wanted: dict[CodeType, bool] = {}
         self._last = self._left = 0
@@ -44,7 +44,7 @@ class Coverage:
         code = frame.f_code
         wanted = self._wanted.get(code)
         if wanted is None:
-            wanted = self._wanted[code] = code.co_filename.startswith(self._folder)
+            wanted = self._wanted[code] = code.co_filename in self._files
         if not wanted or self._left < 0:
             return None
         return self._on_line
@@ -65,8 +65,7 @@ class Coverage:
         reached: dict[str, int] = {}
         for path, _ in self._lines:
             reached[path] = reached.get(path, 0) + 1
-        files = sorted(Path(self._folder).glob("*.py"))
-        return {path.name: (reached.get(str(path), 0), len(_code_lines(path))) for path in files}
+        return {Path(path).name: (reached.get(path, 0), len(_code_lines(Path(path)))) for path in sorted(self._files)}
 
 
 def _code_lines(path: Path) -> set[int]:

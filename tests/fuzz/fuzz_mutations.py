@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from fuzz_fields import BYTES, FIXED32, FIXED64, SCHEMA, VARINT, Field, join, make, parse, payload, varint, walk
+from fuzz_zips import change_zip
 
 MAX_INPUT_BYTES = 48 * 1024
 
@@ -105,6 +106,20 @@ def _lie(_: Mutator, rng: random.Random, fields: Message, name: str) -> Message:
     return (*fields[:at], Field(old.number, BYTES, content, "", encoded), *fields[at + 1 :])
 
 
+def _pad_tags(_: Mutator, rng: random.Random, fields: Message, name: str) -> Message:
+    """Tags written longer than they need be, for every field of one number."""
+    number = rng.choice(fields).number
+    pad = rng.choice((1, 2, 4, 9))
+
+    def padded(field: Field) -> Field:
+        if field.number != number or field.encoded[0] > 127:
+            return field
+        tag = bytes([field.encoded[0] | 128]) + b"\x80" * (pad - 1) + b"\0"
+        return Field(number, field.wire, field.value, field.message, tag + field.encoded[1:])
+
+    return tuple(padded(field) for field in fields)
+
+
 def _split(_: Mutator, rng: random.Random, fields: Message, name: str) -> Message:
     """One message as two with the same number, which a parser merges."""
     at = rng.randrange(len(fields))
@@ -154,7 +169,7 @@ def _nest(_: Mutator, rng: random.Random, fields: Message, name: str) -> Message
 
 
 _CHANGES: tuple[Change, ...] = (_drop, _drop, _repeat, _swap, _splice, _splice, _splice, _invent, _invent, _revalue,
-                                _revalue, _revalue, _rewire, _lie, _split, _repack, _nest)  # fmt: skip
+                                _revalue, _revalue, _rewire, _lie, _pad_tags, _split, _repack, _nest)  # fmt: skip
 
 
 def _bend(rng: random.Random, data: bytes) -> bytes:
@@ -191,6 +206,9 @@ class Mutator:
 
     def mutate(self, data: bytes, rng: random.Random) -> bytes:
         """A changed copy of at most `MAX_INPUT_BYTES` bytes."""
+        if data.startswith(b"PK") and rng.random() < 0.8:
+            data = change_zip(data, rng, _bend) or data
+            return data[:MAX_INPUT_BYTES]
         fields = parse(data) if rng.random() < 0.85 else None
         if not fields:
             for _ in range(rng.randint(1, 4)):

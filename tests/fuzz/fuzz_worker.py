@@ -120,8 +120,7 @@ class Worker:
     def __init__(self, plan: Plan, board: Board) -> None:
         import fuzz_seeds
         import fuzz_targets
-
-        import quickserveml_tui.graph
+        import fuzz_zips
 
         self.plan, self._board, self.status = plan, board, Status(executions=board.read().executions)
         self._corpus_folder, self._state = plan.folder / "corpus", plan.folder / "state.json"
@@ -130,8 +129,8 @@ class Worker:
         work.mkdir(exist_ok=True)
         self.target = fuzz_targets.load(plan.target, work)
         self._store = FindingStore(plan.store)
-        self.coverage = Coverage(Path(quickserveml_tui.graph.__path__[0]))
-        self.seeds = fuzz_seeds.generated() + fuzz_seeds.packaged()
+        self.coverage = Coverage(fuzz_targets.watched(plan.target))
+        self.seeds = fuzz_zips.seeds() if plan.target == "values" else fuzz_seeds.generated() + fuzz_seeds.packaged()
         if plan.with_node_models:
             self.seeds += fuzz_seeds.node_models()
         self.mutator = Mutator(self.seeds)
