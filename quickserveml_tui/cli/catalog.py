@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Exit, Option
 
 from quickserveml_tui.cli.diagnostics import note, warn
+from quickserveml_tui.cli.feeds import feed_spec
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import FormatOption, HomeOption, JsonOption, RefArgument
+from quickserveml_tui.cli.options import (
+    AbsentOption,
+    BatchOption,
+    DimOption,
+    FormatOption,
+    HomeOption,
+    JsonOption,
+    LengthOption,
+    RangeOption,
+    RefArgument,
+    SeedOption,
+    ShapeOption,
+    WordOption,
+)
 from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.text import plural, safe_text
 
@@ -81,6 +95,14 @@ def add(
     link: Annotated[
         bool, Option("--link", help="Leave the files where they are instead of copying them.", show_default=False)
     ] = False,
+    dim: DimOption = None,
+    shape: ShapeOption = None,
+    value_range: RangeOption = None,
+    batch: BatchOption = None,
+    seed: SeedOption = 0,
+    length: LengthOption = None,
+    word: WordOption = None,
+    absent: AbsentOption = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -88,8 +110,8 @@ def add(
 
     Each file is checked, copied while its digest is computed, and tried once in a process of its own. A file that is no
     ONNX model is rejected; a model that cannot run is kept with the reason, to be inspected. A file that is a version
-    already gets the details that are named. A folder is searched for model files. With --link a model is only usable
-    for as long as its files stay as they are.
+    already gets the details that are named. What --dim and the like say of its inputs holds for the trial, and is kept.
+    A folder is searched for model files. With --link a model is only usable for as long as its files stay as they are.
     """
     from quickserveml_tui.core.catalog import AddRequest
     from quickserveml_tui.core.models import Lineage
@@ -110,6 +132,7 @@ def add(
         "notes": notes,
         "lineage": Lineage(made_from, converted_by, parent),
         "link": link,
+        "feed": feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent),
     }
     with invocation.workbench() as workbench:
         files = _model_files(workbench.catalog, paths)
@@ -180,11 +203,11 @@ def _add_many(catalog: CatalogPort, requests: list[AddRequest]) -> None:
 
 
 def _added_document(result: AddResult) -> dict[str, Any]:
-    from quickserveml_tui.cli.documents import plain, version_document
+    from quickserveml_tui.cli.documents import plain, trial_document, version_document
 
     return version_document(result.model, result.version) | {
         "existed": result.existed,
-        "trial": plain(result.trial),
+        "trial": trial_document(result.trial),
         "lineage": plain(result.version.lineage),
         "warning": result.warning,
     }
@@ -208,7 +231,10 @@ def _print_added(result: AddResult) -> None:
         warn(result.warning)
     if not version.runnable:
         warn(f"{ref} cannot be run: {version.trial.reason}")
-        note("It can be inspected, but not measured or served.")
+        if version.trial.quarantined:
+            note(f"It is in quarantine: `quickserveml trial {ref}` tries it again, `feed` with other inputs.")
+        else:
+            note("It can be inspected, but not measured or served.")
 
 
 def list_command(

@@ -22,7 +22,7 @@ _HERE = "quickserveml_tui.cli"
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("demo", "open"),
     "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
-    "Understand": ("inspect", "schema", "predict"),
+    "Understand": ("inspect", "schema", "predict", "trial", "feed"),
     "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
     "Serve": ("serve",),
     "Keep": ("convert", "export", "import", "backup", "restore-backup", "gc", "fsck"),
@@ -48,6 +48,8 @@ _ENTRIES = (
     CommandEntry("purge", f"{_HERE}.trash", "purge", "Forget what is in the trash for good."),
     CommandEntry("inspect", f"{_HERE}.inspect", "inspect", "Say what a model is: inputs, outputs, size, cost, layers."),
     CommandEntry("schema", f"{_HERE}.inspect", "schema", "Print the JSON Schema of a model's request and response."),
+    CommandEntry("trial", f"{_HERE}.trial", "trial", "Try versions again, in a process of their own."),
+    CommandEntry("feed", f"{_HERE}.trial", "feed", "Show or keep what a version's synthetic inputs are made by."),
     CommandEntry("predict", f"{_HERE}.predict", "predict", "Run one inference on given or synthetic inputs."),
     CommandEntry(
         "benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import Lineage
 from quickserveml_tui.core.refs import PROTECTED_ALIASES
 from quickserveml_tui.core.text import safe_lines, safe_text
@@ -54,6 +55,8 @@ def version_document(model: ModelRecord, version: VersionRecord, *, p50_ms: floa
         "label": version.label,
         "runnable": version.runnable,
         "reason": version.trial.reason,
+        "status": version.status,
+        "quarantined": version.trial.quarantined,
         "task": model.task,
         "params": version.facts.params,
         "nodes": version.facts.nodes,
@@ -97,9 +100,17 @@ def show_document(
         "alias_history": plain(model.alias_history),
         "protected": protected_aliases(model),
         "lineage": plain(version.lineage if version else Lineage()),
+        "trial": trial_document(version.trial) if version else None,
+        "feed": plain(version.feed if version else FeedSpec()),
         "links": [file.link.path for file in version.artifact.files if file.link] if version else [],
         "compatibility": compatibility_document(compatibility),
     }
+
+
+def trial_document(report: TrialReport) -> dict[str, Any]:
+    """What a trial found."""
+    document: dict[str, Any] = plain(report)
+    return document | {"quarantined": report.quarantined}
 
 
 def protected_aliases(model: ModelRecord) -> list[str]:
@@ -191,7 +202,7 @@ def inspect_document(
         "warnings": list(facts.warnings),
         "runnable": None if trial is None else trial.outcome.value == "ready",
         "reason": "" if trial is None else trial.reason,
-        "trial": None if trial is None else plain(trial),
+        "trial": None if trial is None else trial_document(trial),
         "compatibility": compatibility_document(compatibility),
     }
 

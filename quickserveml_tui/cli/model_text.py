@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.cli.documents import protected_aliases
@@ -80,6 +81,11 @@ def _links(version: VersionRecord) -> str:
     return ", ".join(file.link.path for file in version.artifact.files if file.link is not None)
 
 
+def _tried(version: VersionRecord) -> str:
+    trial = version.trial
+    return " with ".join(filter(None, (trial.tried_at or version.created_at, trial.runtime)))
+
+
 def _print_version(output: Output, version: VersionRecord) -> None:
     output.pairs(
         [
@@ -93,7 +99,10 @@ def _print_version(output: Output, version: VersionRecord) -> None:
             ("Parent", version.lineage.parent),
             ("Golden outputs", len(version.golden) or ""),
             ("Notes", version.notes),
-            ("Cannot run", version.trial.reason),
+            ("In quarantine" if version.trial.quarantined else "Cannot run", version.trial.reason),
+            ("Warning", version.trial.warning),
+            ("Tried", _tried(version)),
+            ("Inputs made by", shlex.join(version.feed.to_args())),
             *((key, value) for key, value in sorted(version.metadata.items())),
         ]
     )

@@ -117,7 +117,7 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 _COMMAND = re.compile(
     r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|delete|doctor|export|fsck|gc|import|"
-    r"inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|update)\b)"
+    r"feed|inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|trial|update)\b)"
 )
 
 

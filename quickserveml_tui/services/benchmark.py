@@ -70,6 +70,8 @@ class BenchmarkService:
         """
         spec.validate()
         resolved = self._catalog.resolve(ref, runnable=True)
+        if resolved.version is not None:
+            spec = replace(spec, feed=spec.feed.over(resolved.version.feed))
         token = cancel or CancelToken()
         watch = HostWatch(on_frame, os.cpu_count() or 1, spec.intra_op_threads)
         watch.on_frame(BenchmarkFrame(Phase.LOADING, 0.0, (), (), 0))

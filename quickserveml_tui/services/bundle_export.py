@@ -165,6 +165,7 @@ class Export:
             trial=msgspec.to_builtins(version.trial),
             benchmarks=tuple(form.BundleRun(run.id, self._kept_samples(run)) for run in self.runs),
             golden=tuple(sorted(version.golden, key=lambda item: item.name)),
+            feed=version.feed,
         )
 
     def _kept_samples(self, run: BenchmarkRun) -> str:

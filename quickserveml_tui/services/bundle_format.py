@@ -14,6 +14,7 @@ import msgspec
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.errors import DataError, QuickServeError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import GoldenOutput, Lineage, VersionState
 from quickserveml_tui.core.refs import check_category, check_label, check_name, check_tag, parse_version
 from quickserveml_tui.core.text import safe_text
@@ -36,6 +37,8 @@ MAX_SOURCE = 255
 _TIME = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z", re.ASCII)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 T = TypeVar("T")
+NO_FEED = FeedSpec()
+MAX_FEED_ENTRIES = 10_000
 
 
 class BundleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +88,8 @@ class BundleDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     trial: dict[str, Any] = {}
     benchmarks: tuple[BundleRun, ...] = ()
     golden: tuple[GoldenOutput, ...] = ()
+    feed: FeedSpec = NO_FEED
+    """Overrides for synthetic inputs; left out where there are none, as in bundles of older programs."""
     content_digest: str = ""
     """Equal for equal content, whatever ids, numbers and times."""
 
@@ -106,7 +111,7 @@ _VARYING = ("format_version", "program", "version", "created_at", "facts", "tria
 
 def with_content_digest(document: BundleDocument, run_digests: Sequence[str]) -> BundleDocument:
     """The document with the digest of what an import brings over unchanged; takes the digests of its runs."""
-    carried = {key: value for key, value in msgspec.to_builtins(document).items() if key not in _VARYING}
+    carried = {key: value for key, value in _fields(document).items() if key not in _VARYING}
     samples = [run.samples for run in document.benchmarks]
     carried["benchmarks"] = sorted(zip(run_digests, samples, strict=True))
     data = msgspec.json.encode(carried, order="sorted")
@@ -115,7 +120,14 @@ def with_content_digest(document: BundleDocument, run_digests: Sequence[str]) ->
 
 def encode_document(document: BundleDocument) -> bytes:
     """`bundle.json`, for people too."""
-    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(_fields(document), order="sorted"), indent=2) + b"\n"
+
+
+def _fields(document: BundleDocument) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(document)
+    if document.feed == NO_FEED:
+        del fields["feed"]
+    return fields
 
 
 def encode_run(run: BenchmarkRun) -> bytes:
@@ -217,9 +229,18 @@ def _check(document: BundleDocument) -> None:
     # An export makes it fit for a terminal; only what that takes away from any text is refused here.
     if len(document.source) > MAX_SOURCE or any(unicodedata.category(char) in ("Cc", "Cs") for char in document.source):
         raise invalid("its source is too long, or holds control characters")
+    _check_feed(document.feed)
     check_metadata(document.metadata)
     check_metadata(document.version_metadata)
     _check_files(document)
+
+
+def _check_feed(feed: FeedSpec) -> None:
+    feed.validate()
+    words = [word for choices in feed.words.values() for word in choices]
+    names = [*feed.dims, *feed.shapes, *feed.ranges, *feed.lengths, *feed.words, *feed.absent]
+    if len(words) + len(names) > MAX_FEED_ENTRIES or any(len(text) > 4096 for text in (*words, *names)):
+        raise invalid("it sets too many inputs, or some with names that are too long")
 
 
 def _check_files(document: BundleDocument) -> None:

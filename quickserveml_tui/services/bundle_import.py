@@ -10,7 +10,7 @@ from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ConflictError, QuickServeError
-from quickserveml_tui.core.models import GoldenOutput, ModelRecord, VersionRecord
+from quickserveml_tui.core.models import GoldenOutput, ModelRecord, TrialOutcome, VersionRecord
 from quickserveml_tui.core.refs import check_name
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
 from quickserveml_tui.core.text import plural
@@ -69,7 +69,10 @@ class Import:
             names = {item.name for item in known.golden}
             new = [item for item in self.document.golden if item.name not in names]
             golden = (*known.golden, *new[: max(MAX_RECORDS - len(known.golden), 0)])
-            model, number = edits.with_version(model, replace(known, golden=_by_name(golden))), known.version
+            version = replace(known, golden=_by_name(golden))
+            if known.feed == form.NO_FEED and _takes_feed(known, self.document, intake):
+                version = replace(version, feed=self.document.feed, trial=intake.trial)
+            model, number = edits.with_version(model, version), known.version
         else:
             number = model.next_version
             version = self._version(model, number, intake)
@@ -106,6 +109,7 @@ class Import:
             metadata=document.version_metadata | {form.IMPORTED_FROM: self.origin},
             lineage=document.lineage,
             golden=_by_name(document.golden),
+            feed=document.feed,
         )
 
     def _label_warning(self, result: AddResult) -> str:
@@ -157,6 +161,11 @@ class Import:
 def import_name(document: form.BundleDocument, name: str) -> str:
     """The name that an imported model gets. Raises `UsageError` (`name.invalid`)."""
     return check_name(name) if name else document.name
+
+
+def _takes_feed(known: VersionRecord, document: form.BundleDocument, intake: Intake) -> bool:
+    """Whether a version without overrides of its own gets those of the bundle: the trial was made with them."""
+    return document.feed != form.NO_FEED and (intake.trial.outcome is TrialOutcome.READY or not known.runnable)
 
 
 def _is_free(model: ModelRecord, label: str) -> bool:

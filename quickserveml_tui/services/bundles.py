@@ -111,6 +111,7 @@ class BundleService:
                     keep=work.keep,
                     on_progress=on_progress,
                     cancel=token,
+                    feed=bundle.document.feed,
                 )
         return self._verified(result, on_progress, token)
 
