@@ -20,7 +20,7 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
-from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.core.errors import DataError, ModelError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.core.values import Value
@@ -141,7 +141,15 @@ def _read_indexed(archive: zipfile.ZipFile) -> dict[str, Value]:
             )
         reader = TreeReader(read, as_value)
         return {name: reader.read(tree) for name, tree in index.values}
-    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+    except (
+        ModelError,
+        msgspec.MsgspecError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise DataError(
             f"The index of the NPZ file is damaged: {safe_text(error, 120)}.",
             hint="Write it again.",
