@@ -44,9 +44,12 @@ class Cause:
     stages: frozenset[str] = frozenset()
     """Where it must have happened (`Said.stage`), matched against the reason alone; empty: anywhere in the text."""
 
+    status: str = ""
+    """The status it must have (`NOT_IMPLEMENTED`); empty: any."""
+
     def match(self, said: Said) -> re.Match[str] | None:
         """The match in what was said, if this is its family."""
-        if self.stages and said.stage not in self.stages:
+        if (self.stages and said.stage not in self.stages) or self.status not in ("", said.status):
             return None
         return self.pattern.search(said.why if self.stages else said.text)
 
@@ -59,15 +62,16 @@ def cause(
     *,
     error: type[QuickServeError] = ModelUnrunnableError,
     stages: str = "",
+    status: str = "",
 ) -> Cause:
     """A family; `stages` are names separated by spaces."""
     sentence: Sentence = (lambda _match, _said, _runtime: message) if isinstance(message, str) else message
-    return Cause(re.compile(pattern, re.DOTALL), error, code, sentence, hint, frozenset(stages.split()))
+    return Cause(re.compile(pattern, re.DOTALL), error, code, sentence, hint, frozenset(stages.split()), status)
 
 
 def name(value: str | None) -> str:
     """A name out of a text, printable and short."""
-    return safe_text((value or "").strip(), MAX_NAME)
+    return safe_text((value or "").strip(), MAX_NAME) or "?"
 
 
 def dtype(value: str) -> str:

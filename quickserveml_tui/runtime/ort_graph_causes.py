@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from quickserveml_tui.core.text import plural
 from quickserveml_tui.runtime.ort_causes import EXPORT_AGAIN, Cause, cause, domain_of, dtype, name, reason
 from quickserveml_tui.runtime.ort_text import Said
 
@@ -27,8 +28,7 @@ def _unimplemented(match: re.Match[str], _said: Said, runtime: str) -> str:
 def _counts(match: re.Match[str], said: Said, _runtime: str) -> str:
     low, high = int(match["low"]), int(match["high"])
     takes = str(low) if low == high else f"at least {low}" if high >= _MANY else f"{low} to {high}"
-    kind = match["kind"] + ("" if match["found"] == "1" else "s")
-    return f"{said.where or 'A node'} has {match['found']} {kind}, but takes {takes}."
+    return f"{said.where or 'A node'} has {plural(int(match['found']), match['kind'])}, but takes {takes}."
 
 
 def _declared_type(match: re.Match[str], _said: Said, _runtime: str) -> str:
@@ -60,7 +60,8 @@ def _merged(match: re.Match[str], said: Said, _runtime: str) -> str:
 
 def _ranks(match: re.Match[str], said: Said, _runtime: str) -> str:
     value = f"“{name(match['name'])}”" if match["name"] else f"An output of {said.where or 'a node'}"
-    return f"{value} is declared with {match['declared']} dimensions, but works out with {match['found']}."
+    declared = plural(int(match["declared"]), "dimension")
+    return f"{value} is declared with {declared}, but works out with {match['found']}."
 
 
 OPERATOR_CAUSES: tuple[Cause, ...] = (
@@ -107,7 +108,7 @@ OPERATOR_CAUSES: tuple[Cause, ...] = (
         r"No opset import for domain '(?P<domain>[^']*)'",
         "model.unknown_domain",
         lambda match, said, _runtime: (
-            f"The operator {name(said.op) or 'of a node'}{domain_of(match['domain'])} has no opset in the model."
+            f"The operator {name(said.op)}{domain_of(match['domain'])} has no opset in the model."
         ),
         "Export the model with an opset import for each domain that it uses.",
     ),
@@ -242,6 +243,18 @@ GRAPH_CAUSES: tuple[Cause, ...] = (
         r"(?:declared|target) dimensions\. (?:inferred|source)=(?P<found>\d+) (?:declared|target)=(?P<declared>\d+)",
         "model.shapes",
         _ranks,
+        _SHAPE_HINT,
+    ),
+    cause(
+        r"MLDataType for: (?P<type>\S+) is not currently registered or supported",
+        "model.dtype_unsupported",
+        lambda match, _said, runtime: f"The model uses the type {dtype(match['type'])}, which {runtime} lacks.",
+        "Export the model with float32, float16 or integer types.",
+    ),
+    cause(
+        r"Out of bounds dim",
+        "model.shapes",
+        "The model declares a dimension that is negative or too large.",
         _SHAPE_HINT,
     ),
     cause(

@@ -115,7 +115,7 @@ FORMAT_CAUSES: tuple[Cause, ...] = (
         error=ModelError,
     ),
     cause(
-        r"[Ff]ile doesn't exist|No such file or directory",
+        r"Load model .* failed\. ?File doesn't exist|^File doesn't exist",
         "model.missing",
         "The model file is no longer there.",
         "Check the path, or add the model again.",

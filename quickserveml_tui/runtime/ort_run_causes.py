@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from quickserveml_tui.core.errors import CancelledError, DataError, ModelError, ModelUnrunnableError, RunnerError
+from quickserveml_tui.core.errors import CancelledError, DataError, ModelError, RunnerError
+from quickserveml_tui.core.text import plural
 from quickserveml_tui.runtime.ort_causes import SCHEMA, Cause, cause, dtype, element, name, reason
 from quickserveml_tui.runtime.ort_load_causes import MEMORY
 from quickserveml_tui.runtime.ort_text import Said
@@ -44,7 +45,9 @@ INPUT_CAUSES: tuple[Cause, ...] = (
     cause(
         r"Invalid rank for (?:input|output): (.+?) Got: (\d+) Expected: (\d+)",
         "data.shape",
-        lambda match, _said, _runtime: f"Input “{name(match[1])}” has {match[2]} dimensions, expected {match[3]}.",
+        lambda match, _said, _runtime: (
+            f"Input “{name(match[1])}” has {plural(int(match[2]), 'dimension')}, expected {match[3]}."
+        ),
         _SHAPE_HINT,
         error=DataError,
     ),
@@ -130,11 +133,12 @@ INPUT_CAUSES: tuple[Cause, ...] = (
 
 RUN_CAUSES: tuple[Cause, ...] = (
     cause(
-        r"Could not find an implementation for ([^\s(]+)\((\d+)\)|Failed to find kernel for|NOT_IMPLEMENTED",
-        "model.unimplemented_operator",
-        lambda _match, said, runtime: f"{runtime} cannot run {said.where or 'a node'}: {reason(said)}.",
-        "Convert the model to a newer opset, or its data to float32.",
-        error=ModelUnrunnableError,
+        r"",
+        "data.unimplemented",
+        lambda _match, said, runtime: f"{runtime} cannot run {said.where or 'a node'} on such inputs: {reason(said)}.",
+        "Give inputs of other shapes or types, or convert the model to a newer opset.",
+        error=DataError,
+        status="NOT_IMPLEMENTED",
     ),
     cause(
         r"broadcast an axis by a dimension other than 1\. (\d+) by (\d+)",

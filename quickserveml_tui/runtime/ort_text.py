@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 _STACK = re.compile(r"\s*(?:Stacktrace|Traceback \(most recent call last\)):.*", re.DOTALL)
 _ADVICE = re.compile(
     r"Please fix either the inputs/outputs or the model\.|Please, fix your model\.|"
-    r"This is an invalid model\.|Invalid model\.|Error: |model format error!|Fatal error: "
+    r"This is an invalid model\.|Invalid model\.|\bError: |model format error!|Fatal error: "
 )
 
 _IN_NODE = re.compile(
