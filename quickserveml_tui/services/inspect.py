@@ -126,12 +126,12 @@ class InspectService:
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
-            facts = self.facts(ref)
-        else:
-            model = self._catalog.show(ref).model
-            version = select_version(model, parsed.selector)
-            facts, ref = version.facts, f"{model.name}@{version.version}"
-        return compare(facts.ir_version, facts.opsets, self._found_limits(), ref)
+            header = self.header(ref)
+            return compare(header.ir_version, header.opsets, self._found_limits(), ref)
+        model = self._catalog.show(ref).model
+        version = select_version(model, parsed.selector)
+        facts, canonical = version.facts, f"{model.name}@{version.version}"
+        return compare(facts.ir_version, facts.opsets, self._found_limits(), canonical)
 
     def _found_limits(self) -> RuntimeLimits:
         if self._limits is not None:
