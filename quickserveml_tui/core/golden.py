@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from quickserveml_tui.core.models import GoldenOutput
-from quickserveml_tui.core.values import Value
+if TYPE_CHECKING:  # the first frame of the workbench knows reports, and no models
+    from quickserveml_tui.core.models import GoldenOutput
+    from quickserveml_tui.core.values import Value
 
 DIFFERS = "golden.differs"
 """Code of golden outputs that are not what the model answers."""
