@@ -247,6 +247,7 @@ def run_with(bundle, **changes):
 
 
 FILE = {"path": "lin.onnx", "digest": "0" * 64, "size_bytes": 1}
+GOLDEN = {"name": "g", "inputs_digest": "0" * 64, "outputs_digest": "0" * 64, "created_at": ""}
 DOCUMENTS = {
     "newer": ({"format_version": 2}, "bundle.newer_format"),
     "no version": ({"format_version": "x"}, "bundle.invalid"),
@@ -276,6 +277,10 @@ DOCUMENTS = {
         {"golden": [{"name": "../x", "inputs_digest": "0" * 64, "outputs_digest": "0" * 64, "created_at": ""}]},
         "bundle.invalid",
     ),
+    "golden tolerance": ({"golden": [GOLDEN | {"rtol": -1}]}, "bundle.invalid"),
+    "golden source": ({"golden": [GOLDEN | {"source": "\u202e"}]}, "bundle.invalid"),
+    "golden runtime": ({"golden": [GOLDEN | {"runtime": "\x1b[31m"}]}, "bundle.invalid"),
+    "golden without end": ({"golden": [GOLDEN | {"name": f"g{number}"} for number in range(65)]}, "bundle.invalid"),
 }
 
 
