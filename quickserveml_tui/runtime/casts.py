@@ -30,7 +30,7 @@ def to_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
         return array.astype(target)
     if array.dtype.kind in "OUSTc" or (array.dtype.kind == "b") != (target.kind == "b"):
         raise _misfit(spec, onnx_name(array.dtype))
-    if array.dtype.kind not in "biufV" or array.dtype.names is not None:
+    if array.dtype.kind not in "biufV" or array.dtype == np.dtype(f"V{array.dtype.itemsize}"):
         raise _misfit(spec, array.dtype.name)
     if integer_bounds(spec.dtype) is not None:
         return _whole(array, target, spec)

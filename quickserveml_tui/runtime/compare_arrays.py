@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.runtime.dtypes import is_float, onnx_name
+from quickserveml_tui.runtime.dtypes import is_extended, is_float, onnx_name
 
 PART = 1 << 18
 """Elements that are compared at a time: their float64 forms take some 10 MB."""
@@ -115,5 +115,5 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return f"“{safe_text(value, 60)}”"
     if isinstance(value, np.generic):
-        value = value.item() if value.dtype.kind != "V" else _wide(np.asarray(value)).item()
+        value = _wide(np.asarray(value)).item() if is_extended(value.dtype) else value.item()
     return f"{value:.9g}" if isinstance(value, float) else safe_text(value, 60)

@@ -18,7 +18,7 @@ import onnxruntime as ort
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.tensors import DTYPE_BITS, TensorSpec
 from quickserveml_tui.core.values import SparseValue, Value
-from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, numpy_dtype, onnx_name, tensor_spec
+from quickserveml_tui.runtime.dtypes import EXTENDED_DTYPES, is_extended, numpy_dtype, onnx_name, tensor_spec
 from quickserveml_tui.runtime.kinds import type_of
 from quickserveml_tui.runtime.sparse import from_ort_sparse, to_ort_sparse
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from quickserveml_tui.core.values import SparseValue
+from quickserveml_tui.runtime.dtypes import is_extended
 from quickserveml_tui.runtime.value_files import save_values
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _encode_array(value)
     if isinstance(value, np.generic):
-        return encode(np.asarray(value)) if value.dtype.kind == "V" else encode(value.item())
+        return encode(np.asarray(value)) if is_extended(value.dtype) else encode(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else _nonfinite_name(value)
     if isinstance(value, complex):
@@ -66,7 +67,7 @@ def _encode_array(array: np.ndarray[Any, Any]) -> Any:
 
 def as_standard(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array with a dtype that every NumPy knows: the short floats become float32, the short integers int8."""
-    if array.dtype.kind in "biufcOSU":
+    if not is_extended(array.dtype):
         return array
     return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
 

@@ -140,7 +140,7 @@ def _jsonable(name: str, value: Any) -> Any:
 
 def _standard(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array with a dtype that numpy itself has: short floats as float32, short integers as int8."""
-    if array.dtype.kind != "V":
+    if array.dtype.kind != "V" and not (array.dtype.kind == "f" and array.dtype.itemsize == 1):  # float8e5m2
         return array
     return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
 
