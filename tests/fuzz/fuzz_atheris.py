@@ -39,7 +39,7 @@ def fuzz(plan: Plan, board: Board) -> NoReturn:
 
     seconds = max(int(plan.deadline - time.monotonic()), 1)
     runs = min(plan.max_executions - start, 2**31 - 1)
-    options = [f"-max_total_time={seconds}", f"-runs={runs}", f"-seed={plan.seed + start + 1}", "-timeout=0",
+    options = [f"-max_total_time={seconds}", f"-runs={runs}", f"-seed={plan.seed + start + 1}", "-timeout=86400",
                f"-max_len={MAX_INPUT_BYTES}", "-rss_limit_mb=0", "-print_final_stats=1", "-len_control=0",
                *(f"-handle_{name}=0" for name in ("segv", "bus", "abrt", "ill", "fpe"))]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], run, custom_mutator=change)
