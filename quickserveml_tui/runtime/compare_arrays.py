@@ -36,7 +36,7 @@ def resolution(dtype: np.dtype[Any]) -> tuple[float, float]:
     """
     if (dtype.kind == "f" and dtype.itemsize >= 4) or not is_float(onnx_name(dtype)):
         return 0.0, 0.0
-    if dtype.kind == "f":
+    if not is_extended(dtype):
         half = np.finfo(np.float16)
         return float(half.eps), float(half.smallest_subnormal)
     import ml_dtypes

@@ -59,8 +59,7 @@ def prepare(
 
 def _to_feed(value: Value) -> Any:
     """The value as `InferenceSession.run` takes it: as it is, but for types that numpy lacks."""
-    # By name, not by `kind`: ml_dtypes' float8_e5m2 says that it is a float of numpy's own.
-    if isinstance(value, SparseValue) or (isinstance(value, np.ndarray) and onnx_name(value.dtype) in EXTENDED_DTYPES):
+    if isinstance(value, SparseValue) or (isinstance(value, np.ndarray) and is_extended(value.dtype)):
         return to_ort_value(value)
     return value
 
