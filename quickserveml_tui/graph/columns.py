@@ -129,7 +129,9 @@ class _Reader:
             value[more] |= (digits & 0x7F).astype(np.int64) << shift
             at[more] += 1
             more = more[digits >= 0x80]
-        raise WireError("varint")
+        if len(more):
+            raise WireError("varint")
+        return value, at
 
     def _read_one(self, owner: int, at: int, end: int) -> None:
         data = memoryview(self._data)[:end]
