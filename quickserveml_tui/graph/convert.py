@@ -13,6 +13,7 @@ from quickserveml_tui._version import __version__
 from quickserveml_tui.core.compatibility import Conversion
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.alike import keep_functions
 from quickserveml_tui.graph.external import external_files
 from quickserveml_tui.graph.ir_versions import least_ir_version
 from quickserveml_tui.graph.operators import STANDARD, newest_opset, since, standard_opset
@@ -98,12 +99,22 @@ def _with_opset(model: ModelProto, path: Path, wanted: int) -> tuple[ModelProto,
             model = translated(model, wanted)
         _stamp(model.opset_import, wanted)
         if any(changing):
-            model = without_functions(model, wanted)
+            model = _with_functions(model, wanted)
         kept.put_back(model)
     _stamp(model.opset_import, wanted)
     for function in model.functions:
         _stamp(function.opset_import, wanted)
     return model, not changing
+
+
+def _with_functions(model: ModelProto, wanted: int) -> ModelProto:
+    """The model with functions that fit the wanted opset, or without functions."""
+    try:
+        return without_functions(model, wanted)
+    except ModelError:
+        if not keep_functions(model, wanted):
+            raise
+        return model
 
 
 def _stamp(imports: Any, opset: int) -> None:

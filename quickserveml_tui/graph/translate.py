@@ -13,13 +13,12 @@ import onnx.version_converter
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.graph.operators import STANDARD, is_alike, standard_opset
-from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, subgraphs, tensors, text
+from quickserveml_tui.graph.alike import hide_alike, show_hidden
+from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, tensors, text
 
 KEPT_BYTES = 1024
 """Weights up to this size go through the converter: its adapters read axes, scales and the like."""
 _MARK = "\0kept:"
-_HIDDEN = "quickserveml.alike"
 _NO_ADAPTER = re.compile(r"No Adapter (?:From|To) Version \$?\d+ for (\w{1,80})")
 _NO_PREVIOUS = re.compile(r"No Previous Version of (\w{1,80}) exists")
 _UNDEFINED = re.compile(r"Input (.{1,200}?) is undefined")
@@ -46,17 +45,17 @@ def without_functions(model: ModelProto, opset: int) -> ModelProto:
 def translated(model: ModelProto, opset: int) -> ModelProto:
     """The model in another opset of `ai.onnx`, its functions as they are.
 
-    The converter has no way back for many operators that only got more data types since. Where it fails, those whose
-    inputs and attributes are alike in both opsets are kept from it. Raises `ModelError` (`convert.failed`) that names
+    The converter has no way back for many operators that only got more data types or options since. Where it fails,
+    those are kept from it. Raises `ModelError` (`convert.failed`) that names
     the operator in the way.
     """
     try:
         result = _converted(model, opset)
     except ModelError:
-        if not _hide_alike(model, opset):
+        if not hide_alike(model, opset):
             raise
         result = _converted(_typed(model), opset)
-        _show_hidden(result)
+        show_hidden(result)
     result.functions.extend(model.functions)
     result.graph.quantization_annotation.extend(model.graph.quantization_annotation)
     return result
@@ -75,37 +74,6 @@ def _typed(model: ModelProto) -> ModelProto:
         return onnx.shape_inference.infer_shapes(model)
     except Exception:  # noqa: BLE001 - the binding raises types of its own; then the adapters do with what there is
         return model
-
-
-def _hide_alike(model: ModelProto, opset: int) -> int:
-    """Move nodes that need no adapter to a domain that the converter leaves alone; returns how many."""
-    own = {(text(function.domain), text(function.name)) for function in model.functions}
-    before = standard_opset(model.opset_import)
-    count = 0
-    for body in bodies(model):
-        for node in body.nodes if body.function is None else ():
-            name = text(node.op_type)
-            if (
-                text(node.domain) in STANDARD
-                and (text(node.domain), name) not in own
-                and not any(True for _ in subgraphs(node))  # the converter would pass over what is in them too
-                and is_alike(name, before, opset)
-            ):
-                node.domain = _HIDDEN
-                count += 1
-    if count:
-        model.opset_import.add(domain=_HIDDEN, version=1)
-    return count
-
-
-def _show_hidden(model: ModelProto) -> None:
-    for body in bodies(model):
-        for node in body.nodes:
-            if text(node.domain) == _HIDDEN:
-                node.domain = ""
-    for index in reversed(range(len(model.opset_import))):
-        if text(model.opset_import[index].domain) == _HIDDEN:
-            del model.opset_import[index]
 
 
 def _sentence(said: str, opset: int) -> str:

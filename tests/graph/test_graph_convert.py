@@ -92,6 +92,37 @@ def test_operators_that_only_got_more_data_types_go_down_beside_one_that_is_tran
     np.testing.assert_allclose(outputs(after, x=x)[0], outputs(before, x=x)[0], rtol=1e-6)
 
 
+def test_attributes_that_an_older_opset_lacks_go_where_they_have_their_default(tmp_path):
+    def reshape(allowzero):
+        node = helper.make_node("Reshape", ["x", "s"], ["y"], allowzero=allowzero)
+        return model([node], [value("x", (1, 3))], [value("y", None)], [constant("s", np.array([3, 1]))], opset=14)
+
+    _, after = convert(tmp_path, reshape(0), 12)
+    assert not after.graph.node[0].attribute
+    (tmp_path / "out.onnx").unlink()
+    assert "Reshape" in refused(tmp_path, reshape(1), 12).message
+
+
+def test_loops_go_down_with_all_that_is_in_them(tmp_path):
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["c_out"]), helper.make_node("Add", ["v", "v"], ["v_out"])],
+        "body",
+        [value("i", (), TensorProto.INT64), value("c", (), TensorProto.BOOL), value("v", (3,))],
+        [value("c_out", (), TensorProto.BOOL), value("v_out", (3,))],
+    )
+    loop = helper.make_node("Loop", ["n", "go", "x"], ["y"], body=body)
+    constants = [constant("n", np.array(3)), constant("go", np.array(True))]
+    _, after = convert(tmp_path, model([loop], [value("x", (3,))], [value("y", (3,))], constants, opset=17), 11)
+    assert {node.domain for node in (*after.graph.node, *after.graph.node[0].attribute[0].g.node)} == {""}
+    np.testing.assert_array_equal(outputs(after, x=np.ones(3, np.float32))[0], [8, 8, 8])
+
+
+def test_a_function_that_the_converter_cannot_bring_down_stays_where_it_can_stay_as_it_is(tmp_path):
+    _, after = convert(tmp_path, function("Relu", opset=17), 12)
+    assert [(entry.domain, entry.version) for entry in after.functions[0].opset_import] == [("", 12)]
+    np.testing.assert_array_equal(outputs(after, x=ROW)[0], np.maximum(ROW, 0))
+
+
 def test_a_newer_opset_raises_the_ir_version_to_what_it_needs(tmp_path):
     conversion, after = convert(tmp_path, relu(opset=14, ir=7), 21)
     assert (conversion.ir_before, conversion.ir_version, after.ir_version) == (7, 10, 10)
