@@ -120,9 +120,9 @@ class _Reader:
         digits = self._bytes[at]
         value, at = (digits & 0x7F).astype(np.int64), at + 1
         more = np.flatnonzero(digits >= 0x80)
-        for shift in range(7, 70, 7):
+        for shift in range(7, 70, 7):  # a negative number takes ten bytes
             if not len(more):
-                return value, at
+                break
             if (at[more] >= end[more]).any():
                 raise WireError("cut")
             digits = self._bytes[at[more]]
