@@ -89,7 +89,7 @@ def import_command(
 
 
 def _import(path: str, name: str) -> None:
-    from quickserveml_tui.cli.documents import plain, version_document
+    from quickserveml_tui.cli.documents import trial_document, version_document
     from quickserveml_tui.cli.work import Narrator, run_cancellable
 
     output, narrator = invocation.output, Narrator(quiet=True)
@@ -106,7 +106,7 @@ def _import(path: str, name: str) -> None:
     ref = f"{result.model.name}@{version.version}"
     if output.as_json:
         document = version_document(result.model, version)
-        extra = {"existed": result.existed, "trial": plain(result.trial), "warning": safe_text(result.warning)}
+        extra = {"existed": result.existed, "trial": trial_document(result.trial), "warning": safe_text(result.warning)}
         output.document(document | extra)
         return
     if result.existed:
