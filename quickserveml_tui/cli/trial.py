@@ -169,7 +169,7 @@ def _print_trials(tried: list[_Tried]) -> None:
             version.trial.load_ms,
             version.trial.run_ms,
             version.trial.runtime,
-            version.trial.reason,
+            version.trial.reason or version.trial.warning,
         )
         for model, version, before in tried
     ]
