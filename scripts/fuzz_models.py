@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,6 +70,12 @@ def results(out: Path) -> str:
 
 def main() -> int:
     options = read_arguments()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as work:
+        return fuzz(options, Path(work))
+
+
+def fuzz(options: argparse.Namespace, work: Path) -> int:
     engine = options.engine
     if engine == "auto":
         engine = "atheris" if importlib.util.find_spec("atheris") else "own"
@@ -80,6 +88,7 @@ def main() -> int:
             engine=engine,
             folder=out / f"worker-{worker}",
             store=out / "findings",
+            work=work / str(worker),
             deadline=begun + options.minutes * 60,
             max_executions=options.executions,
             replays=options.replays,

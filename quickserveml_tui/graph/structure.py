@@ -72,7 +72,7 @@ def is_plainly_sound(graph: Graph, columns: NodeColumns, nodes: Mapping[int, Nod
     sources = np.fromiter((made.get(name, _NOWHERE) for name in reads), dtype=np.int64, count=len(reads))
     return (
         bool((sources < readers).all())
-        and all(output.name.encode("utf-8", "replace") in made for output in graph.output)
+        and all(text(output.name).encode("utf-8", "replace") in made for output in graph.output)
         and all(
             made.get(name.encode("utf-8", "replace"), _NOWHERE) < index
             for index, node in nodes.items()

@@ -60,6 +60,7 @@ class Watch:
         self.store = FindingStore(plans[0].store)
         for plan in plans:
             plan.folder.mkdir(parents=True, exist_ok=True)
+            plan.work.mkdir(parents=True, exist_ok=True)
 
     def run(self, report: Callable[[list[Status]], None], every_seconds: float) -> None:
         """Return when all workers are done."""

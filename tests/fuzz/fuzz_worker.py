@@ -74,6 +74,8 @@ class Plan:
     """`own` or `atheris`."""
     folder: Path
     store: Path
+    work: Path
+    """Where inputs are written: in memory where that can be had, since a disk would take most of the time."""
     deadline: float
     """By the monotonic clock."""
     max_executions: int
@@ -102,7 +104,7 @@ def limit_memory() -> None:
 def _run_alone(plan: Plan, data: bytes) -> None:
     import fuzz_targets
 
-    target = fuzz_targets.load(plan.target, plan.folder / "work")
+    target = fuzz_targets.load(plan.target, plan.work)
     limit_memory()
     target(data)
 
@@ -125,9 +127,7 @@ class Worker:
         self.plan, self._board, self.status = plan, board, Status(executions=board.read().executions)
         self._corpus_folder, self._state = plan.folder / "corpus", plan.folder / "state.json"
         self._corpus_folder.mkdir(parents=True, exist_ok=True)
-        work = plan.folder / "work"
-        work.mkdir(exist_ok=True)
-        self.target = fuzz_targets.load(plan.target, work)
+        self.target = fuzz_targets.load(plan.target, plan.work)
         self._store = FindingStore(plan.store)
         self.coverage = Coverage(fuzz_targets.watched(plan.target))
         self.seeds = fuzz_zips.seeds() if plan.target == "values" else fuzz_seeds.generated() + fuzz_seeds.packaged()

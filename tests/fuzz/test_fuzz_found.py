@@ -6,9 +6,14 @@ import io
 import zipfile
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from quickserveml_tui.core.errors import DataError
+from quickserveml_tui.graph.facts import read_facts
+from quickserveml_tui.graph.header import read_header
+from quickserveml_tui.graph.layers import read_layers
 from quickserveml_tui.runtime.value_files import load_values, save_values
 
 
@@ -51,3 +56,16 @@ def test_a_broken_file_of_values_is_refused_in_one_sentence(what, tmp_path):
         load_values(path)
     assert refused.value.message.endswith(".")
     assert refused.value.hint
+
+
+def relu_model() -> onnx.ModelProto:
+    value = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in ("xxxx", "yyyy")}
+    graph = helper.make_graph([helper.make_node("Relu", ["xxxx"], ["yyyy"])], "g", [value["xxxx"]], [value["yyyy"]])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("name", [b"xxxx", b"yyyy", b"Relu", b"batc"])
+def test_a_name_that_is_not_utf_8_is_read_like_any_other(name, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(relu_model().SerializeToString().replace(name, b"\xff\xfe\xc0\x80"))
+    assert read_facts(path).nodes == read_header(path).nodes == read_layers(path).total == 1
