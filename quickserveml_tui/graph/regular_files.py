@@ -37,8 +37,15 @@ class RegularFile:
 
     def is_in_place(self) -> bool:
         """Whether its name still leads to this very file."""
+        return self._leads_here(self.path.name, self.folder)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a path leads to this very file without a link at its end."""
+        return self._leads_here(str(path), None)
+
+    def _leads_here(self, name: str, folder: int | None) -> bool:
         try:
-            there = os.stat(self.path.name, dir_fd=self.folder, follow_symlinks=False)
+            there = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError:
             return False
         return os.path.samestat(there, os.fstat(self.descriptor))

@@ -157,13 +157,14 @@ def _plain_kind(text: str) -> Mistaken:
 
 
 def _is_table(text: str) -> bool:
-    """Whether the first lines have the same number of commas, semicolons or tabs each."""
+    """Whether the first lines have the same number of commas, semicolons or tabs each, and are no sentences."""
     lines = text.splitlines()[:5]
     if len(lines) < 2:
         return False
     lines = lines[:-1] if len(lines) == 5 else lines  # the last one may be cut
     for separator in (",", ";", "\t"):
         counts = {line.count(separator) for line in lines if line}
-        if len(counts) == 1 and counts != {0}:
+        # A comma with a blank after it, one a line, is prose.
+        if len(counts) == 1 and counts != {0} and (counts != {1} or not all(f"{separator} " in line for line in lines)):
             return True
     return False

@@ -26,6 +26,7 @@ MAX_VALUE = 4096
 MAX_ENTRIES = 500
 MAX_IO = 100_000
 MAX_NAMES = 2_000_000
+MAX_DATA_FILES = 9_999
 DEFAULT_FEED = FeedSpec()
 
 
@@ -135,7 +136,14 @@ def _read(runner: ModelRunner, bring: Bringing, model: Path) -> ModelFacts:
     release = cancel.on_cancel(runner.close)  # these calls take no token: ending the runner ends them
     try:
         # Asked where the data lies: a file that is put there meanwhile is refused by `check_in_place`.
-        for name in runner.external_files(bring.source.path):
+        names = runner.external_files(bring.source.path)
+        if len(names) > MAX_DATA_FILES:
+            raise ModelError(
+                f"The model was rejected: its data lies in {len(names):,} files.",
+                hint=f"Save it again with all data in one file; {MAX_DATA_FILES:,} is the most.",
+                code="model.rejected",
+            )
+        for name in names:
             bring.data(name)
         bring.check_in_place()
         bring.on_progress(Progress("reading"))

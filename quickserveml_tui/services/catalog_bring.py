@@ -26,7 +26,10 @@ class Bringing:
         """Copy or reference the model file; returns where a runner finds it."""
         path = self.source.path
         if self.link:
-            return self._linked(path, path.name)
+            linked = self._linked(path, path.name)
+            if not self.source.is_at(linked):
+                raise replaced()
+            return linked
         copied = self.staging.add(
             path,
             file_name(path),
@@ -60,11 +63,16 @@ class Bringing:
     def check_in_place(self) -> None:
         """Raise `ModelError` (`model.changed`) when another file has taken the place of the one that was opened."""
         if not self.source.is_in_place():
-            raise ModelError(
-                "The file was replaced while it was read.",
-                hint="Wait until whatever writes it has finished, then try again.",
-                code="model.changed",
-            )
+            raise replaced()
+
+
+def replaced() -> ModelError:
+    """The error for a file whose name leads to another one by now."""
+    return ModelError(
+        "The file was replaced while it was read.",
+        hint="Wait until whatever writes it has finished, then try again.",
+        code="model.changed",
+    )
 
 
 def external_source(folder: Path, name: str) -> Path:
