@@ -18,6 +18,7 @@ from quickserveml_tui.graph.external import external_files
 from quickserveml_tui.graph.ir_versions import least_ir_version
 from quickserveml_tui.graph.operators import STANDARD, newest_opset, since, standard_opset
 from quickserveml_tui.graph.reading import MAX_PROTO_BYTES, Body, ModelProto, bodies, read_model, shown, text
+from quickserveml_tui.graph.sniff import map_file
 from quickserveml_tui.graph.translate import KEPT_BYTES, take_out, translated, without_functions
 
 
@@ -67,7 +68,8 @@ def _read_whole(path: Path) -> ModelProto:
     read_model(path)  # makes every check of a file
     model = onnx.ModelProto()
     try:
-        model.ParseFromString(path.read_bytes())
+        with map_file(path) as data:
+            model.ParseFromString(data)
     except (DecodeError, OSError) as error:
         raise ModelError(f"“{shown(path.name)}” cannot be read.", hint="Try again.", detail=safe_text(error)) from error
     return model
