@@ -79,7 +79,7 @@ class _Reader:
             left = at < end
             if not left.all():
                 owner, at, end = owner[left], at[left], end[left]
-            if len(at) < FEW:
+            if len(at) < max(FEW, 1):
                 break
             tag, at = self._varints(at, end)
             number, wire = tag >> 3, tag & 7
