@@ -90,8 +90,9 @@ def test_list_needs_neither_runtime_nor_interface(tmp_path: Path) -> None:
 
 
 def test_core_loads_no_library_of_another_layer(tmp_path: Path) -> None:
-    names = [module.name for module in pkgutil.iter_modules(quickserveml_tui.core.__path__)]
-    imports = "; ".join(f"import quickserveml_tui.core.{name}" for name in names)
+    root = "quickserveml_tui.core."
+    names = [item.name.removeprefix(root) for item in pkgutil.walk_packages(quickserveml_tui.core.__path__, root)]
+    imports = "; ".join(f"import {root}{name}" for name in names)
     modules = loaded_after(imports, tmp_path)
     assert packages(modules) & (HEAVY | {"typer", "msgspec"}) == set()
     assert {name for name in modules if name.startswith("quickserveml_tui.")} == {
