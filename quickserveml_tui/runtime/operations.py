@@ -190,13 +190,13 @@ def _settings(spec: BenchmarkSpec) -> SessionSettings:
 
 
 def _with_shapes(session: Session, spec: BenchmarkSpec, cancel: CancelToken) -> BenchmarkSpec:
-    """The spec with the input shapes spelled out where the model leaves open which ones work."""
+    """The spec with shapes and ranges of the inputs spelled out where the model leaves open which ones work."""
     from quickserveml_tui.runtime.probing import find_feeds, is_ambiguous
 
     if not is_ambiguous(session.inputs, spec.feed):
         return spec
-    shapes = find_feeds(session, spec.feed, cancel).shapes
-    return dataclasses.replace(spec, feed=dataclasses.replace(spec.feed, shapes=shapes))
+    found = find_feeds(session, spec.feed, cancel)
+    return dataclasses.replace(spec, feed=dataclasses.replace(found.feed, shapes=found.shapes))
 
 
 def _benchmark(context: Context, args: BenchmarkArgs) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.dims import LINKS
+from quickserveml_tui.runtime.dtypes import integer_bounds, is_float
 from quickserveml_tui.runtime.feeds import FreeSize, feed_shapes, synthesize
+from quickserveml_tui.runtime.kinds import type_of
 from quickserveml_tui.runtime.session import Session
 
 _SIZES = (1, 8, 32, 128, 224, 512)
@@ -37,40 +39,72 @@ class FoundFeeds:
     run_ms: float
     shapes: dict[str, tuple[int, ...]]
     """Shapes by input name; those of the elements for a sequence, none for a map."""
+    feed: FeedSpec
+    """The overrides that gave these values, with the ranges that had to be set."""
 
 
 def find_feeds(session: Session, feed: FeedSpec, cancel: CancelToken) -> FoundFeeds:
     """The first synthetic inputs that the model runs on.
 
-    Tried in turn: free dims by `FREE_SIZES`; ranks, where they are unknown; and dims taken for one axis, by `LINKS`.
-    Raises the error of the first try (`DataError`) when none works, and what `synthesize` and `Session.run` raise.
+    Tried in turn: free dims by `FREE_SIZES`; ranks, where they are unknown; dims taken for one axis, by `LINKS`; and
+    other values, for inputs that are divisors, axes or sizes. Raises the error of the first try (`DataError`) when none
+    works, and what `synthesize` and `Session.run` raise.
     """
     inputs = known_inputs(session.inputs, session.path)
     first: DataError | None = None
     tried: list[dict[str, tuple[int, ...]]] = []
-    seen: set[tuple[tuple[int, ...], ...]] = set()
+    seen: set[tuple[object, ...]] = set()
     deadline = time.monotonic() + PROBE_S
-    for number, free in enumerate(_tries(inputs)):
+    for number, (free, values) in enumerate(_tries(inputs, feed)):
         if number >= len(FREE_SIZES) and time.monotonic() > deadline:
             break
-        shapes = feed_shapes(inputs, feed, free=free)
-        if (key := tuple(shapes.values())) in seen:
+        shapes = feed_shapes(inputs, values, free=free)
+        key = (*shapes.values(), *values.ranges.items())
+        if key in seen:
             continue
         seen.add(key)
         tried.append(shapes)
         try:
-            feeds = synthesize(inputs, feed, free=free)
+            feeds = synthesize(inputs, values, free=free)
             begin = time.perf_counter_ns()
             outputs = session.run(feeds, cancel=cancel)
-            return FoundFeeds(feeds, outputs, (time.perf_counter_ns() - begin) / 1e6, shapes)
+            return FoundFeeds(feeds, outputs, (time.perf_counter_ns() - begin) / 1e6, shapes, values)
         except DataError as error:
             first = first or error
     assert first is not None
     raise _none_works(first, inputs, tried)
 
 
-def _tries(inputs: Sequence[TensorSpec]) -> Iterator[FreeSize]:
-    yield from FREE_SIZES
+def _tries(inputs: Sequence[TensorSpec], feed: FeedSpec) -> Iterator[tuple[FreeSize, FeedSpec]]:
+    for free in itertools.chain(FREE_SIZES, _ranks(inputs), _links()):
+        yield free, feed
+    for values in _other_values(inputs, feed):
+        for free in FREE_SIZES:
+            yield free, values
+
+
+def _other_values(inputs: Sequence[TensorSpec], feed: FeedSpec) -> Iterator[FeedSpec]:
+    """The feed with integers that are all 1 or all 0, and then with floats in vectors that are 1 as well.
+
+    A divisor must not be 0, an axis must be there, and factors to scale by must not make the result empty.
+    """
+    open_inputs = [spec for spec in inputs if spec.name not in feed.ranges]
+    integers = [spec.name for spec in open_inputs if integer_bounds(type_of(spec).leaf.dtype)]
+    floats = [spec.name for spec in open_inputs if is_float(spec.dtype) and len(spec.shape or ()) == 1]
+    ones, zeros = dict.fromkeys(integers, (1.0, 1.0)), dict.fromkeys(integers, (0.0, 0.0))
+    if integers:
+        yield dataclasses.replace(feed, ranges=feed.ranges | ones)
+        yield dataclasses.replace(feed, ranges=feed.ranges | zeros)
+    if floats and len(inputs) > 1:
+        yield dataclasses.replace(feed, ranges=feed.ranges | ones | dict.fromkeys(floats, (1.0, 1.0)))
+
+
+def _links() -> Iterator[FreeSize]:
+    for link, size in itertools.product(LINKS, _SIZES):
+        yield FreeSize(size, link=link)
+
+
+def _ranks(inputs: Sequence[TensorSpec]) -> Iterator[FreeSize]:
     unranked = sum(spec.shape is None and spec.kind != "map" for spec in inputs)
     if unranked:
         for size, rank in itertools.product((1, 8, 32), _RANKS):
@@ -78,8 +112,6 @@ def _tries(inputs: Sequence[TensorSpec]) -> Iterator[FreeSize]:
         if 1 < unranked <= 3:
             for ranks in itertools.product(_RANKS, repeat=unranked):
                 yield FreeSize(1, ranks=ranks)
-    for link, size in itertools.product(LINKS, _SIZES):
-        yield FreeSize(size, link=link)
 
 
 def _none_works(
@@ -111,12 +143,13 @@ def _none_works(
 
 
 def is_ambiguous(inputs: tuple[TensorSpec, ...], feed: FeedSpec) -> bool:
-    """Whether the shapes leave open which sizes work, so that `find_feeds` may find others than `synthesize`."""
-    if any(spec.kind != "tensor" or spec.shape == () for spec in inputs):
+    """Whether it is open which sizes and values work, so that `find_feeds` may find others than `synthesize`."""
+    if len(inputs) > 1 or any(spec.kind != "tensor" or spec.shape == () for spec in inputs):
+        return True
+    if any(integer_bounds(spec.dtype) for spec in inputs):
         return True
     shapes = feed_shapes(inputs, feed)
-    others = (FreeSize(2), *(FreeSize(link=link) for link in LINKS))
-    return any(feed_shapes(inputs, feed, free=free) != shapes for free in others)
+    return any(feed_shapes(inputs, feed, free=free) != shapes for free in (FreeSize(2), *_links()))
 
 
 def known_inputs(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from value_models import helper, save, tensor
+from value_models import helper, same, save, tensor
 
 from quickserveml_tui.core.errors import DataError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec
@@ -123,6 +124,32 @@ def test_an_unknown_rank_can_be_given_by_shape_and_by_place(shapes_of):
 def test_scalars_and_empty_tensors_run(shapes_of, shape, feed, found):
     nodes = [node("Relu", ["x"], ["y"])]
     assert shapes_of(nodes, [tensor("x", "float32", list(shape))], feed) == {"x": found}
+
+
+VALUES_NEEDED = {
+    "divisors": ([node("Div", ["a", "b"], ["y"])], [tensor("a", "int64", [50]), tensor("b", "int64", [50])], "int64"),
+    "axes": ([node("CumSum", ["x", "i"], ["y"])], [tensor("x", "float32", [5]), tensor("i", "int64", [1])], "float32"),
+    "factors": (
+        [node("Resize", ["x", "", "s"], ["y"], mode="linear")],
+        [tensor("x", "float32", [1, 1, 4, 4]), tensor("s", "float32", [4])], "float32",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "inputs", "dtype"), VALUES_NEEDED.values(), ids=VALUES_NEEDED.keys())
+def test_values_that_a_model_needs_are_found_and_said(tmp_path, nodes, inputs, dtype):
+    session = Session(save(tmp_path / "m.onnx", nodes, inputs, [tensor("y", dtype, None)]))
+    found = find_feeds(session, FeedSpec(seed=4), CancelToken())
+    assert found.feed.ranges
+    again = synthesize(session.inputs, replace(found.feed, shapes=found.shapes))
+    assert all(same(again[name], value) for name, value in found.feeds.items())
+
+
+def test_a_range_that_was_asked_for_is_never_changed(tmp_path):
+    nodes, inputs, dtype = VALUES_NEEDED["divisors"]
+    session = Session(save(tmp_path / "m.onnx", nodes, inputs, [tensor("y", dtype, None)]))
+    with pytest.raises(DataError):
+        find_feeds(session, FeedSpec(ranges={"b": (0, 0)}), CancelToken())
 
 
 IMAGE = TensorSpec("image", "float32", ("N", 3, None, "w"))
