@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_harness import Cli, save_model
+
+from quickserveml_tui.cli import app
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_built_once() -> Iterator[None]:
+    """Build each command once, as every process does: thousands of command lines run in this one, and building takes
+    four times as long as most of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "build", functools.cache(app.build))
+        patch.setattr(app, "load_command", functools.cache(app.load_command))
+        yield
 
 
 @pytest.fixture(autouse=True)

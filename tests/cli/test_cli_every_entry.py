@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def _entries() -> list[tuple[tuple[str, ...], str, str]]:
 ENTRIES = _entries()
 
 
+@cache
 def _arguments(path: tuple[str, ...]) -> list[tuple[str, bool]]:
     root = get_command(app.build()) if not hasattr(app.build(), "get_command") else app.build()
     command = root
