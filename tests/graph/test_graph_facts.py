@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from graph_builders import FLOAT, external_tensor, matmul_with, model, relu_model, save, value, weight
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.graph.facts import read_facts
@@ -47,6 +47,23 @@ def test_parameters_and_multiply_adds_of_known_networks_match_the_reference(name
     assert facts.macs == pytest.approx(macs, rel=5e-4)
     assert facts.main_dtype == "float32"
     assert len(facts.inputs) == 1
+
+
+def _counted_by_hand(model):
+    """Elements of all constants but those that only give shapes, by onnx's own arrays."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    shapes = {node.input[0] for node in model.graph.node if node.op_type == "ConstantOfShape"}
+    shapes |= {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
+    made = [arrays[node.input[0]] for node in model.graph.node if node.op_type == "ConstantOfShape"]
+    held = [array.size for name, array in arrays.items() if name not in shapes]
+    held += [helper.get_node_attr_value(n, "value").dims for n in model.graph.node if n.op_type == "Constant"]
+    return sum(held) + sum(int(np.prod(shape)) for shape in made)
+
+
+@pytest.mark.skipif(not LIGHT.is_dir(), reason="this onnx package comes without its light models")
+@pytest.mark.parametrize("path", sorted(LIGHT.glob("light_*.onnx")), ids=lambda path: path.stem)
+def test_parameters_of_the_light_networks_are_what_their_constants_add_up_to(path):
+    assert read_facts(path).params == _counted_by_hand(onnx.load(path))
 
 
 def test_the_header_and_the_inputs_and_outputs_are_told(tmp_path):
