@@ -16,6 +16,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 from textual.pilot import Pilot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +28,7 @@ os.environ.update(COLORTERM="truecolor", TERM="xterm-256color")
 
 from svg_to_png import installed_family, render  # noqa: E402
 
+from quickserveml_tui.core.catalog import AddRequest  # noqa: E402
 from quickserveml_tui.services.home import open_workbench  # noqa: E402
 from quickserveml_tui.tui.app import WorkbenchApp  # noqa: E402
 from quickserveml_tui.tui.options import WorkbenchOptions  # noqa: E402
@@ -168,6 +172,59 @@ async def health(stage: Stage) -> None:
     await stage.until(lambda: stage.app.bench.query("#banner"), "the banner")
 
 
+async def add_file(stage: Stage, name: str) -> None:
+    """Add a file that lies beside the home, and wait until the cursor is on it."""
+    stage.app.bench.add_file(AddRequest(str(stage.home.parent / f"{name}.onnx")))
+    await stage.until(lambda: stage.app.bench.ref.startswith(f"{name}@"), "the new version")
+    await stage.settled()
+
+
+async def unrunnable(stage: Stage) -> None:
+    await add_file(stage, "ledger")
+    await stage.press("2")
+
+
+async def why(stage: Stage) -> None:
+    await unrunnable(stage)
+    await stage.press("w")
+
+
+async def converting(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("2", "O")
+
+
+async def opened(stage: Stage) -> None:
+    stage.app.bench.open_reference(str(stage.home.parent / "ledger.onnx"))
+    await stage.until(lambda: stage.app.bench.opened_file, "the file")
+    await stage.settled()
+
+
+async def outputs(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("2", "p")
+    await stage.until(lambda: len(stage.app.screen_stack) > 1, "the outputs")
+
+
+async def made_up(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("2", "f")
+
+
+async def golden(stage: Stage) -> None:
+    await stage.go_to("digits")
+    pane = stage.app.bench.inspector_pane
+    for name in ("default", "second"):
+        await stage.press("2", *(["right_square_bracket"] * 3 if name == "default" else []), "n")
+        await stage.press(*name, "enter")
+        await stage.until(lambda: not stage.app.bench.lane.busy, "the recording")
+        await stage.settled()
+    await stage.until(lambda: len(pane.golden_view.items) == 2, "both in the list")
+    await stage.press("V")
+    await stage.until(lambda: pane.golden_view.report is not None, "the check")
+    await stage.press("2", "j")
+
+
 SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "empty": empty,
     "overview": overview,
@@ -186,7 +243,31 @@ SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "trash": trash,
     "quit": quitting,
     "health": health,
+    "unrunnable": unrunnable,
+    "why": why,
+    "convert": converting,
+    "opened": opened,
+    "outputs": outputs,
+    "made-up-inputs": made_up,
+    "golden": golden,
 }
+
+
+def write_breaking(path: Path) -> None:
+    """A small model that ends its process: the smallest whole number divided by −1, while the session is made."""
+    numbers = [numpy_helper.from_array(np.array([value], dtype=np.int32), name) for name, value in
+               (("least", -(2**31)), ("minus_one", -1))]  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("Div", ["least", "minus_one"], ["quotient"], name="divide"),
+            helper.make_node("Add", ["counts", "quotient"], ["sums"], name="add"),
+        ],
+        "ledger",
+        [helper.make_tensor_value_info("counts", TensorProto.INT32, ["rows"])],
+        [helper.make_tensor_value_info("sums", TensorProto.INT32, ["rows"])],
+        numbers,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 async def picture(scene: str, size: tuple[int, int], theme: str, home: Path) -> str:
@@ -220,6 +301,7 @@ def main() -> None:
     chosen.out.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="quickserveml-"))
     try:
+        write_breaking(folder / "ledger.onnx")
         demo = folder / "catalog"
         workbench = open_workbench(demo)
         workbench.demo.install()

@@ -46,9 +46,7 @@ def feed_fields(inputs: Sequence[TensorSpec], feed: FeedSpec) -> list[Field]:
     ]  # fmt: skip
     for index, name in enumerate(dims):
         value = feed.dims.get(name)
-        fields.append(
-            Field(f"dim-{index}", f"size {_label(name)}", "" if value is None else str(value), "1", group=group)
-        )
+        fields.append(Field(f"dim-{index}", _label(name), "" if value is None else str(value), "1", group="Sizes"))
     for index, spec in enumerate(shown):
         fields += _input_fields(index, spec, feed)
     return fields

@@ -58,7 +58,7 @@ class ConvertingFlow(FlowScreen):
         fields = [
             Field("opset", "opset", "", f"{newest}; it has {shown.facts.opsets.get('ai.onnx', 0)}"),
             Field("ir", "IR version", "", f"what fits the opset; it has {shown.facts.ir_version}"),
-            Field("label", "label", "", "none"),
+            Field("label", "label", "", "none; such as 1.2.0"),
         ]
         form = FormDialog(
             "Convert", fields, about=_remedy(compatibility), verb="convert", check=_check_convert, right=ref

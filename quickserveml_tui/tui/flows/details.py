@@ -151,6 +151,11 @@ class DetailsFlow(FlowScreen):
                 doing=f"Looking for the layer {name}",
             )  # fmt: skip
 
+    def on_layer_view_layer_wanted(self, event: LayerView.LayerWanted) -> None:
+        """Look for it."""
+        event.stop()
+        self._seek_layer()
+
     @on(LayerFound)
     def go_to_layer(self, event: LayerFound) -> None:
         """Put the cursor on it."""

@@ -86,7 +86,7 @@ def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
     sign, role = trial_sign(row.version.trial, glyphs)[::2]
     note = "" if row.version.runnable else f" {sign}"
     if not row.version.runnable and not alias:  # an alias says more, and the sign and the shelf are there too
-        alias = "broke" if row.version.trial.quarantined else "fails"
+        alias = "held" if row.version.trial.quarantined else "fails"
     if row.nested:
         state = row.version.label or row.version.state.value
         name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.models import GoldenOutput
 
 COLUMNS = (
-    Column("name", "golden output", kind="name", flex=1, min_width=10),
+    Column("name", "name", kind="name", flex=1, min_width=10),
     Column("state", "last check", width=14),
     Column("worst", "worst", width=8, align="right", drop=1, sortable=False),
     Column("source", "inputs", width=18, drop=2),

@@ -58,6 +58,12 @@ def _short(names: Sequence[str]) -> str:
     return truncate_middle(safe_text(names[0]), 18) if names else MISSING
 
 
+def _columns(unit: str, total: int) -> list[Column]:
+    """The columns with the unit of the costs, and room for the largest number."""
+    changes: dict[str, dict[str, Any]] = {"macs": {"title": unit}, "index": {"width": max(len(f"{total:,}"), 4)}}
+    return [replace(one, **changes.get(one.key, {})) for one in COLUMNS]
+
+
 class LayerFilter(Input):
     """The filter of the layer table."""
 
@@ -101,6 +107,9 @@ class LayerView(Vertical):
         def can_replace(self, message: Message) -> bool:
             """Only the page that is looked at now counts."""
             return isinstance(message, LayerView.PageWanted)
+
+    class LayerWanted(Message):
+        """A layer is asked for by name in a graph that is not held whole; `LayerView.wanted` says which."""
 
     def __init__(self, *, id: str, classes: str) -> None:  # noqa: A002 - Textual's own parameter
         super().__init__(id=id, classes=classes)
@@ -201,7 +210,9 @@ class LayerView(Vertical):
     def find(self, name: str, ref: str) -> None:
         """Put the cursor on the layer of `ref` with this name, now or once its layers are there."""
         self.wanted, self.wanted_ref = name, ref
-        if self.page is not None:
+        if self.pages is not None:
+            self.post_message(self.LayerWanted())
+        elif self.page is not None:
             self._find_wanted()
 
     def _find_wanted(self) -> None:
@@ -225,7 +236,7 @@ class LayerView(Vertical):
         total = sum(row.macs or 0 for row in self.page.rows)
         most = max((row.macs or 0 for row in self.page.rows), default=0)
         unit = mac_unit(most)[1]
-        self.table.set_columns([replace(one, title=unit) if one.key == "macs" else one for one in COLUMNS])
+        self.table.set_columns(_columns(unit, len(self.page.rows)))
         self.table.set_rows(WholeLayers(rows, total, most))
         self.table.action_top()
         self._show_node(0)
@@ -237,9 +248,7 @@ class LayerView(Vertical):
         """A large graph stands in its own order: to sort or filter it, all of it would have to be here."""
         self.shown = []
         unit = mac_unit(self.total_macs)[1]
-        self.table.set_columns(
-            [replace(one, title=unit if one.key == "macs" else one.title, sortable=False) for one in COLUMNS]
-        )
+        self.table.set_columns([replace(one, sortable=False) for one in _columns(unit, pages.total)])
         self.table.set_rows(pages)
         self.table.action_top()
         self._show_node(0)

@@ -253,6 +253,10 @@ class FormDialog(Dialog[dict[str, Any]]):
         event.stop()
         for error in self.query("#form-error"):
             error.display = False
+        self.field_changed()
+
+    def field_changed(self) -> None:
+        """A field has another text; a form may check it at once."""
 
     @property
     def values(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
-from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Row
 from quickserveml_tui.core.errors import QuickServeError
@@ -40,9 +39,8 @@ class InputsForm(FormDialog):
     def _keys(self) -> Row:
         return key_row([("enter", "save"), ("tab", "next field"), ("ctrl+r", "reset"), ("esc", "cancel")])
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def field_changed(self) -> None:
         """What cannot be read is said at once."""
-        super().on_input_changed(event)
         if not self.query("#form-error"):
             return
         try:

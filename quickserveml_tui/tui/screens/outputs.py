@@ -27,13 +27,16 @@ from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
 COLUMNS = (
     Column("name", "output", kind="name", flex=1, min_width=12),
-    Column("dtype", "dtype", width=9, drop=3),
+    Column("dtype", "dtype", width=9, drop=4),
     Column("shape", "shape", width=18, drop=1),
-    Column("range", "range", width=20, align="right", drop=2),
-    Column("odd", "not finite", width=14, align="right", drop=4),
+    Column("range", "range", width=18, align="right", drop=2),
+    Column("odd", "not finite", width=14, align="right", drop=3),
 )
 TABLE_ROWS = 8
-"""Rows that the table takes at most; the values need the rest."""
+LOW = 36
+"""Rows of the screen below which the table takes half as many; the values need the rest."""
+ROWS_AROUND = 14
+"""Title, sentence, facts of an output, keys and the air between them."""
 
 
 class OutputTable(VirtualTable, inherit_bindings=False):
@@ -83,7 +86,11 @@ class OutputsDialog(Dialog[str]):
     def on_mount(self) -> None:
         """The first output has the cursor."""
         table = self.query_one(OutputTable)
-        table.styles.height = min(len(self.words), TABLE_ROWS) + 2
+        most_rows = TABLE_ROWS if self.size.height >= LOW else TABLE_ROWS // 2
+        table_rows = min(max(len(self.words), 1), most_rows) + 2
+        table.styles.height = table_rows
+        most = max((len(words.preview) for words in self.words), default=0)
+        self.query_one(".dialog").styles.height = table_rows + most + ROWS_AROUND
         table.set_rows([self._row(words) for words in self.words])
         table.focus()
         self._show(0)

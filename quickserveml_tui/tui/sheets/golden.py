@@ -14,8 +14,15 @@ from quickserveml_tui.tui.widgets.ink import say, two_edges
 
 
 def tolerance_words(golden: GoldenOutput) -> str:
-    """`0.0001 rel, 0.00001 abs`."""
-    return f"{golden.rtol:g} rel, {golden.atol:g} abs"
+    """`1e-4 rel, 1e-5 abs`."""
+    return f"{_small(golden.rtol)} rel, {_small(golden.atol)} abs"
+
+
+def _small(value: float) -> str:
+    if value == 0 or value >= 0.01:
+        return f"{value:g}"
+    digits, _, power = f"{value:.2e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
 
 
 def check_sign(check: GoldenCheck | None, glyphs: Glyphs) -> tuple[str, str, Role]:

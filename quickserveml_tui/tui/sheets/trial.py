@@ -87,8 +87,10 @@ def trial_rows(trial: TrialReport, width: int, glyphs: Glyphs) -> list[Row]:
     for label, value in facts:
         if value:
             rows += labelled(label, value, width)
+    if trial.warning:
+        rows += [BLANK, *paragraph(trial.warning, width, Role.WARN)]
     if trial.detail:
-        rows += [BLANK, heading("In the runtime's own words", width), *raw_rows(trial.detail, width)]
+        rows += [BLANK, heading("In full", width), *raw_rows(trial.detail, width)]
     return rows
 
 
@@ -114,7 +116,7 @@ def error_rows(error: QuickServeError, doing: str, width: int, glyphs: Glyphs) -
     if signal := str(getattr(error, "signal", "")):
         rows += labelled("signal", signal, width)
     if error.detail:
-        rows += [BLANK, heading("In the runtime's own words", width), *raw_rows(error.detail, width)]
+        rows += [BLANK, heading("In full", width), *raw_rows(error.detail, width)]
     return rows
 
 
