@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.config.settings import Settings
     from quickserveml_tui.core.care import CarePolicy
     from quickserveml_tui.core.ports import Workbench
-    from quickserveml_tui.core.runners import TrialPolicy
+    from quickserveml_tui.core.trials import TrialPolicy
     from quickserveml_tui.services.home import LocalWorkbench
 
 
@@ -80,7 +80,7 @@ class Invocation:
 
     def trial_policy(self) -> TrialPolicy:
         """What a model may take while it is tried."""
-        from quickserveml_tui.core.runners import TrialPolicy
+        from quickserveml_tui.core.trials import TrialPolicy
 
         taken = self.settings.trial
         return TrialPolicy(taken.timeout_s, round(taken.memory * 1e9) or None)

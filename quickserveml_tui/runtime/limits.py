@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from quickserveml_tui.core.runners import TrialPolicy
+from quickserveml_tui.core.trials import TrialPolicy
 from quickserveml_tui.runtime import host
 from quickserveml_tui.storage import fs
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
         MaintenancePort,
         PredictPort,
     )
-    from quickserveml_tui.core.runners import ModelRunner, TrialPolicy
+    from quickserveml_tui.core.runners import ModelRunner
     from quickserveml_tui.core.stores import ArtifactStore
+    from quickserveml_tui.core.trials import TrialPolicy
     from quickserveml_tui.runtime.pool import LocalRunnerPool
     from quickserveml_tui.services.compatibility import LimitsService
     from quickserveml_tui.services.decoration import RunDecoration
