@@ -138,7 +138,10 @@ def _none_works(
         f"--shape {safe_text(unranked, 40)}=SIZExSIZE" if unranked else f"--dim {safe_text(next(iter(sizes)), 40)}=SIZE"
     )
     more = ", …" if len(sizes) > _SHOWN_DIMS else ""
-    hint = f"Tried {'; '.join(listed)}{more}. Set what the model needs, such as {option}."
+    tried_sizes = f"Tried {'; '.join(listed)}{more}."
+    hint = f"{tried_sizes} Set what the model needs, such as {option}."
+    if "--range" in error.hint:  # then it is about values, and sizes are only a part of the answer
+        hint = f"{error.hint} {tried_sizes}"
     return type(error)(error.message, hint=hint, code=error.code, detail=error.detail)
 
 

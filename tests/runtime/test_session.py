@@ -56,7 +56,7 @@ def test_types_that_numpy_lacks_pass_through_unchanged(tmp_path, dtype):
     [
         ({}, "data.missing_input", "x"),
         ({"x": np.zeros((1, 3), np.float32)}, "data.shape", "has size 3 in dimension 1, expected 4"),
-        ({"x": np.zeros(4, np.float32)}, "data.shape", "has 1 dimensions, expected 2"),
+        ({"x": np.zeros(4, np.float32)}, "data.shape", "has 1 dimension, expected 2"),
         ({"x": np.zeros((1, 4))}, "data.dtype", "float64, expected float32"),
     ],
 )
