@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
-from quickserveml_tui.cli.diagnostics import note, warn
+from quickserveml_tui.cli.diagnostics import detail, note, warn
 from quickserveml_tui.cli.feeds import feed_spec
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import (
@@ -231,6 +231,8 @@ def _print_added(result: AddResult) -> None:
         warn(result.warning)
     if not version.runnable:
         warn(f"{ref} cannot be run: {version.trial.reason}")
+        if invocation.verbose:
+            detail(version.trial.detail)
         if version.trial.quarantined:
             note(f"It is in quarantine: `quickserveml trial {ref}` tries it again, `feed` with other inputs.")
         else:
@@ -301,16 +303,27 @@ def _footer(shown: int, total: int, next_page_token: str) -> str:
     return f"{shown:,} of {plural(total, 'model')}; more with --page-token {next_page_token}"
 
 
-def show(ref: RefArgument, home: HomeOption = "", as_json: JsonOption = False) -> None:
+def show(
+    ref: RefArgument,
+    *,
+    trial: Annotated[
+        bool, Option("--trial", help="Show all that the version's trial said.", show_default=False)
+    ] = False,
+    home: HomeOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Show a model or a version of it."""
     output = invocation.note(home=home, as_json=as_json).output
     with invocation.workbench() as workbench:
-        print_model(workbench.catalog, ref, workbench.inspect)
+        print_model(workbench.catalog, ref, workbench.inspect, trial=trial)
     output.stream.flush()
 
 
-def print_model(catalog: CatalogPort, ref: str, inspect: InspectPort | None = None) -> None:
-    """Print what `show` shows of a registered model; with `inspect`, also which of its formats the runtime lacks."""
+def print_model(catalog: CatalogPort, ref: str, inspect: InspectPort | None = None, *, trial: bool = False) -> None:
+    """Print what `show` shows of a registered model; with `inspect`, also which of its formats the runtime lacks.
+
+    With `trial` the report of the version's trial follows, or that of the latest version where none is named.
+    """
     from quickserveml_tui.core.refs import ModelRef, parse_ref
     from quickserveml_tui.services.catalog_lookup import select_version
 
@@ -318,7 +331,7 @@ def print_model(catalog: CatalogPort, ref: str, inspect: InspectPort | None = No
     # Looked up in the record: to show a version its files need not be there.
     selector = parsed.selector if isinstance(parsed, ModelRef) else ""
     number = select_version(view.model, selector).version if selector else None
-    print_view_of(view, number, _compatibility(view, number, inspect))
+    print_view_of(view, number, _compatibility(view, number, inspect), trial=trial)
 
 
 def _compatibility(view: ModelView, number: int | None, inspect: InspectPort | None) -> Compatibility | None:
@@ -331,14 +344,24 @@ def _compatibility(view: ModelView, number: int | None, inspect: InspectPort | N
     return compatibility_of(inspect, f"{view.model.name}@{version.version}")
 
 
-def print_view_of(view: ModelView, number: int | None, compatibility: Compatibility | None = None) -> None:
+def print_view_of(
+    view: ModelView, number: int | None, compatibility: Compatibility | None = None, *, trial: bool = False
+) -> None:
     """Print a model, with one of its versions where a number is given."""
     output = invocation.output
+    version = view.model.version(number) if number is not None else view.model.latest
+    report = version.trial if trial and version is not None else None
     if output.as_json:
-        from quickserveml_tui.cli.documents import show_document
+        from quickserveml_tui.cli.documents import show_document, trial_document
 
-        output.document(show_document(view, number, compatibility))
+        told = {} if report is None else {"trial": trial_document(report)}
+        output.document(show_document(view, number, compatibility) | told)
         return
     from quickserveml_tui.cli.model_text import print_view
 
     print_view(output, view, number, compatibility)
+    if report is not None:
+        from quickserveml_tui.cli.trial_text import print_trial
+
+        output.line()
+        print_trial(output, report)

@@ -97,6 +97,10 @@ def _print_facts(
         output.line(f"{output.style('✓', 'ok')} It runs.")
     else:
         output.line(f"{output.style('!', 'warn')} It cannot be run: {safe_text(trial.reason)}")
+        if invocation.verbose:
+            from quickserveml_tui.cli.trial_text import detail_lines
+
+            output.lines(detail_lines(trial))
     if trial is not None and trial.warning:
         output.line(f"{output.style('!', 'warn')} {safe_text(trial.warning, 1000)}")
     for text in mismatch_lines(compatibility):

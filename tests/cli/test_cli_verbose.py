@@ -63,3 +63,26 @@ def test_the_harness_is_clean_between_commands(cli):
     cli("list", "--verbose")
     assert "detail" not in cli("show", "nothing", "--json").error
     assert isinstance(cli, Cli)
+
+
+def test_the_detail_of_a_trial_is_shown_on_demand(cli, broken, tmp_path):
+    words = "No Op registered for NoSuchOperator"
+    assert words not in cli("show", broken).out
+    shown = cli("show", f"{broken}@1", "--trial").out
+    assert words in shown
+    assert "model.unknown_operator" in shown
+    document = cli.json("show", "show", broken, "--trial")
+    assert words in document["trial"]["detail"]
+    assert "trial" not in cli.json("show", "show", broken)
+    assert words not in cli("inspect", broken).out
+    assert words in cli("inspect", broken, "--verbose").out
+    path = str(save_unrunnable(tmp_path / "again.onnx"))
+    assert words in cli("add", path, "--name", "again", "--verbose").err
+    assert str(tmp_path) not in shown
+
+
+def test_the_trial_of_a_version_that_runs_is_shown_with_its_times(cli, tmp_path):
+    cli("add", str(save_model(tmp_path / "good.onnx")), "--name", "good")
+    shown = cli("show", "good", "--trial").out
+    assert "ready" in shown
+    assert " ms" in shown
