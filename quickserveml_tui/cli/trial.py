@@ -38,7 +38,7 @@ _VersionArgument = Annotated[
 def trial(
     refs: Annotated[
         list[str] | None,
-        Argument(metavar="[REF...]", help="Versions: name[@version|@label|@alias].", show_default=False),
+        Argument(metavar="REF", help="Versions: name[@version|@label|@alias].", show_default=False),
     ] = None,
     *,
     all_models: Annotated[bool, Option("--all", help="Every version of every model.", show_default=False)] = False,
