@@ -26,6 +26,8 @@ from quickserveml_tui.tui.sheets.sheet import Layout, Sheet
 from quickserveml_tui.tui.widgets.ink import Lines, key_row, say, to_content
 
 MAX_ENTRIES = 20_000
+MANY = 5
+"""Fields up to which an empty row stands between them."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ class FormDialog(Dialog[dict[str, Any]]):
         """Fields, error, keys."""
         if self.about:
             yield Sheet(lambda width, _: paragraph(self.at_home(self.about), width), classes="dialog--part")
-        with VerticalScroll(classes="form--fields", can_focus=False):
+        dense = " -dense" if len(self.form_fields) > MANY else ""
+        with VerticalScroll(classes=f"form--fields{dense}", can_focus=False):
             group = ""
             for field in self.form_fields:
                 if field.group and field.group != group:

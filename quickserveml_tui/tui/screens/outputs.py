@@ -96,13 +96,14 @@ class OutputsDialog(Dialog[str]):
         self._show(0)
 
     def _row(self, words: ValueWords) -> dict[str, CellLike]:
-        warn = f"{glyphs_of(self).warn} {words.odd}" if words.odd else ""
         return {
-            "name": Cell(words.name or "unnamed"),
+            "name": Cell(
+                words.name or "unnamed", suffix=f" {glyphs_of(self).warn}" if words.odd else "", suffix_role=Role.WARN
+            ),
             "dtype": Cell(short_dtype(safe_text(words.dtype, 60)), role=Role.MUTED),
             "shape": Cell(words.shape),
             "range": Cell(words.range, role=Role.MUTED),
-            "odd": Cell(warn, role=Role.WARN),
+            "odd": Cell(words.odd, role=Role.WARN),
         }
 
     @on(RowHighlighted)
