@@ -247,10 +247,10 @@ class Checker:
         target = self._work / f"plain{self._number}.npz"
         with np.load(inputs, allow_pickle=False) as file:
             values = {_decoded(key): file[key] for key in file.files}
-        if not any("/" in name for name in values):
+        if all(name.isprintable() and "/" not in name for name in values):
             np.savez(target, **values)
             return target
-        target = target.with_suffix(".json")  # a member of an archive cannot have a slash in its name everywhere
+        target = target.with_suffix(".json")  # a member of an archive cannot bear every name
         target.write_text(json.dumps({name: array.tolist() for name, array in values.items()}))
         return target
 

@@ -307,7 +307,7 @@ def show(
     ref: RefArgument,
     *,
     trial: Annotated[
-        bool, Option("--trial", help="Show all that the version's trial said.", show_default=False)
+        bool, Option("--trial", help="Add all that the version's trial said; JSON always has it.", show_default=False)
     ] = False,
     home: HomeOption = "",
     as_json: JsonOption = False,
@@ -352,10 +352,9 @@ def print_view_of(
     version = view.model.version(number) if number is not None else view.model.latest
     report = version.trial if trial and version is not None else None
     if output.as_json:
-        from quickserveml_tui.cli.documents import show_document, trial_document
+        from quickserveml_tui.cli.documents import show_document
 
-        told = {} if report is None else {"trial": trial_document(report)}
-        output.document(show_document(view, number, compatibility) | told)
+        output.document(show_document(view, number, compatibility))
         return
     from quickserveml_tui.cli.model_text import print_view
 

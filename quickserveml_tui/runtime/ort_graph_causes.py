@@ -301,6 +301,14 @@ GRAPH_CAUSES: tuple[Cause, ...] = (
         EXPORT_AGAIN,
     ),
     cause(
+        r"function call depth (?P<depth>\d+) exceeds the maximum supported depth of (?P<most>\d+)",
+        "model.too_deep",
+        lambda match, _said, runtime: (
+            f"Functions of the model call each other more than {match['most']} deep, which {runtime} does not take."
+        ),
+        "Export the model without functions inside functions.",
+    ),
+    cause(
         r"graph is not acyclic|Cycle detected|[Cc]ycle in the graph",
         "model.cyclic",
         "Nodes of the model wait for each other in a circle.",

@@ -71,9 +71,7 @@ def test_the_detail_of_a_trial_is_shown_on_demand(cli, broken, tmp_path):
     shown = cli("show", f"{broken}@1", "--trial").out
     assert words in shown
     assert "model.unknown_operator" in shown
-    document = cli.json("show", "show", broken, "--trial")
-    assert words in document["trial"]["detail"]
-    assert "trial" not in cli.json("show", "show", broken)
+    assert words in cli.json("show", "show", broken)["trial"]["detail"]
     assert words not in cli("inspect", broken).out
     assert words in cli("inspect", broken, "--verbose").out
     path = str(save_unrunnable(tmp_path / "again.onnx"))

@@ -1240,6 +1240,12 @@ SAMPLES: list[tuple[str, str, str, str]] = [
         'onnxruntime 1.32 cannot run Resize “up” on such inputs: Only 2D and 4D inputs are supported for this mode.',
     ),
     (
+        'load',
+        '[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed:Model local function call depth 101 exceeds the maximum supported depth of 100.',
+        'model.too_deep',
+        'Functions of the model call each other more than 100 deep, which onnxruntime 1.32 does not take.',
+    ),
+    (
         'run',
         "Input must be a list of dictionaries or a single numpy array for input 'x'.",
         'data.kind',
