@@ -18,7 +18,7 @@ BAD = [*NAMES, *VERSIONS, *ALIASES[:6], "lin@-1", "lin@0", "lin@1e3", f"lin@{2**
 BAD = list(dict.fromkeys(BAD))
 SCREENS = {"open", "demo"}
 """Open a screen: the workbench has tests of its own."""
-SLOW = {"benchmark", "batch", "predict", "inspect", "schema", "doctor", "feed", "trial"}
+SLOW = {"benchmark", "batch", "predict", "inspect", "schema", "doctor", "feed", "trial", "golden", "convert"}
 """Start processes: of their further options each sees a few of the values."""
 FEW = ["../x", "", "a" * 4097, "a\x1b]52;c;eA==\x07b", "-1", "x[/]y", "\ud800"]
 REFERENCES = {
