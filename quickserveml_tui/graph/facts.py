@@ -28,8 +28,9 @@ def read_facts(path: Path) -> ModelFacts:
     are clipped, but not cleaned: pass them through `safe_text()` where they are shown.
     """
     reading = read_sound_model(path)
-    totals = _totals(reading)
-    macs, finding = _work(reading, path)
+    totals, is_bounded = _totals(reading), reading.expansion.bounded
+    del reading  # what follows takes memory of its own
+    macs, finding = _work(path) if is_bounded else (None, "")
     return replace(totals, macs=macs, warnings=(*totals.warnings, *[finding] * bool(finding)))
 
 
@@ -71,18 +72,23 @@ def _histogram(operators: Counter[Operator]) -> dict[str, int]:
     return dict(counts.most_common(MAX_OP_TYPES))
 
 
-def _work(reading: Reading, path: Path) -> tuple[int | None, str]:
+def _work(path: Path) -> tuple[int | None, str]:
     """Multiply-adds at batch 1, and the checker's finding."""
-    if not reading.expansion.bounded:
-        return None, ""
+    finding, fixed = _prepare(path)
+    if fixed is None:
+        return None, finding
+    scope, _ = build_scopes(shapes.infer(fixed))
+    return total_macs(scope), finding
+
+
+def _prepare(path: Path) -> tuple[str, bytes | None]:
+    """The checker's finding, and the serialised skeleton at batch 1 where inference may have it."""
     skeleton = shapes.make_skeleton(read_model(path))
     if not shapes.is_small_enough(skeleton):
-        return None, "The graph is too large for the checker and for shape inference."
+        return "The graph is too large for the checker and for shape inference.", None
     finding = shapes.checker_findings(skeleton)
     finding = finding and f"Checker: {finding}"
     expanded = shapes.expand_functions(skeleton) if skeleton.functions else skeleton
     if expanded is skeleton and skeleton.functions:
-        return None, finding
-    fixed = shapes.fix_batch(shapes.stand_in_for_uninferred(expanded))
-    scope, _ = build_scopes(shapes.infer(fixed))
-    return total_macs(scope), finding
+        return finding, None
+    return finding, shapes.fix_batch(shapes.stand_in_for_uninferred(expanded)).SerializeToString()

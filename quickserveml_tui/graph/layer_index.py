@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from quickserveml_tui.graph import shapes
-from quickserveml_tui.graph.analysis import Reading, read_sound_model
+from quickserveml_tui.graph.analysis import read_sound_model
 from quickserveml_tui.graph.reading import Node, parse, read_model, shown
 from quickserveml_tui.graph.scopes import Scope, ValueType, build_scopes
 
@@ -37,6 +37,27 @@ class Visit:
     """Open dims of the inputs set to 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Skeletons:
+    """Serialised models without large weights, for inference."""
+
+    symbolic: bytes
+    fixed: bytes
+    own_symbols: frozenset[str]
+    """Dim names of the model itself."""
+
+
+def _make_skeletons(path: Path) -> _Skeletons | None:
+    """None for a graph that is too large for inference."""
+    model = read_model(path)
+    symbols = frozenset(shapes.symbols(model))
+    skeleton = shapes.make_skeleton(model)
+    if not shapes.is_small_enough(skeleton):
+        return None
+    symbolic = shapes.stand_in_for_uninferred(skeleton).SerializeToString()
+    return _Skeletons(symbolic, shapes.fix_batch(skeleton).SerializeToString(), symbols)
+
+
 class LayerIndex:
     """The rows of a model's layer table; the nodes of the main graph are parsed when they are visited."""
 
@@ -48,19 +69,12 @@ class LayerIndex:
         self.own_symbols: frozenset[str] = frozenset()
         self._symbolic: Scope | None = None
         self._fixed: Scope | None = None
-        if reading.expansion.bounded:
-            self._infer(reading, path)
-
-    def _infer(self, reading: Reading, path: Path) -> None:
-        model = read_model(path)
-        self.own_symbols = frozenset(shapes.symbols(model))
-        skeleton = shapes.make_skeleton(model)
-        if not shapes.is_small_enough(skeleton):
-            return
-        shapes.stand_in_for_uninferred(skeleton)
-        share = _Sharing()
-        self._symbolic = share.types_of(reading.main, shapes.infer(skeleton))
-        self._fixed = share.types_of(reading.main, shapes.infer(shapes.fix_batch(skeleton)))
+        skeletons = _make_skeletons(path) if reading.expansion.bounded else None
+        if skeletons is not None:
+            share = _Sharing()
+            self.own_symbols = skeletons.own_symbols
+            self._symbolic = share.types_of(reading.main, shapes.infer(skeletons.symbolic))
+            self._fixed = share.types_of(reading.main, shapes.infer(skeletons.fixed))
 
     def visits(self, offset: int, limit: int) -> Iterator[tuple[int, Visit]]:
         """Rows from `offset` on with their position, at most `limit` of them."""

@@ -122,7 +122,7 @@ def test_pages_of_a_long_graph_are_the_whole_and_are_inferred_once(tmp_path, mon
     whole = read_layers(path)
     assert whole.total == 402
     calls = []
-    monkeypatch.setattr(layer_index, "read_sound_model", lambda path: calls.append(path))
+    monkeypatch.setattr(layer_index, "read_sound_model", calls.append)
     for size in (1, 7, 100, 401):
         pages = [read_layers(path, offset, size) for offset in range(0, 402, size)]
         assert [row for page in pages for row in page.rows] == list(whole.rows)
@@ -234,7 +234,11 @@ def test_packed_types_are_counted_and_checked_by_their_own_rules(dtype, tmp_path
 
     assert facts(raw_data=b"\1" * size).params == count
     assert facts(int32_data=[1] * entries).params == count
-    for data in ({"raw_data": b"\1" * (size + 1)}, {"int32_data": [1] * (entries + 1)}, {"int32_data": [1] * (entries - 1)}):
+    for data in (
+        {"raw_data": b"\1" * (size + 1)},
+        {"int32_data": [1] * (entries + 1)},
+        {"int32_data": [1] * (entries - 1)},
+    ):
         with pytest.raises(ModelError, match="by its shape"):
             facts(**data)
 
@@ -249,7 +253,9 @@ def test_files_are_the_same_however_large_they_are_taken_for(tmp_path, monkeypat
         helper.make_node("MatMul", ["h", "w"], ["y"]),
     ]
     nan = np.full((64, 32), np.nan, np.float32)
-    proto = model(nodes, inputs=[value("x", ("batch", 64))], outputs=[value("y", None)], initializers=[weight("w", nan)])
+    proto = model(
+        nodes, inputs=[value("x", ("batch", 64))], outputs=[value("y", None)], initializers=[weight("w", nan)]
+    )
     path = save(proto, tmp_path)
     facts, layers, header = read_facts(path), read_layers(path), read_header(path)
     assert any("NaN" in warning for warning in facts.warnings)
@@ -261,7 +267,12 @@ def test_files_are_the_same_however_large_they_are_taken_for(tmp_path, monkeypat
 
 
 def test_invalid_utf8_in_names_is_read(tmp_path):
-    data = relu_model().SerializeToString().replace(b"\n\x01x\x12\x01y", b"\n\x01\xff\x12\x01y").replace(b"\n\x01x\x12", b"\n\x01\xff\x12")
+    data = (
+        relu_model()
+        .SerializeToString()
+        .replace(b"\n\x01x\x12\x01y", b"\n\x01\xff\x12\x01y")
+        .replace(b"\n\x01x\x12", b"\n\x01\xff\x12")
+    )
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
     assert onnx.ModelProto.FromString(data).graph.node[0].input[0] != "x"

@@ -68,8 +68,10 @@ def attributes(graphs):
 
 def node_messages(graphs):
     return st.builds(
-        lambda inputs, found: b"".join([*(field(1, name) for name in inputs), field(4, b"Op"), field(2, b"y")])
-        + b"".join(field(5, attribute) for attribute in found),
+        lambda inputs, found: (
+            b"".join([*(field(1, name) for name in inputs), field(4, b"Op"), field(2, b"y")])
+            + b"".join(field(5, attribute) for attribute in found)
+        ),
         st.lists(st.sampled_from([b"", b"x", b"long name"]), max_size=3),
         st.lists(attributes(graphs), max_size=2),
     )
@@ -138,7 +140,17 @@ def test_columns_take_exactly_what_walks_over_the_wire_format(parts):
         columns.FEW = few
         try:
             found = read_fields(b"".join(parts), begins, ends, range(1, 30))
-            outcomes.append(sorted(zip(found.owner.tolist(), found.number.tolist(), found.begin.tolist(), found.end.tolist(), strict=True)))
+            outcomes.append(
+                sorted(
+                    zip(
+                        found.owner.tolist(),
+                        found.number.tolist(),
+                        found.begin.tolist(),
+                        found.end.tolist(),
+                        strict=True,
+                    )
+                )
+            )
         except WireError:
             outcomes.append("damaged")
     assert outcomes[0] == outcomes[1]
