@@ -66,7 +66,7 @@ def test_the_harness_is_clean_between_commands(cli):
 
 
 def test_the_detail_of_a_trial_is_shown_on_demand(cli, broken, tmp_path):
-    words = "No Op registered for NoSuchOperator"
+    words = "INVALID_GRAPH"
     assert words not in cli("show", broken).out
     shown = cli("show", f"{broken}@1", "--trial").out
     assert words in shown
