@@ -20,6 +20,7 @@ from quickserveml_tui.core.errors import (
     QuickServeError,
     RunnerError,
     RunnerTimeoutError,
+    UsageError,
 )
 from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
@@ -261,7 +262,7 @@ class RunnerProcess:
                 cancel.raise_if_cancelled()
             call_id, self._next_id = self._next_id, self._next_id + 1
             watch = _Watch(limit_s, self._bounds.grace_s, lambda: self._send(protocol.Cancel(call_id)))
-            body = msgspec.msgpack.encode(args)
+            body = _encoded(args)
             if len(body) > protocol.MAX_BODY_BYTES:
                 raise DataError("The inputs are over 1 GB.", hint="Run them in batches.", code="data.too_large")
             self._send(protocol.Call(call_id, op, body))
@@ -367,6 +368,13 @@ class _Watch:
             f"The model did not finish within {self._limit_s:g} s.",
             hint="It may loop without end, or need smaller inputs.",
         )
+
+
+def _encoded(args: Any) -> bytes:
+    try:
+        return msgspec.msgpack.encode(args)
+    except UnicodeEncodeError as error:  # a command line may hold any bytes
+        raise UsageError("A name or text for the model is not valid UTF-8.", hint="Write it in UTF-8.") from error
 
 
 def _raw(path: Path) -> bytes:
