@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.text import at_home
 from quickserveml_tui.tui.flows.base import FlowScreen, ToldError
 from quickserveml_tui.tui.jobs import UiJob
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import ModelView
+    from quickserveml_tui.core.models import TrialReport
 
 
 class ReasonFlow(FlowScreen):
@@ -87,6 +87,8 @@ class ReasonFlow(FlowScreen):
 
     def show_outcome(self, job: UiJob) -> None:
         """The report of a file's trial stands with the file; that of a version comes with the catalog."""
+        from quickserveml_tui.core.models import TrialReport
+
         super().show_outcome(job)
         shown = self.inspector_pane.shown
         if isinstance(job.result, TrialReport) and shown is not None and shown.path == job.detail:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import UsageError
-from quickserveml_tui.core.predictions import Prediction
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.tui.drops import expanded
 from quickserveml_tui.tui.flows.base import FlowScreen
@@ -17,6 +16,7 @@ from quickserveml_tui.tui.messages import ActionDone
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.feeds import FeedSpec
+    from quickserveml_tui.core.predictions import Prediction
     from quickserveml_tui.tui.sheets.values import ValueWords
 
 VALUE_FILES = (".npz", ".json")
