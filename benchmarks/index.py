@@ -227,9 +227,8 @@ def main() -> None:
     print("| file | " + " | ".join(READINGS) + " |")
     print("|---|" + "--:|" * len(READINGS))
     for name, row in results.items():
-        print(
-            f"| {name} | " + " | ".join(f"{row[r]['cpu_ms']:,.1f} ms, {row[r]['mb']:,.0f} MB" for r in READINGS) + " |"
-        )
+        cells = (f"{row[reading]['cpu_ms']:,.1f} ms, {row[reading]['mb']:,.0f} MB" for reading in READINGS)
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

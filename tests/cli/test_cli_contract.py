@@ -105,6 +105,10 @@ def test_inspect_works_on_references_and_on_files(stocked: Cli, model: Path) -> 
         assert document["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 4], "kind": "tensor"}]
         assert (document["nodes"], document["params"], document["macs"]) == (1, 12, 12)
     assert stocked.json("inspect", "inspect", str(model), "--no-trial")["runnable"] is None
+    for ref in ("linear", str(model)):
+        header = stocked.json("header", "inspect", ref, "--header")
+        assert header["nodes"] > 0
+        assert header["inputs"]
     layers = stocked.json("inspect", "inspect", "linear", "--layers")
     assert (layers["total"], layers["layers"][0]["op"]) == (1, "MatMul")
 

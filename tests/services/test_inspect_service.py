@@ -13,7 +13,7 @@ from quickserveml_tui.core.errors import ModelError, NotFoundError
 from quickserveml_tui.core.facts import LayerPage, LayerRow
 from quickserveml_tui.services.demo import demo_folder
 from quickserveml_tui.services.home import LocalWorkbench
-from quickserveml_tui.services.inspect import InspectService, PageCache
+from quickserveml_tui.services.inspect import HeaderCache, InspectService, PageCache
 
 CNN = demo_folder() / "digits_cnn.onnx"
 
@@ -41,6 +41,34 @@ def test_facts_of_a_registered_version_need_no_runner(workbench):
 
 def test_facts_of_a_file_equal_those_of_its_registered_copy(workbench):
     assert workbench.inspect.facts(str(CNN)) == workbench.inspect.facts("cnn")
+
+
+def test_the_header_of_a_file_is_that_of_its_registered_copy_and_agrees_with_the_facts(workbench):
+    header, facts = workbench.inspect.header("cnn"), workbench.inspect.facts("cnn")
+    assert workbench.inspect.header(str(CNN)) == header
+    assert (header.inputs, header.outputs, header.opsets) == (facts.inputs, facts.outputs, facts.opsets)
+    assert header.size_bytes == header.file_bytes == CNN.stat().st_size
+
+
+def test_the_header_of_a_registered_version_is_read_once(workbench):
+    assert workbench.inspect.header("cnn@1") is workbench.inspect.header("cnn")
+
+
+def test_the_header_of_a_file_is_read_without_hashing_it(workbench):
+    class NoHash:
+        def __getattr__(self, name):
+            raise AssertionError(f"the catalog was asked to {name}")
+
+    service = InspectService(NoHash(), workbench._runners)
+    assert service.header(str(CNN)).nodes > 0
+
+
+def test_few_headers_are_kept():
+    cache = HeaderCache(max_headers=2)
+    for key in ("a", "b", "a", "c"):
+        if cache.get(key) is None:
+            cache.put(key, key)
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("a", None, "c")
 
 
 def test_layers_of_a_file_equal_those_of_its_registered_copy(workbench):
