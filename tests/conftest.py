@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import resource
 
+import pytest
+
 OPEN_FILES = 4096
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One worker more than cores: tests wait a quarter of their time, for processes, screens and the disk."""
+    asked = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    return int(asked) if asked else len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_configure():

@@ -147,7 +147,7 @@ class Watch:
         finding = Finding("crash", f"{how} at {place}", f"The process ended by {how}.\n{stack}")
         data = status.data
         if not self.store.has(finding):
-            data = minimise(data, lambda smaller: self._ends(seat, smaller) == ended, attempts=60)
+            data = minimise(data, lambda smaller: self._ends(seat, smaller) == ended, attempts=20)
         self._bury(seat, finding, data)
 
     def _ends(self, seat: Seat, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Index, sniffing, facts and layers return or refuse, whatever the bytes: half a minute of fuzzing in each of two groups.
+"""Index, sniffing, facts, layers and files of values are read or refused, whatever the bytes: a minute of fuzzing.
 
 `QSML_FUZZ_SEED` and `QSML_FUZZ_SECONDS` vary it; scripts/fuzz_models.py does the same for as long as one likes.
 """
@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "fuzz_models.py"
 SEED = int(os.environ.get("QSML_FUZZ_SEED", "20260"))
-SECONDS = float(os.environ.get("QSML_FUZZ_SECONDS", "16"))
+SECONDS = float(os.environ.get("QSML_FUZZ_SECONDS", "15"))
 
 
 def fuzz(out: Path, *options: object) -> subprocess.CompletedProcess[str]:
@@ -28,11 +28,15 @@ def fuzz(out: Path, *options: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "target",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"fuzz {name}")) for name in ("index", "facts")],
+    ("target", "seconds", "replays"),
+    [
+        pytest.param("index", SECONDS, 2_000, marks=pytest.mark.xdist_group("fuzz index")),
+        pytest.param("facts", SECONDS, 800, marks=pytest.mark.xdist_group("fuzz facts")),
+        pytest.param("values", SECONDS / 4, 1_000, marks=pytest.mark.xdist_group("fuzz values")),
+    ],
 )
-def test_damaged_models_are_read_or_refused_within_time_and_memory(target, tmp_path):
-    ended = fuzz(tmp_path, "--target", target, "--seed", SEED, "--minutes", SECONDS / 60, "--replays", 1_500)
+def test_damaged_files_are_read_or_refused_within_time_and_memory(target, seconds, replays, tmp_path):
+    ended = fuzz(tmp_path, "--target", target, "--seed", SEED, "--minutes", seconds / 60, "--replays", replays)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "\n0 findings." in ended.stdout
 
