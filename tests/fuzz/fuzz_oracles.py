@@ -87,9 +87,9 @@ def check_skim(data: bytes) -> None:
             continue
         if not _same_data(view, payload, full):
             raise WrongIndexError(f"other data in tensor {full.name!r}: {payload}")
+        full.ClearField(payload.form.name)
         for name in (payload.form.name, "external_data", "data_location"):
             tensor.ClearField(name)
-            full.ClearField(name)
     if model.SerializeToString(deterministic=True) != whole.SerializeToString(deterministic=True):
         raise WrongIndexError("something else than large data was changed")
 

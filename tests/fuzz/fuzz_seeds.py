@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+from fuzz_fields import BYTES, FIXED32, VARINT, Field, join, make, parse, varint
 from fuzz_mutations import MAX_INPUT_BYTES
 from onnx import TensorProto, helper, numpy_helper
 
@@ -143,6 +145,44 @@ def _with_training():
     return model
 
 
+def _unusual_encodings() -> list[bytes]:
+    """Models that no writer writes so, but every parser reads: data in pieces, messages in parts, long tags."""
+    name, kind = make(8, BYTES, b"u"), make(2, VARINT, 1)
+    dims = (make(1, VARINT, 2), make(1, VARINT, 4))
+    first, second = (struct.pack("<8f", *range(start, start + 8)) for start in (0, 8))
+    raw, other_raw = make(9, BYTES, first), make(9, BYTES, second)
+    packed, other_packed = make(4, BYTES, first), make(4, BYTES, second)
+    loose = tuple(make(4, FIXED32, first[at : at + 4]) for at in range(0, 32, 4))
+    long_tags = tuple(Field(4, FIXED32, b"", "", b"\xa5\x00" + field.encoded[1:]) for field in loose)
+    numbers = make(7, BYTES, b"".join(varint(number) for number in (1, 300, 2**64 - 1, 2**63, 5, 6, 7, 8)))
+    loose_numbers = tuple(make(5, VARINT, number) for number in (1, 300, 2**64 - 1, 2**32 - 1, 5, 6, 7, 8))
+    elsewhere, location = make(14, VARINT, 1), make(13, BYTES, make(1, BYTES, b"location").encoded)
+    head = (name, kind, *dims)
+    tensors: list[tuple[Field, ...]] = [
+        (*head, raw, other_raw), (*head, packed, other_packed), (*head, *loose),
+        (*head, *loose[:4], make(8, BYTES, b"v"), *loose[4:]), (*head, *long_tags), (*head, packed, *loose),
+        (name, make(2, VARINT, 7), *dims, numbers), (name, make(2, VARINT, 6), *dims, *loose_numbers),
+        (*head, raw, packed), (*head, raw, elsewhere), (*head, raw, elsewhere, location), (*head, elsewhere, raw),
+        (name, make(2, VARINT, 8), *dims, *(make(6, BYTES, b"text" * count) for count in range(8))),
+    ]  # fmt: skip
+    found: list[tuple[Field, ...]] = []
+    for fields in tensors:
+        tensor = make(5, BYTES, fields, "TensorProto")
+        found += [(tensor,), (_constant(tensor),)]
+    twice = [make(5, BYTES, (*head, data), "TensorProto") for data in (packed, other_packed)]
+    sparse = [make(1, BYTES, tensor.value, "TensorProto") for tensor in twice]
+    found += [(_constant(*twice),), (make(15, BYTES, tuple(sparse), "SparseTensorProto"),)]
+    plain = parse(_model([helper.make_node("Relu", ["x"], ["y"])]).SerializeToString())
+    assert plain is not None
+    return [join((*plain, make(7, BYTES, extra, "GraphProto"))) for extra in found]  # a second part of the graph
+
+
+def _constant(*values: Field) -> Field:
+    attribute = (make(1, BYTES, b"value"), make(20, VARINT, 4), *values)
+    parts = (make(2, BYTES, b"c"), make(4, BYTES, b"Constant"), make(5, BYTES, attribute, "AttributeProto"))
+    return make(1, BYTES, parts, "NodeProto")
+
+
 def _other_files() -> Iterator[bytes]:
     archive = io.BytesIO()
     np.savez(archive, x=np.ones(3, np.float32))
@@ -170,7 +210,7 @@ def generated() -> list[bytes]:
         _with_counted_work(),
         _with_training(),
     ]
-    return [model.SerializeToString() for model in models] + list(_other_files())
+    return [model.SerializeToString() for model in models] + _unusual_encodings() + list(_other_files())
 
 
 def packaged(most_bytes: int = MAX_INPUT_BYTES) -> list[bytes]:

@@ -53,9 +53,9 @@ class Models:
         if data and refused != _refused(lambda: sniff.check_file(self._path)):
             raise AssertionError("the file is judged otherwise than its bytes")
         reading.MIN_FILE_BYTES = 0 if zlib.crc32(data) & 2 else 2**40
-        if refused or zlib.crc32(data) % 3:
+        if refused or (len(data) > 2048 and zlib.crc32(data) % 4):  # parsing it all again takes longer than the rest
             _refused(lambda: read_header(self._path))
-        else:  # parsing it all again takes longer than the rest
+        else:
             check_skim(data)
             check_header(self._path, data)
         _refused(lambda: external_files(self._path))
