@@ -116,8 +116,10 @@ def check_header(path: Path, data: bytes) -> None:
         "functions": (header.functions, len(whole.functions)),
         "outputs": (len(header.outputs), len(graph.output)),
         "file_bytes": (header.file_bytes, len(data)),
-        "external_files": (header.external_files, len(locations - {""}) or header.external_files * ("" in locations)),
     }
+    counts = {len(locations), len(locations - {""})}  # no place at all may count as one
+    if header.external_files not in counts:
+        pairs["external_files"] = (header.external_files, min(counts))
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if wrong:
         raise WrongIndexError(f"header and model differ: {wrong}")
