@@ -15,6 +15,8 @@ from quickserveml_tui.tui.screens.forms import Field
 
 MAX_INPUTS = 24
 MAX_DIMS = 24
+MAX_LOOKED_AT = 500
+"""Inputs, and dims of each, that are looked at; a model has a handful."""
 LABEL = 28
 GIVEN, ABSENT = "given", "absent"
 NO_RANGE = ("string", "bool")
@@ -23,11 +25,11 @@ T = TypeVar("T")
 
 
 def free_dims(inputs: Sequence[TensorSpec]) -> list[str]:
-    """Dims that can be chosen: each symbolic name once, unnamed ones by place (`image[2]`)."""
+    """Dims of the first inputs that can be chosen: each symbolic name once, unnamed ones by place (`image[2]`)."""
     names = [
         dim if isinstance(dim, str) and dim != "?" else f"{spec.name}[{at}]"
-        for spec in inputs
-        for at, dim in enumerate(spec.shape or ())
+        for spec in inputs[:MAX_LOOKED_AT]
+        for at, dim in enumerate((spec.shape or ())[:MAX_LOOKED_AT])
         if not isinstance(dim, int)
     ]
     return list(dict.fromkeys(names))

@@ -172,7 +172,7 @@ INPUTS = (
 
 async def test_made_up_inputs_of_every_kind_are_kept_checked_at_once_and_reset(world) -> None:
     with_version(world, "many", facts=make_facts(inputs=INPUTS))
-    async with stage(world, (120, 60), open_ref="many") as on:
+    async with stage(world, (120, 80), open_ref="many") as on:
         await on.press("f")
         await opens(on, InputsForm)
         await on.shows("Sizes", "batch", "image[1]", "image", "words", "boxes", "length", "mask", "absent", "x[/]y[31m")

@@ -81,6 +81,7 @@ def test_add_inspect_benchmark_cancel_benchmark_batch_by_keys_alone(open_termina
     terminal.press("2").shows("Takes and gives", "picker@1", "batch × 4")
     terminal.press("]").shows("dense", "softmax", "MatMul")
     terminal.press("]").shows("Example request", "Free dims")
+    terminal.press("]").shows("n records one from made-up inputs or a file")
     terminal.press("]").shows("producer", "digest")
 
     terminal.press("b")

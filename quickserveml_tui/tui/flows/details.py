@@ -72,8 +72,8 @@ class DetailsFlow(FlowScreen):
     def fill_layers(self, event: LayersLoaded) -> None:
         """Fill the table, or say why not."""
         event.stop()
-        if event.sequence != self.sequence:
-            return
+        if event.sequence != self.sequence or self._layer_view.loaded:
+            return  # they may have been asked for twice; the cursor stays where it is by now
         if event.page is not None:
             self.inspector_pane.show_layers(event.page)
             self._seek_layer()
