@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,30 @@ def model(tmp_path: Path) -> Path:
     return save_model(tmp_path / "linear.onnx")
 
 
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cli]:
+    """`stock(home, ("linear", 1.0), ("linear", 2.0))` makes a home with these versions, by name and scale.
+
+    Each set is added by command once; further homes with it are copies.
+    """
+
+    @functools.cache
+    def added(models: tuple[tuple[str, float], ...]) -> Path:
+        folder = tmp_path_factory.mktemp("stock")
+        for name, scale in models:
+            path = save_model(folder / f"{name}{scale}.onnx", scale=scale)
+            result = Cli(folder / "home")("add", str(path), "--name", name)
+            assert result.code == 0, result
+        return folder / "home"
+
+    def copy(home: Path, *models: tuple[str, float]) -> Cli:
+        shutil.copytree(added(models), home, symlinks=True)
+        return Cli(home)
+
+    return copy
+
+
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def stocked(stock: Callable[..., Cli], tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """Command lines on a home with `linear`, versions 1 and 2; shared by tests that do not change it."""
-    folder = tmp_path_factory.mktemp("stocked")
-    cli = Cli(folder / "home")
-    for scale in (1.0, 2.0):
-        result = cli("add", str(save_model(folder / f"linear{scale}.onnx", scale=scale)), "--name", "linear")
-        assert result.code == 0, result
-    return cli
+    return stock(tmp_path_factory.mktemp("stocked") / "home", ("linear", 1.0), ("linear", 2.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from quickserveml_tui.services.home import open_workbench
 
 
 @pytest.fixture
-def lin(cli: Cli, tmp_path: Path) -> Cli:
-    assert cli("add", str(save_model(tmp_path / "lin.onnx")), "--name", "lin").code == 0
-    return cli
+def lin(stock: Callable[..., Cli], tmp_path: Path) -> Cli:
+    save_model(tmp_path / "lin.onnx")
+    return stock(tmp_path / "home", ("lin", 1.0))
 
 
 def test_a_version_is_exported_and_imported_elsewhere(lin: Cli, tmp_path: Path) -> None:

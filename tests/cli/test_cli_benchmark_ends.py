@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,8 @@ RUN = ("benchmark", "linear", "--duration", "100ms")
 
 
 @pytest.fixture
-def home(cli: Cli, model: Path) -> Cli:
-    assert cli("add", str(model), "--name", "linear").code == 0
-    return cli
+def home(stock: Callable[..., Cli], model: Path) -> Cli:
+    return stock(model.parent / "home", ("linear", 1.0))
 
 
 def damage(cli: Cli) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,9 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(cli: Cli, model: Path) -> Cli:
+def home(stock: Callable[..., Cli], model: Path) -> Cli:
     """Command lines on a home with `linear`; what still runs there is killed at the end."""
-    assert cli("add", str(model), "--name", "linear").code == 0
+    cli = stock(model.parent / "home", ("linear", 1.0))
     yield cli
     for item in cli.json("job list", "job", "list")["jobs"]:
         if item["state"] in ("queued", "running"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,9 @@ from quickserveml_tui.cli import catalog_changes
 
 
 @pytest.fixture
-def zoo(cli: Cli, tmp_path: Path) -> Cli:
+def zoo(stock: Callable[..., Cli], tmp_path: Path) -> Cli:
     """`lin` with two versions and `other` with one."""
-    for name, scale in (("lin", 1.0), ("lin", 2.0), ("other", 3.0)):
-        result = cli("add", str(save_model(tmp_path / f"{name}{scale}.onnx", scale=scale)), "--name", name)
-        assert result.code == 0, result
-    return cli
+    return stock(tmp_path / "home", ("lin", 1.0), ("lin", 2.0), ("other", 3.0))
 
 
 def _names(cli: Cli) -> list[str]:
