@@ -142,7 +142,7 @@ def test_serve_says_where_once_it_answers_and_ends_cleanly(stocked: Cli, stop: s
 def test_an_unexpected_error_is_one_line_and_a_report_without_values(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from quickserveml_tui.cli import catalog
 
-    def fail(*_arguments: object) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
         secret = "hunter2"  # noqa: F841
         raise RuntimeError("token=qsml_abc_0123456789secret broke in " + str(Path.home() / "x"))
 
