@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
-READINGS = ("header", "totals", "facts", "first page", "next page", "onnx.load")
+READINGS = ("header", "totals", "facts", "quick page", "first page", "next page", "onnx.load")
 PAGE = 100
 
 
@@ -143,6 +143,7 @@ def _read(reading: str, path: Path) -> None:
         "header": read_header,
         "totals": read_totals,
         "facts": read_facts,
+        "quick page": lambda path: read_layers(path, 0, PAGE, shapes=False),
         "first page": lambda path: read_layers(path, 0, PAGE),
         "next page": lambda path: read_layers(path, PAGE, PAGE),
     }

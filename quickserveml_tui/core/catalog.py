@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
@@ -109,10 +110,21 @@ class Resolved:
     """Canonical form: `name@version`, or the path."""
     path: str
     """Model file to open; external data lies beside it."""
-    digest: str
+    hashed: str | Callable[[], str]
+    """The digest, or what finds it out: a file of gigabytes is read for it, which takes seconds."""
     model: ModelRecord | None = None
     version: VersionRecord | None = None
     node: str | None = None
+    identity: str = ""
+    """Tells a file and each of its states from others, without reading it; empty for a registered version."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the artifact, or of the bytes that the file has when it is asked for.
+
+        Raises `ModelError` (`model.missing`, `model.unreadable_file`) for a file that cannot be read any more.
+        """
+        return self.hashed if isinstance(self.hashed, str) else self.hashed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,3 +103,5 @@ class LayerPage:
     total: int
     """Rows in the whole graph."""
     offset: int = 0
+    shapes: bool = True
+    """Whether shapes and multiply-adds were looked for; False where only what the file itself says was asked."""

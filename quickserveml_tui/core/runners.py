@@ -76,12 +76,16 @@ class ModelRunner(Protocol):
         """What the model file says at once, in milliseconds whatever its size."""
         ...
 
+    def read_totals(self, path: Path) -> ModelFacts:
+        """Facts of the model file without what shape inference and the checker find: `macs` is None."""
+        ...
+
     def read_facts(self, path: Path) -> ModelFacts:
         """Facts of the model file."""
         ...
 
-    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        """A part of the layer table."""
+    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
+        """A part of the layer table; without `shapes` at once, as far as the nodes themselves tell."""
         ...
 
     def trial(self, path: Path, feed: FeedSpec, *, nodes: int = 0, cancel: CancelToken | None = None) -> TrialReport:

@@ -37,6 +37,20 @@ from quickserveml_tui.graph.tensors import check_tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """A model file whose nodes and tensors were found readable, and no more."""
+
+    path: Path
+    file: ModelFile
+    """Its `model` is a `lean.ModelSketch`."""
+    nodes: NodeColumns
+    """Nodes of the main graph."""
+    bodied: dict[int, Node]
+    """Those that hold tensors or graphs, and constants, by position; they are parsed."""
+    main: Scope
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A model file whose structure, tensors and external data were found sound; most of its nodes are not parsed."""
 
@@ -67,20 +81,30 @@ def read_sound_model(path: Path) -> Reading:
 
     Damage inside of nodes that hold neither tensors nor graphs is found where the text of their fields is not.
     """
+    return check_sketch(read_sketch(path))
+
+
+def read_sketch(path: Path) -> Sketch:
+    """Read a model file and check its tensors. Raises `ModelError`; a microsecond a node."""
     file = read_file(path, ModelSketch)
-    model = file.model
-    check_ends(model)
+    check_ends(file.model)
     nodes, bodied = _read_nodes(file, path)
+    for tensor in _tensors(file.model, bodied):
+        check_tensor(tensor)
+    return Sketch(path, file, nodes, bodied, sketch_scope(file.model.graph, nodes, bodied))
+
+
+def check_sketch(sketch: Sketch) -> Reading:
+    """Check how the nodes of a sketch hang together, and its external data. Raises `ModelError`."""
+    path, model, nodes, bodied = sketch.path, sketch.file.model, sketch.nodes, sketch.bodied
     if is_plainly_sound(model.graph, nodes, bodied):
         check_functions(model)
     else:
         check_structure(read_model(path))
     expansion = measure_expansion(model, nodes, bodied)
-    for tensor in _tensors(model, bodied):
-        check_tensor(tensor)
     external_bytes = sum(external_sizes(_tensors(model, bodied), path).values())
-    main = sketch_scope(model.graph, nodes, bodied)
-    return Reading(path, file, nodes, bodied, main, function_scopes(model), expansion, external_bytes)
+    functions = function_scopes(model)
+    return Reading(path, sketch.file, nodes, bodied, sketch.main, functions, expansion, external_bytes)
 
 
 def _read_nodes(file: ModelFile, path: Path) -> tuple[NodeColumns, dict[int, Node]]:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from quickserveml_tui.graph import shapes
-from quickserveml_tui.graph.analysis import read_sound_model
+from quickserveml_tui.graph.analysis import Sketch, check_sketch, read_sketch
 from quickserveml_tui.graph.reading import Node, parse, read_model, shown
 from quickserveml_tui.graph.scopes import Scope, ValueType, build_scopes
 
@@ -62,19 +62,33 @@ class LayerIndex:
     """The rows of a model's layer table; the nodes of the main graph are parsed when they are visited."""
 
     def __init__(self, path: Path) -> None:
-        reading = read_sound_model(path)
+        sketch = read_sketch(path)
+        self._sketch: Sketch | None = sketch
         self._name = shown(path.name)
-        self._nodes, self._bodied, self._main = reading.nodes, reading.bodied, reading.main
-        self._starts, self.total = _count_rows(reading.main, len(reading.nodes))
+        self._nodes, self._bodied, self._main = sketch.nodes, sketch.bodied, sketch.main
+        self._starts, self.total = _count_rows(sketch.main, len(sketch.nodes))
         self.own_symbols: frozenset[str] = frozenset()
         self._symbolic: Scope | None = None
         self._fixed: Scope | None = None
-        skeletons = _make_skeletons(path) if reading.expansion.bounded else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the graph was checked and its types are known, as far as they can be."""
+        return self._sketch is None
+
+    def infer_types(self) -> None:
+        """Check the whole graph and find the types of its values, once. Raises `ModelError`."""
+        sketch = self._sketch
+        if sketch is None:
+            return
+        is_bounded, path = check_sketch(sketch).expansion.bounded, sketch.path
+        self._sketch = self._main.graph = sketch = None  # what was parsed goes: inference takes memory of its own
+        skeletons = _make_skeletons(path) if is_bounded else None
         if skeletons is not None:
             share = _Sharing()
             self.own_symbols = skeletons.own_symbols
-            self._symbolic = share.types_of(reading.main, shapes.infer(skeletons.symbolic))
-            self._fixed = share.types_of(reading.main, shapes.infer(skeletons.fixed))
+            self._symbolic = share.types_of(self._main, shapes.infer(skeletons.symbolic))
+            self._fixed = share.types_of(self._main, shapes.infer(skeletons.fixed))
 
     def visits(self, offset: int, limit: int) -> Iterator[tuple[int, Visit]]:
         """Rows from `offset` on with their position, at most `limit` of them."""
@@ -141,12 +155,14 @@ class _Kept:
         self._indexes: OrderedDict[_Key, LayerIndex] = OrderedDict()
         self._lock = threading.Lock()
 
-    def open(self, path: Path) -> LayerIndex:
+    def open(self, path: Path, *, complete: bool) -> LayerIndex:
         key = _identify(path)
         with self._lock:
             index = self._indexes.pop(key, None) if key else None
             if index is None:
                 index = LayerIndex(path)
+            if complete:
+                index.infer_types()
             if key and index.total <= MAX_KEPT_NODES:
                 self._indexes[key] = index
             while len(self._indexes) > MAX_KEPT_FILES or self._rows() > MAX_KEPT_NODES:
@@ -172,9 +188,12 @@ def _identify(path: Path) -> _Key | None:
 _KEPT = _Kept()
 
 
-def open_index(path: Path) -> LayerIndex:
-    """The index of the model at `path`, kept from the last time or made now. Raises `ModelError` as `read_facts`."""
-    return _KEPT.open(path)
+def open_index(path: Path, *, shapes: bool = True) -> LayerIndex:
+    """The index of the model at `path`, kept from the last time or made now, complete where `shapes` are wanted.
+
+    Raises `ModelError` as `read_facts`.
+    """
+    return _KEPT.open(path, complete=shapes)
 
 
 def forget_indexes() -> None:

@@ -26,19 +26,21 @@ MAX_ATTRIBUTE_CHARS = 120
 _KIND = onnx.AttributeProto
 
 
-def read_layers(path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
+def read_layers(path: Path, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
     """Rows `offset` to `offset + limit` of the layer table: nodes in file order, those of subgraphs after their owner.
 
     `macs` and `output_bytes` hold at batch 1, `output_shape` keeps symbolic dims by name. Nodes inside functions are
     no rows of their own. Raises `ModelError` as `read_facts` does. The first page of a file takes time in proportion
-    to its graph; what was learned is kept, so that the next ones take what their own rows do.
+    to its graph; what was learned is kept, so that the next ones take what their own rows do. Without `shapes` the
+    first page takes a microsecond a node: rows have no shapes, multiply-adds and bytes where those are not known yet,
+    and only damage in nodes and weights is found.
     """
-    index = open_index(path)
+    index = open_index(path, shapes=shapes)
     offset, limit = max(offset, 0), min(max(limit, 0), MAX_LIMIT)
     rows = tuple(
         _finish(_draft(at, visit.scope, visit.node), visit, index) for at, visit in index.visits(offset, limit)
     )
-    return LayerPage(rows, index.total, offset)
+    return LayerPage(rows, index.total, offset, index.complete)
 
 
 def _draft(index: int, scope: Scope, node: Node) -> LayerRow:

@@ -20,7 +20,7 @@ __all__ = ["pack", "unpack"]
 
 
 class ReadArgs(msgspec.Struct, frozen=True):
-    """Arguments of `external_files`, `read_header` and `read_facts`."""
+    """Arguments of `external_files`, `read_header`, `read_totals` and `read_facts`."""
 
     path: bytes
     memory_bytes: int | None = None
@@ -37,6 +37,7 @@ class LayersArgs(msgspec.Struct, frozen=True):
     offset: int
     limit: int
     memory_bytes: int | None = None
+    shapes: bool = True
 
 
 class TrialArgs(msgspec.Struct, frozen=True):

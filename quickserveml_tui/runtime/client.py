@@ -117,14 +117,19 @@ class RunnerProcess:
         args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
         return self._call("read_header", args, ModelHeader, self._bounds.read_limit_s(file_bytes(path)))
 
+    def read_totals(self, path: Path) -> ModelFacts:
+        """Facts of the model file without what shape inference and the checker find: `macs` is None."""
+        args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
+        return self._call("read_totals", args, ModelFacts, self._bounds.read_limit_s(file_bytes(path)))
+
     def read_facts(self, path: Path) -> ModelFacts:
         """Facts of the model file."""
         args = calls.ReadArgs(_raw(path), self._bounds.memory_bytes)
         return self._call("read_facts", args, ModelFacts, self._bounds.read_limit_s(file_bytes(path)))
 
-    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        """A part of the layer table."""
-        args = calls.LayersArgs(_raw(path), offset, limit, self._bounds.memory_bytes)
+    def read_layers(self, path: Path, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
+        """A part of the layer table; without `shapes` at once, as far as the nodes themselves tell."""
+        args = calls.LayersArgs(_raw(path), offset, limit, self._bounds.memory_bytes, shapes)
         return self._call("read_layers", args, LayerPage, self._bounds.read_limit_s(file_bytes(path)))
 
     def trial(self, path: Path, feed: FeedSpec, *, nodes: int = 0, cancel: CancelToken | None = None) -> TrialReport:

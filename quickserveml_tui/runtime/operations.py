@@ -84,6 +84,13 @@ def _read_header(context: Context, args: ReadArgs) -> ModelHeader:
     return read_header(_path(args.path))
 
 
+def _read_totals(context: Context, args: ReadArgs) -> ModelFacts:
+    from quickserveml_tui.graph.facts import read_totals
+
+    context.sessions.make_room(_path(args.path), args.memory_bytes)
+    return read_totals(_path(args.path))
+
+
 def _read_facts(context: Context, args: ReadArgs) -> ModelFacts:
     from quickserveml_tui.graph.facts import read_facts
 
@@ -95,7 +102,7 @@ def _read_layers(context: Context, args: LayersArgs) -> LayerPage:
     from quickserveml_tui.graph.layers import read_layers
 
     context.sessions.make_room(_path(args.path), args.memory_bytes)
-    return read_layers(_path(args.path), args.offset, args.limit)
+    return read_layers(_path(args.path), args.offset, args.limit, shapes=args.shapes)
 
 
 def _trial(context: Context, args: TrialArgs) -> TrialReport:
@@ -236,6 +243,7 @@ OPERATIONS: dict[str, Operation] = {
     "external_files": Operation(ReadArgs, _external_files),
     "limits": Operation(NoArgs, _limits),
     "read_header": Operation(ReadArgs, _read_header),
+    "read_totals": Operation(ReadArgs, _read_totals),
     "read_facts": Operation(ReadArgs, _read_facts),
     "read_layers": Operation(LayersArgs, _read_layers),
     "trial": Operation(TrialArgs, _trial),

@@ -79,7 +79,7 @@ def _model_lines(models: tuple[ServedModel, ...]) -> Iterator[str]:
     for model in models:
         facts = (
             ("batched", str(model.traits.batchable).lower()),
-            ("digest", model.resolved.digest[:12]),
+            ("digest", model.digest[:12]),
         )
         yield f"qsml_model_info{{{_labels(model, *facts)}}} 1"
     yield _head("qsml_inference_requests_total", "counter", "Answers by HTTP status.")

@@ -53,6 +53,15 @@ from quickserveml_tui.storage.artifacts import file_digest
 MAX_DIGESTS = 256
 
 
+def _state_of(path: Path) -> tuple[str, int, int, int]:
+    """Tells a file and its states from others. Raises `ModelError` (`model.missing`)."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"{safe_text(path.name, 80)} is gone.", code="model.missing") from error
+    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class CatalogService:
     """`CatalogPort` on a registry, an artifact store and a state database; without the last there are no figures."""
 
@@ -102,13 +111,14 @@ class CatalogService:
         """What a reference or path stands for.
 
         With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
-        with another runtime is tried again first. A path is not tried.
+        with another runtime is tried again first. A path is not tried, and not hashed before its digest is asked for.
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
             parsed = longer_path(ref, parsed)
             path = locate(str(parsed.path))
-            return Resolved(str(path), str(path), self._digest_of(path), node=parsed.node)
+            identity = "/".join(map(str, _state_of(path)))
+            return Resolved(str(path), str(path), lambda: self._digest_of(path), node=parsed.node, identity=identity)
         model = self._find(parsed.name)
         version = select_version(model, parsed.selector)
         if runnable:
@@ -159,11 +169,7 @@ class CatalogService:
         return scan(check_folder(folder), KnownFiles(self._registry.heads()), cancel or CancelToken())
 
     def _digest_of(self, path: Path) -> str:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise ModelError(f"{safe_text(path.name, 80)} is gone.", code="model.missing") from error
-        key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+        key = _state_of(path)
         digest = self._digests.get(key)
         if digest is None:
             digest, _size = file_digest(path)

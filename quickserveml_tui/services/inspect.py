@@ -7,7 +7,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.compatibility import Compatibility, RuntimeLimits
 from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.feeds import FeedSpec
@@ -28,7 +27,7 @@ PageKey: TypeAlias = tuple[str, int, int]
 
 
 class PageCache:
-    """Layer pages by artifact digest, the least recently used ones dropped; safe to use from several threads."""
+    """Layer pages by what they depend on, the least recently used ones dropped; safe to use from several threads."""
 
     def __init__(self, max_rows: int = MAX_CACHED_ROWS, max_pages: int = MAX_CACHED_PAGES) -> None:
         self._pages: OrderedDict[PageKey, LayerPage] = OrderedDict()
@@ -119,6 +118,14 @@ class InspectService:
         with self._runners.borrow() as runner:
             return runner.read_facts(Path(resolved.path))
 
+    def totals(self, ref: str) -> ModelFacts:
+        """As `facts`, seven times as fast for a file of many nodes: without multiply-adds and the checker's finding."""
+        resolved = self._catalog.resolve(ref)
+        if resolved.version is not None:
+            return resolved.version.facts
+        with self._runners.borrow() as runner:
+            return runner.read_totals(Path(resolved.path))
+
     def compatibility(self, ref: str) -> Compatibility:
         """The model's formats beside what the installed runtime takes, each mismatch with its remedy.
 
@@ -145,15 +152,20 @@ class InspectService:
 
         return model_schema(self.facts(ref))
 
-    def layers(self, ref: str, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        """A part of the layer table, kept for the next time. Raises as `facts` does."""
+    def layers(self, ref: str, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
+        """A part of the layer table, kept for the next time. Raises as `facts` does.
+
+        Without `shapes` nothing waits for shape inference: rows have shapes and multiply-adds where
+        `LayerPage.shapes` says so. A graph that does not hang together is refused only with them.
+        """
         resolved = self._catalog.resolve(ref)
-        key = (_identity(resolved), offset, limit)
+        key = (resolved.identity or resolved.digest, offset, limit)
         page = self._pages.get(key)
         if page is None:
             with self._runners.borrow() as runner:
-                page = runner.read_layers(Path(resolved.path), offset, limit)
-            self._pages.put(key, page)
+                page = runner.read_layers(Path(resolved.path), offset, limit, shapes=shapes)
+            if page.shapes:
+                self._pages.put(key, page)
         return page
 
     def trial(self, ref: str, *, cancel: CancelToken | None = None) -> TrialReport:
@@ -166,8 +178,3 @@ class InspectService:
             return resolved.version.trial
         with self._runners.borrow() as runner:
             return runner.trial(Path(resolved.path), FeedSpec(), cancel=cancel)
-
-
-def _identity(resolved: Resolved) -> str:
-    """What the layers depend on. A file outside the catalog may share its bytes, but not its external data."""
-    return resolved.digest if resolved.version is not None else f"{resolved.digest}:{resolved.path}"

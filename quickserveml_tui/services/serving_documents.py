@@ -95,7 +95,7 @@ def model_info(serving: ServingService, model: ServedModel) -> dict[str, Any]:
         "name": model.name,
         "version": model.version,
         "versions": list(serving.versions(model.name)),
-        "digest": model.resolved.digest,
+        "digest": model.digest,
         "label": version.label if version else "",
         "task": record.task if record else "",
         "description": record.description if record else "",

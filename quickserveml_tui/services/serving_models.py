@@ -41,6 +41,7 @@ class ServedModel:
         self.name = served_name(resolved)
         self.version = served_version(resolved)
         self.resolved = resolved
+        self.digest = resolved.digest  # found out now, not when the first scrape asks for it
         self.session = Session(Path(resolved.path), settings)
         inputs = [tensor_type(spec) for spec in self.session.inputs]
         self.inputs: tuple[TensorType, ...] = tuple(kind for kind in inputs if kind is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -122,12 +123,36 @@ def test_pages_of_a_long_graph_are_the_whole_and_are_inferred_once(tmp_path, mon
     whole = read_layers(path)
     assert whole.total == 402
     calls = []
-    monkeypatch.setattr(layer_index, "read_sound_model", calls.append)
+    monkeypatch.setattr(layer_index, "read_sketch", calls.append)
+    monkeypatch.setattr(layer_index, "check_sketch", calls.append)
     for size in (1, 7, 100, 401):
         pages = [read_layers(path, offset, size) for offset in range(0, 402, size)]
         assert [row for page in pages for row in page.rows] == list(whole.rows)
     assert read_layers(path, 402, 10).rows == ()
     assert calls == []
+
+
+def test_quick_rows_are_the_whole_ones_without_what_takes_inference(tmp_path, monkeypatch):
+    layer_index.forget_indexes()
+    path = save(chain(400), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(layer_index.shapes, "infer", None)
+        quick = read_layers(path, 100, 200, shapes=False)
+    whole = read_layers(path, 100, 200)
+    assert (quick.shapes, whole.shapes, quick.total) == (False, True, whole.total)
+    bare = [
+        dataclasses.replace(row, output_shape=None, output_dtype="", macs=None, output_bytes=None) for row in whole.rows
+    ]
+    assert list(quick.rows) == bare != list(whole.rows)
+    assert read_layers(path, 100, 200, shapes=False) == whole, "what is known by now is told"
+
+
+def test_quick_rows_of_a_graph_that_is_refused_do_not_make_it_sound(tmp_path):
+    path = save(model([helper.make_node("Add", ["x", "ghost"], ["y"])]), tmp_path)
+    for _ in range(2):
+        assert read_layers(path, shapes=False).rows[0].inputs == ("x", "ghost")
+        with pytest.raises(ModelError, match="nothing makes"):
+            read_layers(path)
 
 
 def test_a_changed_file_is_indexed_anew(tmp_path):

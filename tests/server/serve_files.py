@@ -14,7 +14,7 @@ from quickserveml_tui.server.run import serve
 def main() -> None:
     options = msgspec.json.decode(sys.argv[1].encode(), type=ServeOptions)
     models = [
-        Resolved(ref=path, path=path, digest=hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        Resolved(ref=path, path=path, hashed=hashlib.sha256(Path(path).read_bytes()).hexdigest())
         for path in sys.argv[2:]
     ]
     serve(models, options, lambda said: print(said.text, flush=True))

@@ -54,7 +54,7 @@ def test_a_run_without_end_does_not_keep_the_server_from_stopping(model_paths, t
 
 
 def test_large_requests_of_a_cheap_model_run_in_a_thread(model_paths):
-    model = ServedModel(Resolved(ref="tiny", path=str(model_paths["tiny"]), digest=""), SessionSettings())
+    model = ServedModel(Resolved(ref="tiny", path=str(model_paths["tiny"]), hashed=""), SessionSettings())
     assert model.traits.inline
     threads = {}
 

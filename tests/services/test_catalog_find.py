@@ -202,7 +202,12 @@ def test_a_file_that_is_not_registered_resolves_to_itself(catalog, tmp_path):
     digest = resolved.digest
     assert catalog.resolve(str(path)).digest == digest
     save_linear(path, scale=2.0)
-    assert catalog.resolve(str(path)).digest != digest
+    changed = catalog.resolve(str(path))
+    assert changed.digest != digest
+    assert changed.identity != resolved.identity
+    path.unlink()
+    with pytest.raises(ModelError, match="gone"):
+        assert changed.digest
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text\n"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -61,6 +62,38 @@ def test_the_header_of_a_file_is_read_without_hashing_it(workbench):
 
     service = InspectService(NoHash(), workbench._runners)
     assert service.header(str(CNN)).nodes > 0
+
+
+def test_totals_are_the_kept_facts_or_those_of_a_file_without_multiply_adds(workbench):
+    facts = workbench.inspect.facts("cnn")
+    assert InspectService(workbench.catalog, NoRunners()).totals("cnn@1") == facts
+    totals = workbench.inspect.totals(str(CNN))
+    assert totals == replace(facts, macs=None, warnings=totals.warnings)
+    assert facts.macs
+
+
+def test_rows_without_shapes_come_first_and_are_never_kept(workbench, tmp_path):
+    path = tmp_path / "model.onnx"
+    shutil.copy(CNN, path)
+    quick = workbench.inspect.layers(str(path), shapes=False)
+    whole = workbench.inspect.layers(str(path))
+    assert [row.name for row in quick.rows] == [row.name for row in whole.rows]
+    assert (quick.shapes, whole.shapes) == (False, True)
+    assert quick.rows[0].output_shape is None
+    assert whole.rows[0].output_shape
+    assert workbench.inspect.layers(str(path), shapes=False) is whole
+
+
+def test_looking_at_a_file_does_not_hash_it(workbench, monkeypatch):
+    from quickserveml_tui.services import catalog
+
+    def refuse(_path):
+        raise AssertionError("the file was hashed")
+
+    monkeypatch.setattr(catalog, "file_digest", refuse)
+    inspect, ref = workbench.inspect, str(CNN)
+    for look in (inspect.header, inspect.totals, inspect.facts, inspect.layers, inspect.compatibility, inspect.trial):
+        assert look(ref)
 
 
 def test_few_headers_are_kept():

@@ -27,6 +27,10 @@ class InspectPort(Protocol):
         """The model's formats beside what the installed runtime takes."""
         ...
 
+    def totals(self, ref: str) -> ModelFacts:
+        """Facts of a model, those of a file without multiply-adds and the checker's finding."""
+        ...
+
     def facts(self, ref: str) -> ModelFacts:
         """Facts of a model."""
         ...
@@ -35,8 +39,8 @@ class InspectPort(Protocol):
         """JSON Schema of `request` and `response`, and an `example` request."""
         ...
 
-    def layers(self, ref: str, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        """A part of the layer table."""
+    def layers(self, ref: str, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
+        """A part of the layer table; without `shapes` at once, `LayerPage.shapes` says whether they are there."""
         ...
 
     def trial(self, ref: str, *, cancel: CancelToken | None = None) -> TrialReport:
