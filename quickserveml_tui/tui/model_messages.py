@@ -32,6 +32,8 @@ class TotalsRead(Fact):
     ref: str
     facts: ModelFacts | None
     error: QuickServeError | None = None
+    complete: bool = True
+    """Whether they have what takes shape inference: multiply-adds, and the checker's finding."""
 
 
 @dataclass

@@ -259,9 +259,15 @@ class Inspect(Looking):
     def schema(self, ref: str) -> dict:
         return {"request": {}, "response": {}, "example": {"inputs": {"image": [[0.0]]}}}
 
-    def layers(self, ref: str, offset: int = 0, limit: int = 10_000) -> LayerPage:
-        rows = self.world.layers
-        return LayerPage(rows[offset : offset + limit], len(rows), offset)
+    def layers(self, ref: str, offset: int = 0, limit: int = 10_000, *, shapes: bool = True) -> LayerPage:
+        if shapes and self.world.slow_shapes:
+            self.world.wait_until(self.world.finish_shapes, "shapes")
+            if "shapes" in self.world.broken:
+                raise self.world.broken["shapes"]
+        rows = self.world.layers[offset : offset + limit]
+        if not shapes:
+            rows = [replace(row, output_shape=None, output_dtype="", macs=None, output_bytes=None) for row in rows]
+        return LayerPage(tuple(rows), len(self.world.layers), offset, shapes)
 
 
 class Benchmark:
@@ -388,6 +394,11 @@ class World:
         self.slow: dict[str, ModelFacts] = {}
         """Facts by reference whose totals wait for `finish_facts`; the header is there at once."""
         self.finish_facts = threading.Event()
+        self.finish_totals = threading.Event()
+        self.finish_totals.set()
+        self.slow_shapes = False
+        """Whether layers with shapes wait for `finish_shapes`; `broken["shapes"]` says why there are none."""
+        self.finish_shapes = threading.Event()
         self.retried: list[str] = []
         self.outputs: dict = {}
         self.maintenance, self.bundles, self.backups = Maintenance(), Bundles(self), Backups()
@@ -403,13 +414,17 @@ class World:
 
     def wait_for(self, event: threading.Event, what: str) -> None:
         """Wait until the test ends the work, or the test itself is over."""
-        assert event.wait(30) or self.over, f"the test forgot to end the {what}"
+        self.wait_until(event, what)
         event.clear()
+
+    def wait_until(self, event: threading.Event, what: str) -> None:
+        """As `wait_for`, for work that does not wait again."""
+        assert event.wait(30) or self.over, f"the test forgot to end the {what}"
 
     def end(self) -> None:
         """Let everything that still runs end."""
         self.over = True
-        for event in (self.finish, self.finish_batch, self.finish_facts):
+        for event in (self.finish, self.finish_batch, self.finish_facts, self.finish_totals, self.finish_shapes):
             event.set()
 
     def warm_up(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.compatibility import Compatibility, Mismatch, RuntimeLimits
 from quickserveml_tui.core.errors import NotFoundError, UsageError
-from quickserveml_tui.core.facts import ModelHeader
+from quickserveml_tui.core.facts import ModelFacts, ModelHeader
 from quickserveml_tui.core.golden import GoldenCheck, GoldenReport, ValueDifference
 from quickserveml_tui.core.jobs import Progress, ignore_progress
 from quickserveml_tui.core.models import GoldenOutput, TrialOutcome, TrialReport
@@ -30,6 +30,13 @@ class Looking:
             inputs=facts.inputs, outputs=facts.outputs, size_bytes=facts.size_bytes, file_bytes=facts.size_bytes,
             nodes=facts.nodes, initializers=3, metadata=facts.metadata,
         )  # fmt: skip
+
+    def totals(self, ref: str) -> ModelFacts:
+        self.world.wait_until(self.world.finish_totals, "totals")
+        if ref in self.world.broken:
+            raise self.world.broken[ref]
+        facts = self.facts(ref) if ref not in self.world.slow else self.world.slow[ref]
+        return replace(facts, macs=None)
 
     def compatibility(self, ref: str) -> Compatibility:
         return Compatibility(LIMITS, self.world.mismatches.get(ref, ()))

@@ -46,14 +46,19 @@ async def test_a_file_shows_its_header_at_once_and_its_totals_when_they_are_coun
     path = tmp_path / "large.onnx"
     path.write_bytes(b"")
     world.slow[str(path)] = make_facts(100_000, params=7_000_000)
+    world.finish_totals.clear()
     async with stage(world) as on:
         on.bench.open_reference(str(path))
         await on.shows("large.onnx", "100,000", "counting…", "a file, not tried", "batch × 1 × 8 × 8")
         await on.press("right_square_bracket", "left_square_bracket")  # the keys answer meanwhile
         assert on.bench.inspector_pane.shown.counting
+        assert "7.00 M" not in on.text()
+        world.finish_totals.set()
+        await on.shows("7.00 M", "What it is made of", "counting…")
+        assert on.bench.inspector_pane.shown.counting
         world.finish_facts.set()
+        await on.until(lambda: "counting…" not in on.text(), "the multiply-adds")
         await on.shows("7.00 M", "What it is made of")
-        assert "counting…" not in on.text()
 
 
 async def test_totals_that_cannot_be_counted_leave_the_header_and_say_why(world, tmp_path) -> None:
@@ -68,6 +73,51 @@ async def test_totals_that_cannot_be_counted_leave_the_header_and_say_why(world,
         await on.press("w")
         await opens(on, WhyDialog)
         await on.shows("node a reads b")
+
+
+def slow_graph(world, tmp_path, count: int) -> str:
+    """A file of so many layers, whose shapes wait for `finish_shapes`."""
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(b"")
+    world.layers, world.slow_shapes = make_layers(count), True
+    world.slow[str(path)] = make_facts(count)
+    world.finish_facts.set()
+    return str(path)
+
+
+@pytest.mark.parametrize("count", [6_000, 100_000], ids=["whole", "paged"])
+async def test_layers_of_a_large_graph_show_before_their_shapes_and_keep_the_cursor(world, tmp_path, count) -> None:
+    async with stage(world) as on:
+        on.bench.open_reference(slow_graph(world, tmp_path, count))
+        await on.shows("deep.onnx")
+        await on.press("right_square_bracket")
+        await on.shows("layer0", "…")
+        view = on.bench.inspector_pane.layer_view
+        view.table.action_move(3_210)
+        await on.until(lambda: view.row_at(view.table.cursor_index) is not None, "the page under the cursor")
+        await on.shows("layer3210")
+        assert view.row_at(view.table.cursor_index).output_shape is None
+        assert "batch × 16 × 8 × 8" not in on.text()
+        world.finish_shapes.set()
+        await on.until(lambda: view.row_at(view.table.cursor_index).output_shape is not None, "the shapes")
+        assert view.row_at(view.table.cursor_index).name == "layer3210"
+        await on.shows("layer3210", "batch × 16 × 8 × 8")
+
+
+@pytest.mark.parametrize("count", [6_000, 100_000], ids=["whole", "paged"])
+async def test_layers_whose_shapes_cannot_be_had_stay_and_the_reason_is_told(world, tmp_path, count) -> None:
+    world.broken["shapes"] = ModelError("The graph goes round in a circle.")
+    async with stage(world) as on:
+        on.bench.open_reference(slow_graph(world, tmp_path, count))
+        await on.shows("deep.onnx")
+        await on.press("right_square_bracket")
+        await on.shows("layer0", "…")
+        world.finish_shapes.set()
+        await on.shows("The graph goes round in a circle.", "layer0")
+        view = on.bench.inspector_pane.layer_view
+        view.table.action_move(5_000)
+        await on.shows("layer5000")
+        assert not view.waiting
 
 
 async def test_a_graph_too_large_to_be_held_is_read_by_the_pages_that_are_looked_at(world) -> None:

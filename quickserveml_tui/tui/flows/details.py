@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIND_PAGE = 5_000
 MAX_FIND = 2_000_000
+LARGE = 5_000
+"""Nodes beyond which layers are shown before their shapes are known."""
 MAX_EXAMPLE_INPUTS = 200
 """Inputs up to which an example request is made; with more it is no example any more."""
 
@@ -37,12 +39,19 @@ class DetailsFlow(FlowScreen):
         if workbench is None or not ref or pane.shown is None:
             return
         if pane.tab == "layers" and not pane.layer_view.loaded:
-            self.in_thread(
-                lambda: _read_layers(workbench, ref, sequence), group="layers", doing=f"Reading layers of {ref}"
-            )
+            self._read_layers(shapes=pane.shown.facts.nodes <= LARGE)
         elif pane.tab == "io" and pane.example is None and len(pane.shown.facts.inputs) <= MAX_EXAMPLE_INPUTS:
             self.in_thread(
                 lambda: _read_example(workbench, ref, sequence), group="schema", doing=f"Reading inputs of {ref}"
+            )
+
+    def _read_layers(self, *, shapes: bool) -> None:
+        workbench, ref, sequence = self.workbench, self.ref, self.sequence
+        if workbench is not None:
+            self.in_thread(
+                lambda: _read_layers(workbench, ref, sequence, shapes=shapes),
+                group="layers",
+                doing=f"Reading layers of {ref}",
             )
 
     def read_compatibility(self) -> None:
@@ -72,11 +81,19 @@ class DetailsFlow(FlowScreen):
     def fill_layers(self, event: LayersLoaded) -> None:
         """Fill the table, or say why not."""
         event.stop()
-        if event.sequence != self.sequence or self._layer_view.loaded:
+        view = self._layer_view
+        if event.sequence != self.sequence or (view.loaded and not view.waiting):
             return  # they may have been asked for twice; the cursor stays where it is by now
         if event.page is not None:
+            if view.waiting and not event.page.shapes:
+                return
             self.inspector_pane.show_layers(event.page)
             self._seek_layer()
+            if not event.page.shapes:
+                self._read_layers(shapes=True)
+        elif event.error is not None and view.waiting:
+            view.stop_waiting()
+            self.tell_error(event.error, f"Reading the shapes of {event.ref}")
         elif event.error is not None:
             self.inspector_pane.show_error(self.inspector_pane.identity, event.error)
 
@@ -119,11 +136,12 @@ class DetailsFlow(FlowScreen):
         if workbench is None or pages is None or pages.wanted is None or self._reading_page:
             return
         self._reading_page = True
-        offset = pages.wanted * PAGE
+        offset, inferred = pages.wanted * PAGE, pages.inferred
 
         def read() -> LayerPageRead:
             try:
-                return LayerPageRead(sequence, ref, offset, workbench.inspect.layers(ref, offset, PAGE))
+                page = workbench.inspect.layers(ref, offset, PAGE, shapes=inferred)
+                return LayerPageRead(sequence, ref, offset, page)
             except Exception as error:  # noqa: BLE001 - the table says why; the next page may be read
                 return LayerPageRead(sequence, ref, offset, None, as_error(error))
 
@@ -167,7 +185,7 @@ class DetailsFlow(FlowScreen):
 def _find(workbench: Workbench, ref: str, name: str) -> int:
     offset, total = 0, 1
     while offset < min(total, MAX_FIND):
-        page = workbench.inspect.layers(ref, offset, FIND_PAGE)
+        page = workbench.inspect.layers(ref, offset, FIND_PAGE, shapes=False)
         found = next((row.index for row in page.rows if row.name == name), None)
         if found is not None:
             return found
@@ -177,13 +195,13 @@ def _find(workbench: Workbench, ref: str, name: str) -> int:
     return -1
 
 
-def _read_layers(workbench: Workbench, ref: str, sequence: int) -> LayersLoaded:
+def _read_layers(workbench: Workbench, ref: str, sequence: int, *, shapes: bool) -> LayersLoaded:
     from quickserveml_tui.tui.panes.layer_pages import PAGE, WHOLE
 
     try:
-        page = workbench.inspect.layers(ref, 0, PAGE)
+        page = workbench.inspect.layers(ref, 0, PAGE, shapes=shapes)
         if len(page.rows) < page.total <= WHOLE:
-            page = workbench.inspect.layers(ref, 0, WHOLE)
+            page = workbench.inspect.layers(ref, 0, WHOLE, shapes=shapes)
     except QuickServeError as error:
         return LayersLoaded(sequence, ref, None, error)
     except Exception as error:  # noqa: BLE001 - a bad model shows its reason; the app goes on

@@ -1,6 +1,6 @@
 """Opening: a reference or a path, from the command line or by key, shown without being added.
 
-What the header says is shown at once; the totals are counted behind it.
+What the header says is shown at once; the totals are counted behind it, and then what takes shape inference.
 """
 
 from __future__ import annotations
@@ -85,19 +85,20 @@ class OpeningFlow(DetailsFlow):
         if resolved.node or header is not None:
             self.show_pane(2)
 
-    def _count(self) -> None:
-        """Count parameters, multiply-adds and operators of the opened file."""
+    def _count(self, *, complete: bool = False) -> None:
+        """Count parameters and operators of the opened file; `complete`, also its multiply-adds."""
         workbench, ref, sequence = self.workbench, self.ref, self.sequence
         if workbench is None:
             return
 
         def count() -> TotalsRead:
+            read = workbench.inspect.facts if complete else workbench.inspect.totals
             try:
-                return TotalsRead(sequence, ref, workbench.inspect.facts(ref))
+                return TotalsRead(sequence, ref, read(ref), complete=complete)
             except Exception as error:  # noqa: BLE001 - a bad model shows its reason; the app goes on
                 if not isinstance(error, QuickServeError):
                     log.exception("totals of %s", ref)
-                return TotalsRead(sequence, ref, None, as_error(error))
+                return TotalsRead(sequence, ref, None, as_error(error), complete)
 
         self.in_thread(count, group="totals", doing=f"Counting {ref}")
 
@@ -109,7 +110,10 @@ class OpeningFlow(DetailsFlow):
         if event.sequence != self.sequence or shown is None or shown.path != event.ref:
             return
         if event.facts is not None:
-            self.inspector_pane.show_subject(replace(shown, facts=event.facts, counting=False))
+            is_open = not event.complete
+            self.inspector_pane.show_subject(replace(shown, facts=event.facts, counting=is_open, counted=True))
+            if is_open:
+                self._count(complete=True)
         elif event.error is not None:
             self.inspector_pane.show_subject(replace(shown, counting=False, problem=event.error.message))
             self.tell_error(event.error, f"Counting {shown.ref}")

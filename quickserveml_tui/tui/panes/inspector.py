@@ -241,7 +241,8 @@ class InspectorPane(WorkPane):
             subject = replace(subject, compatibility=self.shown.compatibility)
         first = self.shown is None
         self.shown = subject
-        self.layer_view.total_macs = subject.facts.macs or 0
+        if self.layer_view.total_macs != (macs := subject.facts.macs or 0):
+            self.layer_view.count(macs)
         self._fill()
         if first:
             self._arrange()

@@ -20,7 +20,7 @@ from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, bytes_parts, count_parts
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
-from quickserveml_tui.tui.panes.layer_pages import WHOLE, PagedLayers, WholeLayers, mac_unit, shape_words
+from quickserveml_tui.tui.panes.layer_pages import WAITING, WHOLE, PagedLayers, WholeLayers, mac_unit, shape_words
 from quickserveml_tui.tui.panes.tables import PaneTable
 from quickserveml_tui.tui.widgets.ink import say
 from quickserveml_tui.tui.widgets.shelf import Fact, Shelf
@@ -180,13 +180,53 @@ class LayerView(Vertical):
         self.query_one(Shelf).show(title=words)
 
     def show_page(self, page: LayerPage) -> None:
-        """Show the layers of a version: all of them, or the first page of a large graph."""
+        """Show the layers of a version: all of them, or the first page of a large graph.
+
+        Where they stand without shapes already, only those are filled in.
+        """
+        if self.waiting and self.page is not None and page.total == self.page.total:
+            self._complete(page)
+            return
         self.page, self.pages = page, None
         self.table.empty = "No layer matches."
         if page.total > WHOLE and len(page.rows) < page.total:
             self.pages = PagedLayers(page.total, self.total_macs, lambda: self.post_message(self.PageWanted()))
             self.pages.put(page)
+            self.pages.inferred = page.shapes
         self._fill()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the layers stand without the shapes that are still to come."""
+        return self.page is not None and not self.page.shapes
+
+    def _complete(self, page: LayerPage) -> None:
+        """Fill in shapes and costs; the cursor stays on its layer, unless it has not left the first row."""
+        self.page = page
+        if self.pages is None:
+            self._fill(keep=bool(self.table.cursor_index))
+            return
+        self.pages.inferred = True
+        self.pages.put(page)
+        self.count(self.total_macs)
+
+    def stop_waiting(self) -> None:
+        """Leave the layers without shapes: there are none to come."""
+        if self.page is not None:
+            self.page = replace(self.page, shapes=True)
+        if self.pages is not None:
+            self.pages.waiting = False
+            self.table.rows_arrived()
+        else:
+            self._fill(keep=True)
+
+    def count(self, total_macs: int) -> None:
+        """Take the multiply-adds of the whole graph: rows of a large one are measured against them."""
+        self.total_macs = total_macs
+        if self.pages is not None:
+            self.pages.count(total_macs)
+            self._set_page_columns(self.pages)
+            self.table.rows_arrived()
 
     def put_page(self, page: LayerPage) -> None:
         """Show a further page of a large graph."""
@@ -223,7 +263,8 @@ class LayerView(Vertical):
         if row is not None:
             self.table.move_to_key(str(row.index))
 
-    def _fill(self) -> None:
+    def _fill(self, *, keep: bool = False) -> None:
+        """`keep` leaves the cursor on its layer."""
         if self.page is None:
             return
         if self.pages is not None:
@@ -237,9 +278,10 @@ class LayerView(Vertical):
         most = max((row.macs or 0 for row in self.page.rows), default=0)
         unit = mac_unit(most)[1]
         self.table.set_columns(_columns(unit, len(self.page.rows)))
-        self.table.set_rows(WholeLayers(rows, total, most))
-        self.table.action_top()
-        self._show_node(0)
+        self.table.set_rows(WholeLayers(rows, total, most, waiting=self.waiting))
+        if not keep:
+            self.table.action_top()
+        self._show_node(self.table.cursor_index if keep else 0)
         if self.wanted:
             self._find_wanted()
         self.post_message(self.Changed())
@@ -247,12 +289,15 @@ class LayerView(Vertical):
     def _fill_pages(self, pages: PagedLayers) -> None:
         """A large graph stands in its own order: to sort or filter it, all of it would have to be here."""
         self.shown = []
-        unit = mac_unit(self.total_macs)[1]
-        self.table.set_columns([replace(one, sortable=False) for one in _columns(unit, pages.total)])
+        self._set_page_columns(pages)
         self.table.set_rows(pages)
         self.table.action_top()
         self._show_node(0)
         self.post_message(self.Changed())
+
+    def _set_page_columns(self, pages: PagedLayers) -> None:
+        unit = mac_unit(self.total_macs)[1]
+        self.table.set_columns([replace(one, sortable=False) for one in _columns(unit, pages.total)])
 
     @on(SortChanged)
     def sort_by_header(self, event: SortChanged) -> None:
@@ -285,9 +330,12 @@ class LayerView(Vertical):
         macs, macs_unit = count_parts(row.macs)
         attributes = ", ".join(f"{name[:40]} {value[:80]}" for name, value in list(row.attributes.items())[:6])
         dtype = f"  {short_dtype(row.output_dtype)}" if row.output_dtype else ""
+        shape = shape_words(row).replace("×", " × ")
+        if self.waiting if self.pages is None else self.pages.waits(row.index):
+            macs = out = shape = WAITING
         shelf.show(
             title=[say(row.name, Role.STRONG, bold=True), Span("  "), say(row.op, Role.MUTED)],
-            right=[say(shape_words(row).replace("×", " × ")), say(dtype, Role.MUTED)],
+            right=[say(shape), say(dtype, Role.MUTED)],
             subtitle=attributes or f"reads {', '.join(row.inputs[:3]) or 'nothing'}",
             facts=[]
             if self.has_class("-low")

@@ -30,14 +30,17 @@ MAX_PAIRS = 100
 MAX_WARNINGS = 20
 
 
-def headline_facts(facts: ModelFacts, *, counting: str = "") -> list[Fact]:
-    """The six figures that say what a model is; `counting` stands for those that are still to come."""
-    params, params_unit = (counting, "") if counting else count_parts(facts.params)
+def headline_facts(facts: ModelFacts, *, counting: str = "", counted: bool = True) -> list[Fact]:
+    """The six figures that say what a model is; `counting` stands for those that are still to come.
+
+    These are the multiply-adds, and the parameters unless they were `counted`.
+    """
+    params, params_unit = count_parts(facts.params) if counted or not counting else (counting, "")
     macs, macs_unit = (counting, "") if counting else count_parts(facts.macs)
     size, size_unit = bytes_parts(facts.size_bytes)
     quiet = Role.MUTED if counting else Role.STRONG
     return [
-        Fact("params", params, params_unit, quiet),
+        Fact("params", params, params_unit, Role.STRONG if counted else quiet),
         Fact("size", size, size_unit),
         Fact("dtype", short_dtype(safe_text(facts.main_dtype, 12)) or MISSING),
         Fact("MACs", macs, macs_unit, quiet),
@@ -74,7 +77,7 @@ def overview_rows(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     rows += [BLANK, heading("Takes and gives", width)]
     rows += _tensors("in", subject.facts.inputs, width) + _tensors("out", subject.facts.outputs, width)
     ops = sorted(subject.facts.op_types.items(), key=lambda item: (-item[1], item[0]))
-    if subject.counting:
+    if subject.counting and not subject.counted:
         rows += [BLANK, heading("What it is made of", width, [say("counting…", Role.MUTED)])]
     if ops:
         rest = len(ops) - MAX_OPS
@@ -107,12 +110,14 @@ def _identity(subject: Subject, width: int, glyphs: Glyphs) -> list[Row]:
     if subject.trial is not None and reason_of(subject.trial):
         rows += reason_rows(subject.trial, width, keys=(("w", "why"), ("W", "try again")))
     if subject.problem:
-        rows += paragraph(f"The totals are not known: {subject.problem}", width, Role.ERROR)
+        what_lacks = "multiply-adds" if subject.counted else "totals"
+        rows += paragraph(f"The {what_lacks} are not known: {subject.problem}", width, Role.ERROR)
     rows += format_rows(subject.compatibility, width, glyphs, convertible=version is not None)
     counting = "counting…" if subject.counting else MISSING if subject.problem else ""
     formats = [Fact("IR", str(facts.ir_version)), Fact("inputs", f"{len(facts.inputs):,}"),
                Fact("outputs", f"{len(facts.outputs):,}")]  # fmt: skip
-    return [*rows, BLANK, *_grid([*headline_facts(facts, counting=counting), *formats], width)]
+    headline = headline_facts(facts, counting=counting, counted=subject.counted)
+    return [*rows, BLANK, *_grid([*headline, *formats], width)]
 
 
 def _state(subject: Subject, glyphs: Glyphs) -> list[Span]:

@@ -26,7 +26,9 @@ class Subject:
     path: str = ""
     """The file, where it is not registered."""
     counting: bool = False
-    """Whether the totals are still to come: `facts` holds what the header says and nothing else."""
+    """Whether totals are still to come: all that the header does not say or, once `counted`, the multiply-adds."""
+    counted: bool = False
+    """Whether `facts` have all that takes no shape inference."""
     problem: str = ""
     """Why the totals cannot be counted, in one sentence."""
     tried: TrialReport | None = None
