@@ -163,16 +163,14 @@ def symbols(model: ModelProto) -> set[str]:
 
 
 def fix_batch(skeleton: ModelProto) -> ModelProto:
-    """A copy in which every open dim of the inputs is 1, and what depended on them is left to inference."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(skeleton)
+    """Set every open dim of the inputs to 1, in place, and leave what depended on them to inference; returns it."""
     named = set()
-    for info in copy.graph.input:
+    for info in skeleton.graph.input:
         for dim in info.type.tensor_type.shape.dim:
             if not dim.HasField("dim_value") or dim.dim_value < 0:
                 named.add(dim.dim_param)
                 dim.dim_value = 1
-    for body in bodies(copy):
+    for body in bodies(skeleton):
         if body.graph is not None:
             for dim in _all_dims(body.graph):
                 if dim.HasField("dim_param"):
@@ -180,7 +178,7 @@ def fix_batch(skeleton: ModelProto) -> ModelProto:
                         dim.dim_value = 1
                     else:
                         dim.Clear()
-    return copy
+    return skeleton
 
 
 def is_small_enough(skeleton: ModelProto) -> bool:
