@@ -14,6 +14,7 @@ from quickserveml_tui.graph.findings import MAX_WARNINGS, find_problems
 from quickserveml_tui.graph.macs import qualified_name, total_macs
 from quickserveml_tui.graph.reading import read_model
 from quickserveml_tui.graph.scopes import Operator, build_scopes, count_operators
+from quickserveml_tui.graph.stand_ins import stand_in_for_uninferred
 from quickserveml_tui.graph.values import clip, read_signature, read_texts
 from quickserveml_tui.graph.weights import count_weights
 
@@ -91,4 +92,4 @@ def _prepare(path: Path) -> tuple[str, bytes | None]:
     expanded = shapes.expand_functions(skeleton) if skeleton.functions else skeleton
     if expanded is skeleton and skeleton.functions:
         return finding, None
-    return finding, shapes.fix_batch(shapes.stand_in_for_uninferred(expanded)).SerializeToString()
+    return finding, shapes.fix_batch(stand_in_for_uninferred(expanded)).SerializeToString()

@@ -17,6 +17,7 @@ from quickserveml_tui.graph import shapes
 from quickserveml_tui.graph.analysis import Sketch, check_sketch, read_sketch
 from quickserveml_tui.graph.reading import Node, parse, read_model, shown
 from quickserveml_tui.graph.scopes import Scope, ValueType, build_scopes
+from quickserveml_tui.graph.stand_ins import stand_in_for_uninferred
 
 MAX_KEPT_FILES = 2
 MAX_KEPT_NODES = 250_000
@@ -54,7 +55,7 @@ def _make_skeletons(path: Path) -> _Skeletons | None:
     skeleton = shapes.make_skeleton(model)
     if not shapes.is_small_enough(skeleton):
         return None
-    symbolic = shapes.stand_in_for_uninferred(skeleton).SerializeToString()
+    symbolic = stand_in_for_uninferred(skeleton).SerializeToString()
     return _Skeletons(symbolic, shapes.fix_batch(skeleton).SerializeToString(), symbols)
 
 

@@ -133,23 +133,6 @@ def make_skeleton(model: ModelProto) -> ModelProto:
     return model
 
 
-_SAME_SHAPE_FLOAT = {"Scaler", "Imputer", "Normalizer", "Binarizer"}
-
-
-def stand_in_for_uninferred(skeleton: ModelProto) -> ModelProto:
-    """Replace, in place, operators that onnx has no inference for by a Cast with the same result type; returns it.
-
-    These ai.onnx.ml operators begin most scikit-learn pipelines: without this all shapes behind them are unknown.
-    """
-    for body in bodies(skeleton):
-        for node in body.nodes:
-            if node.op_type in _SAME_SHAPE_FLOAT and node.domain == "ai.onnx.ml" and len(node.input) == 1:
-                node.op_type, node.domain = "Cast", ""
-                del node.attribute[:]
-                node.attribute.append(onnx.helper.make_attribute("to", onnx.TensorProto.FLOAT))
-    return skeleton
-
-
 def _all_dims(graph: Graph) -> Iterator[Any]:
     for info in (*graph.input, *graph.output, *graph.value_info):
         kind = info.type.WhichOneof("value")
