@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Pulse:
     beats: int
     missed: int
     """Beats that were due while the loop was held up."""
+    held: int
+    """Those of them that this process took the time for itself; the rest it waited for a core."""
     median_ms: float
     p99_ms: float
     worst_ms: float
@@ -32,7 +35,7 @@ class Pulse:
             return "no beat yet: the loop is watched while something is under way"
         return (
             f"late by {self.median_ms:.1f} ms at the median, {self.p99_ms:.1f} ms at p99, {self.worst_ms:.0f} ms at "
-            f"most; {self.missed:,} of {self.beats + self.missed:,} beats missed"
+            f"most; {self.missed:,} of {self.beats + self.missed:,} beats missed, {self.held:,} by our own work"
         )
 
 
@@ -46,6 +49,7 @@ class Heartbeat:
     def __init__(self, busy: Callable[[], bool]) -> None:
         self._busy = busy
         self._late_s: deque[float] = deque(maxlen=KEPT)
+        self._own_s: deque[float] = deque(maxlen=KEPT)
         self._timer: asyncio.TimerHandle | None = None
         self._left = 0
         self.kept_awake = False
@@ -71,13 +75,17 @@ class Heartbeat:
     def forget(self) -> None:
         """Start the record anew."""
         self._late_s.clear()
+        self._own_s.clear()
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         due = loop.time() + PERIOD_S
-        self._timer = loop.call_at(due, self._beat, loop, due)
+        self._timer = loop.call_at(due, self._beat, loop, due, time.process_time())
 
-    def _beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        self._late_s.append(max(loop.time() - due, 0.0))
+    def _beat(self, loop: asyncio.AbstractEventLoop, due: float, cpu_s: float) -> None:
+        late = max(loop.time() - due, 0.0)
+        self._late_s.append(late)
+        # All threads count: one that holds the interpreter holds the loop up without using its time.
+        self._own_s.append(min(late, time.process_time() - cpu_s))
         self._left = AFTERMATH if self.kept_awake or self._busy() else self._left - 1
         if self._left > 0:
             self._plan(loop)
@@ -88,5 +96,6 @@ class Heartbeat:
     def pulse(self) -> Pulse:
         """The record so far."""
         late = sorted(self._late_s)
-        missed = sum(int(value / PERIOD_S) for value in late)
-        return Pulse(len(late), missed, 1e3 * _at(late, 0.5), 1e3 * _at(late, 0.99), 1e3 * (late[-1] if late else 0.0))
+        missed, held = (sum(int(value / PERIOD_S) for value in values) for values in (late, self._own_s))
+        worst = late[-1] if late else 0.0
+        return Pulse(len(late), missed, held, 1e3 * _at(late, 0.5), 1e3 * _at(late, 0.99), 1e3 * worst)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from quickserveml_tui.tui.heartbeat import AFTERMATH, KEPT, PERIOD_S, Heartbeat, Pulse
 
 
@@ -13,16 +15,29 @@ async def beats(heart: Heartbeat, count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_loop_that_is_held_up_misses_beats_and_the_pulse_says_so() -> None:
+def compute(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def wait_for_a_core(seconds: float) -> None:
+    time.sleep(seconds)  # as if others had the processor
+
+
+@pytest.mark.parametrize("hold", [compute, wait_for_a_core])
+async def test_a_loop_that_is_held_up_misses_beats_and_the_pulse_says_whose_fault_it_is(hold) -> None:
     heart = Heartbeat(lambda: True)
     heart.wake()
     await beats(heart, 3)
-    before = heart.pulse.missed
+    before = heart.pulse
     await asyncio.sleep(0)
-    time.sleep(8 * PERIOD_S)  # noqa: ASYNC251 - what no handler may do
+    hold(8 * PERIOD_S)
     await beats(heart, 5)
     heart.stop()
-    assert heart.pulse.missed >= before + 6
+    assert heart.pulse.missed >= before.missed + 6
+    held = heart.pulse.held - before.held
+    assert held >= 6 if hold is compute else held <= 1
     assert f"{heart.pulse.missed} of" in heart.pulse.words
 
 
@@ -43,7 +58,7 @@ async def test_an_idle_loop_has_no_heartbeat() -> None:
 
 def test_a_heart_that_has_not_beaten_says_so_and_its_memory_is_bounded() -> None:
     heart = Heartbeat(lambda: False)
-    assert heart.pulse == Pulse(0, 0, 0.0, 0.0, 0.0)
+    assert heart.pulse == Pulse(0, 0, 0, 0.0, 0.0, 0.0)
     assert "no beat yet" in heart.pulse.words
     heart._late_s.extend([0.0] * (KEPT + 50))
     assert heart.pulse.beats == KEPT
