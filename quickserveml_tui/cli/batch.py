@@ -16,6 +16,7 @@ from quickserveml_tui.core.units import significant
 if TYPE_CHECKING:
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.job_records import JobRecord
+    from quickserveml_tui.core.jobs import CancelToken
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 
@@ -62,9 +63,11 @@ def batch(
     )
     if detach:
         from quickserveml_tui.cli.job_text import print_started
+        from quickserveml_tui.cli.work import run_cancellable
 
         with invocation.workbench() as workbench:
-            print_started(invocation.output, _start(workbench, ref, data, spec))
+            record = run_cancellable(lambda cancel: _start(workbench, ref, data, spec, cancel))
+            print_started(invocation.output, record)
         return
     result = run_batch(ref, data, spec)
     if size == BatchSpec().batch_size != invocation.settings.batch.size:  # the command must repeat it there too
@@ -79,13 +82,13 @@ def batch(
         raise Exit(int(ExitCode.INTERRUPTED))
 
 
-def _start(workbench: Workbench, ref: str, data: str, spec: BatchSpec) -> JobRecord:
+def _start(workbench: Workbench, ref: str, data: str, spec: BatchSpec, cancel: CancelToken) -> JobRecord:
     """Start the job of a batch, after a look at what would make it fail at once."""
     from quickserveml_tui.core.job_records import JobKind, JobRequest
     from quickserveml_tui.services.batch import check_data
 
     source = check_data(data)
-    workbench.catalog.resolve(ref, runnable=True)
+    workbench.catalog.resolve(ref, runnable=True, cancel=cancel)
     return workbench.jobs.start(JobRequest(JobKind.BATCH, ref, data=str(source), batch=spec))
 
 
@@ -94,7 +97,7 @@ def run_batch(ref: str, data: str, spec: BatchSpec) -> BatchResult:
     from quickserveml_tui.cli.job_follow import check_outcome, follow
 
     with invocation.workbench() as workbench:
-        record = follow(workbench.jobs, lambda: _start(workbench, ref, data, spec), detaches=False)
+        record = follow(workbench.jobs, lambda cancel: _start(workbench, ref, data, spec, cancel), detaches=False)
         check_outcome(record)
         return workbench.batch.get(record.result_id)
 

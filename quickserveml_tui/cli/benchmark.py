@@ -143,6 +143,7 @@ def _seconds(text: str, default: float) -> float:
 
 def _detach(ref: str, spec: BenchmarkSpec, *, save: bool, format_name: str) -> None:
     from quickserveml_tui.cli.job_text import print_started
+    from quickserveml_tui.cli.work import run_cancellable
     from quickserveml_tui.core.job_records import JobKind, JobRequest
 
     if not save or format_name != "text":
@@ -151,7 +152,7 @@ def _detach(ref: str, spec: BenchmarkSpec, *, save: bool, format_name: str) -> N
             hint="quickserveml job watch ID follows it; its run is saved.",
         )
     with invocation.workbench() as workbench:
-        workbench.catalog.resolve(ref, runnable=True)
+        run_cancellable(lambda cancel: workbench.catalog.resolve(ref, runnable=True, cancel=cancel))
         print_started(invocation.output, workbench.jobs.start(JobRequest(JobKind.BENCHMARK, ref, benchmark=spec)))
 
 

@@ -41,10 +41,10 @@ _ERRORS: dict[int, type[QuickServeError]] = {
 }
 
 
-def follow(jobs: JobsPort, first: Callable[[], JobRecord], *, detaches: bool) -> JobRecord:
+def follow(jobs: JobsPort, first: Callable[[CancelToken], JobRecord], *, detaches: bool) -> JobRecord:
     """Follow the job that `first` finds or starts, saying on stderr how far it is; returns its record.
 
-    The first Ctrl-C, also one while `first` is at work, asks the job to stop, or with `detaches` ends only the
+    `first` takes the token that Ctrl-C cancels. The first Ctrl-C, also one while `first` is at work, asks the job to stop, or with `detaches` ends only the
     watching; a second one raises `KeyboardInterrupt`.
     """
     from quickserveml_tui.cli.work import Narrator, run_cancellable
@@ -52,7 +52,7 @@ def follow(jobs: JobsPort, first: Callable[[], JobRecord], *, detaches: bool) ->
     narrator = Narrator(quiet=invocation.as_json)
 
     def watch(token: CancelToken) -> JobRecord:
-        job = first()
+        job = first(token)
         is_measured = job.kind is JobKind.BENCHMARK
         is_told = detaches  # whoever watches has given the id
 

@@ -108,7 +108,7 @@ def watch(job_id: _IdArgument, *, home: HomeOption = "", as_json: JsonOption = F
 
     invocation.note(home=home, as_json=as_json)
     with invocation.workbench() as workbench:
-        record = follow(workbench.jobs, lambda: workbench.jobs.get(job_id), detaches=True)
+        record = follow(workbench.jobs, lambda _cancel: workbench.jobs.get(job_id), detaches=True)
         result = result_of(workbench, record)
     if record.live:  # said first: a Ctrl-C has ended whoever reads the rest in a pipe as well
         note(f"The job goes on. To stop it: quickserveml job cancel {record.id}")

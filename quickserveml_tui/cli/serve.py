@@ -90,15 +90,17 @@ def _admit(workbench: Workbench, ref: str, *, verify: bool) -> Resolved:
 
     Raises `GateError` when it does not give its golden outputs.
     """
-    resolved = workbench.catalog.resolve(ref, runnable=True)
+    from quickserveml_tui.cli.work import run_cancellable
+
+    resolved = run_cancellable(lambda cancel: workbench.catalog.resolve(ref, runnable=True, cancel=cancel))
     if verify and resolved.version is not None and resolved.version.golden:
         from quickserveml_tui.services.golden_gate import refusal
 
-        report = workbench.golden.verify(resolved.ref)
+        report = run_cancellable(lambda cancel: workbench.golden.verify(resolved.ref, cancel=cancel))
         if not report.ok:
             raise refusal(report, "it is not served")
     if resolved.version is None:
-        trial = workbench.inspect.trial(ref)
+        trial = run_cancellable(lambda cancel: workbench.inspect.trial(ref, cancel=cancel))
         if trial.outcome is not TrialOutcome.READY:
             raise ModelUnrunnableError(
                 f"{safe_text(Path(resolved.path).name, 80)} cannot be served: {trial.reason}",

@@ -79,7 +79,7 @@ def _collect(workbench: Workbench, narrator: Narrator) -> Tour:
         raise NotFoundError(
             "The demo's test data is missing.", hint="Install the program again.", code="demo.data_missing"
         )
-    resolved = workbench.catalog.resolve(MODEL, runnable=True)
+    resolved = run_cancellable(lambda cancel: workbench.catalog.resolve(MODEL, runnable=True, cancel=cancel))
     facts = workbench.inspect.facts(resolved.ref)
     spec = BenchmarkSpec(duration_s=_SECONDS)
     run = run_cancellable(

@@ -215,7 +215,7 @@ def feed(
         if clear or given != FeedSpec():
             wanted = FeedSpec() if clear else given.over(version.feed)
             number = version.version
-            model = run_cancellable(lambda _cancel: catalog.set_feed(f"{model.name}@{number}", wanted))
+            model = run_cancellable(lambda cancel: catalog.set_feed(f"{model.name}@{number}", wanted, cancel=cancel))
             version = model.version(number) or version
     _print_feed(model, version, changed=clear or given != FeedSpec())
 

@@ -57,8 +57,8 @@ class BatchService:
         spec.validate()
         source = check_data(data)
         output = str(user_path(spec.output_path)) if spec.output_path else ""
-        resolved = self._catalog.resolve(ref, runnable=True)
         token = cancel or CancelToken()
+        resolved = self._catalog.resolve(ref, runnable=True, on_progress=on_progress, cancel=token)
         passed = ""
         if spec.verify and self._gate is not None:
             passed = self._gate.require(resolved, "nothing is run through it", on_progress=on_progress, cancel=token)

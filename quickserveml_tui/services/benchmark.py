@@ -69,10 +69,10 @@ class BenchmarkService:
         `RunnerError`, and `UnsavedRunError`, which has the run, when it was measured and could not be saved.
         """
         spec.validate()
-        resolved = self._catalog.resolve(ref, runnable=True)
+        token = cancel or CancelToken()
+        resolved = self._catalog.resolve(ref, runnable=True, cancel=token)
         if resolved.version is not None:
             spec = replace(spec, feed=spec.feed.over(resolved.version.feed))
-        token = cancel or CancelToken()
         watch = HostWatch(on_frame, os.cpu_count() or 1, spec.intra_op_threads)
         watch.on_frame(BenchmarkFrame(Phase.LOADING, 0.0, (), (), 0))
         resolved = replace(resolved, hashed=resolved.digest)  # now: hashing gigabytes would disturb the measurement

@@ -107,11 +107,18 @@ class CatalogService:
             select_version(model, parsed.selector)
         return ModelView(model, self._runs.newest_benchmarks([model.id]).get(model.id, {}))
 
-    def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
+    def resolve(
+        self,
+        ref: str,
+        *,
+        runnable: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> Resolved:
         """What a reference or path stands for.
 
         With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
-        with another runtime is tried again first. A path is not tried, and not hashed before its digest is asked for.
+        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried, and not hashed before its digest is asked for.
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
@@ -122,7 +129,7 @@ class CatalogService:
         model = self._find(parsed.name)
         version = select_version(model, parsed.selector)
         if runnable:
-            version = self._trials.current(model, version)
+            version = self._trials.current(model, version, on_progress=on_progress, cancel=cancel)
             if not version.runnable:
                 raise unrunnable(model.name, version, "this cannot be done with it")
             model = edits.with_version(model, version)
@@ -139,14 +146,14 @@ class CatalogService:
         changed = self._trials.retry(model, version, cancel)
         return ModelView(changed, self._runs.newest_benchmarks([model.id]).get(model.id, {}))
 
-    def set_feed(self, ref: str, feed: FeedSpec) -> ModelRecord:
+    def set_feed(self, ref: str, feed: FeedSpec, *, cancel: CancelToken | None = None) -> ModelRecord:
         """Keep overrides for synthetic inputs with a version; an empty `FeedSpec` takes them away.
 
         The version is tried with them, and the report is kept too. Raises `UsageError` (`usage.override`,
-        `usage.batch`) for overrides that do not fit, or on which a version that runs would fail.
+        `usage.batch`) for overrides that do not fit, or on which a version that runs would fail; `CancelledError`.
         """
         model, version = self._named_version(ref)
-        return self._trials.set_feed(model, version, feed)
+        return self._trials.set_feed(model, version, feed, cancel=cancel)
 
     def _named_version(self, ref: str) -> tuple[ModelRecord, VersionRecord]:
         parsed = without_node(ref)

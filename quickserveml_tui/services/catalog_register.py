@@ -187,8 +187,9 @@ def _with_trial(ref: str, version: VersionRecord, request: AddRequest, intake: I
         if version.runnable and not is_ready:
             raise refused(ref, intake.trial)
         return replace(version, feed=request.feed, trial=intake.trial)
-    is_newer = version.feed == NO_FEED and intake.trial.runtime not in ("", version.trial.runtime)
-    return replace(version, trial=intake.trial) if is_newer else version
+    is_newer = intake.trial.runtime not in ("", version.trial.runtime)
+    tells_more = version.feed == NO_FEED and (is_newer or (is_ready and not version.runnable))
+    return replace(version, trial=intake.trial) if tells_more else version
 
 
 def _detailed(model: ModelRecord, number: int, request: AddRequest, edit: RegistryEdit) -> ModelRecord:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import NotFoundError, QuickServeError, ReadOnlyError, StoreError, UsageError
+from quickserveml_tui.core.errors import NotFoundError, QuickServeError, StoreError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import ModelRecord, TrialOutcome, TrialReport, VersionRecord
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import RegistryEdit, RegistryStore
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 Open: TypeAlias = Callable[[str, VersionRecord], Path]
 """Where the file of a version, called by its reference, can be opened."""
 _Key: TypeAlias = tuple[str, int, str, str]
+_TURN_POLL_S = 0.1
 
 
 class CatalogTrials:
@@ -41,50 +43,73 @@ class CatalogTrials:
         self._tried: dict[_Key, TrialReport] = {}
         """Reports of this process, by model, version, artifact and runtime."""
 
-    def current(self, model: ModelRecord, version: VersionRecord) -> VersionRecord:
+    def current(
+        self,
+        model: ModelRecord,
+        version: VersionRecord,
+        *,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> VersionRecord:
         """The version with a report of the installed runtime: tried now, if that was not done yet.
 
         Once per process and version. Where the report cannot be written, it holds in this process alone. Raises
-        `StoreError` when the files cannot be opened, and `QuickServeError` when no runner can be had.
+        `StoreError` when the files cannot be opened, `QuickServeError` when no runner can be had, `CancelledError`.
         """
         installed = installed_runtime()
         if not installed or version.trial.runtime in ("", installed):
             return version
         key = (model.id, version.version, version.artifact.digest, installed)
-        with self._lock:
-            mine = self._running.setdefault(key, threading.Lock())
-        with mine:
+        with self._turn(key, cancel):
             report = self._tried.get(key)
             if report is None:
-                report = self._tried[key] = self.run(model, version, version.feed)
+                on_progress(Progress(f"trying it with {installed}"))
+                report = self._tried[key] = self.run(model, version, version.feed, cancel)
                 try:
                     self.keep(model, version, report)
                 except StoreError as error:
                     log.info("A new trial of %s@%d was not kept: %s", model.name, version.version, error.message)
         return replace(version, trial=report)
 
-    def retry(self, model: ModelRecord, version: VersionRecord, cancel: CancelToken | None = None) -> ModelRecord:
-        """The model with a new report of one version, kept in the registry unless that is opened read-only.
+    @contextmanager
+    def _turn(self, key: _Key, cancel: CancelToken | None) -> Iterator[None]:
+        """Alone at work on a key; whoever waits for another's trial can be cancelled too."""
+        with self._lock:
+            mine = self._running.setdefault(key, threading.Lock())
+        while not mine.acquire(timeout=_TURN_POLL_S):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+        try:
+            yield
+        finally:
+            mine.release()
 
-        A version that was deleted meanwhile is tried all the same, and nothing is written.
+    def retry(self, model: ModelRecord, version: VersionRecord, cancel: CancelToken | None = None) -> ModelRecord:
+        """The model with a new report of one version, kept in the registry.
+
+        Where it cannot be written, the report that is returned says so in its warning. A version that was deleted
+        meanwhile is tried all the same, and nothing is written.
         """
         report = self.run(model, version, version.feed, cancel)
-        tried = with_version(model, replace(version, trial=report))
         try:
-            return self.keep(model, version, report) or tried
-        except ReadOnlyError:
-            return tried
+            kept = self.keep(model, version, report, is_asked=True)
+        except StoreError as error:
+            warning = f"{report.warning} This report was not kept: {error.message}".strip()
+            return with_version(model, replace(version, trial=replace(report, warning=warning)))
+        return kept or with_version(model, replace(version, trial=report))
 
-    def set_feed(self, model: ModelRecord, version: VersionRecord, feed: FeedSpec) -> ModelRecord:
+    def set_feed(
+        self, model: ModelRecord, version: VersionRecord, feed: FeedSpec, *, cancel: CancelToken | None = None
+    ) -> ModelRecord:
         """The model with other overrides kept for one version, and the report of a trial with them.
 
         Raises `UsageError` (`usage.override`) for overrides that do not fit, or with which a version that runs would no
-        longer; `NotFoundError` when the version was deleted meanwhile.
+        longer; `NotFoundError` when the version was deleted meanwhile; `CancelledError`, and nothing is kept then.
         """
         check_feed(version.facts.inputs, feed)
         if feed == version.feed:
             return model
-        report = self.run(model, version, feed)
+        report = self.run(model, version, feed, cancel)
         if version.runnable and report.outcome is not TrialOutcome.READY:
             raise refused(f"{model.name}@{version.version}", report)
         kept = self.keep(model, version, report, feed)
@@ -107,6 +132,8 @@ class CatalogTrials:
         path = self._open(ref, version)
         with self._runners.borrow() as runner:
             report = runner.trial(path, feed, nodes=version.facts.nodes, cancel=cancel)
+        if cancel is not None:
+            cancel.raise_if_cancelled()
         if report.outcome is TrialOutcome.REJECTED:
             report = replace(report, outcome=TrialOutcome.UNRUNNABLE)
         elif report.outcome is TrialOutcome.READY and version.golden:
@@ -116,11 +143,18 @@ class CatalogTrials:
         return report if report.tried_at else replace(report, tried_at=utc_now())
 
     def keep(
-        self, model: ModelRecord, version: VersionRecord, report: TrialReport, feed: FeedSpec | None = None
+        self,
+        model: ModelRecord,
+        version: VersionRecord,
+        report: TrialReport,
+        feed: FeedSpec | None = None,
+        *,
+        is_asked: bool = False,
     ) -> ModelRecord | None:
         """The model as it is written now; None when the version is no longer there.
 
-        A report that another process wrote after this trial stays.
+        A report that another process wrote meanwhile, after this trial, stays unless the user asked for this one; the
+        report from before the trial goes whatever its time says, since clocks are put right.
         """
 
         def work(edit: RegistryEdit) -> ModelRecord | None:
@@ -128,7 +162,8 @@ class CatalogTrials:
             found = now.version(version.version) if now is not None else None
             if now is None or found is None or found.artifact.digest != version.artifact.digest:
                 return None
-            if feed is None and (found.feed != version.feed or found.trial.tried_at > report.tried_at):
+            overtaken = not is_asked and found.trial != version.trial and found.trial.tried_at > report.tried_at
+            if feed is None and (found.feed != version.feed or overtaken):
                 return now
             changed = replace(found, trial=report, feed=found.feed if feed is None else feed)
             return edit.put(with_version(now, changed))

@@ -86,7 +86,7 @@ class GoldenService:
             check_golden_name(name)
         source, expected = (user_path(path) if path is not None else None for path in (inputs, outputs))
         without_node(ref)
-        resolved = self._catalog.resolve(ref, runnable=True)
+        resolved = self._catalog.resolve(ref, runnable=True, cancel=cancel)
         assert resolved.model is not None
         assert resolved.version is not None
         free_name(resolved.version, name, overwrite=overwrite)
@@ -176,8 +176,8 @@ class GoldenService:
     def export(self, ref: str, name: str, folder: str, *, overwrite: bool = False) -> tuple[Path, Path]:
         """Write inputs and expected outputs to `NAME.inputs.npz` and `NAME.outputs.npz` in a folder.
 
-        The folder is made where it is missing. Raises `NotFoundError`, `StoreError`, `ConflictError` (`export.exists`),
-        `UsageError` (`usage.path`) and `DataError` (`output.unwritable`).
+        The folder and those above it are made where they are missing. Raises `NotFoundError`, `StoreError`,
+        `ConflictError` (`export.exists`), `UsageError` (`usage.path`) and `DataError` (`output.unwritable`).
         """
         from quickserveml_tui.storage.fs import write_all
         from quickserveml_tui.storage.outputs import check_output, output_file
@@ -187,7 +187,7 @@ class GoldenService:
         paths = target / f"{golden.name}.inputs.npz", target / f"{golden.name}.outputs.npz"
         blobs = [self._artifacts.read_bytes(digest) for digest in (golden.inputs_digest, golden.outputs_digest)]
         try:
-            target.mkdir(exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
                 f"The folder “{safe_text(target.name, 80)}” cannot be made: {safe_text(error.strerror or '', 80)}.",
@@ -217,7 +217,7 @@ class GoldenService:
         `NotFoundError`, `ModelUnrunnableError`, `StoreError` when the model cannot be opened, and `CancelledError`.
         """
         without_node(ref)
-        resolved = self._catalog.resolve(ref, runnable=True)
+        resolved = self._catalog.resolve(ref, runnable=True, on_progress=on_progress, cancel=cancel)
         assert resolved.version is not None
         version = resolved.version
         items = [find_golden(resolved.ref, version, name) for name in dict.fromkeys(names)]

@@ -191,7 +191,7 @@ class JobAttempt:
 
     def _outcome(self, record: JobRecord, telemetry: JobTelemetry) -> Outcome:
         try:
-            model = self._bench.catalog.resolve(record.request.ref, runnable=True)
+            model = self._bench.catalog.resolve(record.request.ref, runnable=True, cancel=self.token)
             with self._bench.holding([model], "job"):
                 return self._run_request(record, telemetry)
         except CancelledError as error:

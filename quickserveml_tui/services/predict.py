@@ -44,7 +44,7 @@ class PredictService:
         """
         feed.validate()
         source = user_path(inputs) if isinstance(inputs, Path) else inputs
-        resolved = self._catalog.resolve(ref, runnable=True)
+        resolved = self._catalog.resolve(ref, runnable=True, cancel=cancel)
         if resolved.version is not None:
             feed = feed.over(resolved.version.feed)
         with self._runners.borrow() as runner:

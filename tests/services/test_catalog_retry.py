@@ -11,8 +11,16 @@ from catalog_builders import READY, UNRUNNABLE, PoolDouble, RunnerDouble, make_f
 from onnx import TensorProto, helper, numpy_helper
 
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, ReadOnlyError, StoreError, UsageError
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    ModelUnrunnableError,
+    NotFoundError,
+    ReadOnlyError,
+    StoreError,
+    UsageError,
+)
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.runtime.installed import installed_runtime
@@ -20,6 +28,7 @@ from quickserveml_tui.runtime.pool import LocalRunnerPool
 from quickserveml_tui.services import catalog_retry
 from quickserveml_tui.services.catalog import CatalogService
 from quickserveml_tui.services.catalog_feed import check_feed
+from quickserveml_tui.services.predict import PredictService
 from quickserveml_tui.storage.artifacts import BlobArtifactStore
 from quickserveml_tui.storage.registry import TinyDbRegistry
 from quickserveml_tui.storage.state import SqliteState
@@ -162,6 +171,70 @@ def test_a_failed_write_does_not_keep_a_version_from_use(make_catalog, tmp_path,
     assert catalog.resolve("m", runnable=True).version.runnable
 
 
+class Endless(RunnerDouble):
+    """Its trials last until they are cancelled; `cancels_itself` does so as soon as one begins."""
+
+    def __init__(self, cancels_itself=True):
+        super().__init__(facts=make_facts())
+        self.cancels_itself = cancels_itself
+        self.started = threading.Event()
+
+    def trial(self, path, feed, *, nodes=0, cancel=None):
+        self._answer("trial", path)
+        self.started.set()
+        if self.cancels_itself:
+            cancel.cancel()
+        assert cancel.wait(30)
+        cancel.raise_if_cancelled()
+
+
+USES = {
+    "resolve": lambda home, token: home.resolve("m", runnable=True, cancel=token),
+    "feed": lambda home, token: home.set_feed("m", FeedSpec(seed=3), cancel=token),
+    "predict": lambda home, token: PredictService(home, home._runners).predict("m", cancel=token),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_trial_that_does_not_end_is_cancelled_and_nothing_is_kept(make_catalog, tmp_path, upgraded, use):
+    stock(make_catalog, tmp_path, READY)
+    catalog = make_catalog(PoolDouble(Endless()))
+    before = catalog.show("m").model
+    with pytest.raises(CancelledError):
+        USES[use](catalog, CancelToken())
+    assert catalog.show("m").model == before
+
+
+def test_waiting_for_the_trial_of_another_thread_is_cancelled_too(make_catalog, tmp_path, upgraded):
+    stock(make_catalog, tmp_path, READY)
+    runner = Endless(cancels_itself=False)
+    catalog = make_catalog(PoolDouble(runner))
+    first, second, told = CancelToken(), CancelToken(), []
+
+    def work():
+        with pytest.raises(CancelledError):
+            catalog.resolve("m", runnable=True, on_progress=told.append, cancel=first)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert runner.started.wait(30)
+    assert [progress.phase for progress in told] == [f"trying it with {NOW}"]
+    second.cancel()
+    with pytest.raises(CancelledError):
+        catalog.resolve("m", runnable=True, cancel=second)
+    first.cancel()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_report_from_a_clock_that_was_ahead_is_replaced(make_catalog, tmp_path, upgraded):
+    ahead = replace(old(UNRUNNABLE), tried_at="2999-01-01T00:00:00.000Z")
+    make_catalog(PoolDouble(double(ahead))).add(AddRequest(str(save_linear(tmp_path / "m.onnx"))))
+    catalog = make_catalog(PoolDouble(double(new(READY))))
+    catalog.resolve("m", runnable=True)
+    assert catalog.show("m").model.latest.runnable
+
+
 # ---- when asked -----------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +245,28 @@ def test_a_version_that_is_deleted_while_it_is_tried_stays_deleted(make_catalog,
     assert catalog.retry("m").model.latest.runnable
     with pytest.raises(NotFoundError):
         catalog.show("m")
+
+
+def test_a_trial_that_was_asked_for_is_kept_whatever_came_in_between(make_catalog, tmp_path):
+    stock(make_catalog, tmp_path, UNRUNNABLE)
+    ahead = replace(UNRUNNABLE, tried_at="2999-01-01T00:00:00.000Z")
+    other = make_catalog(PoolDouble(double(ahead)))
+    runner = RunnerDouble(report=new(READY), on_call=lambda name: name == "trial" and other.retry("m"))
+    assert make_catalog(PoolDouble(runner)).retry("m").model.latest.runnable
+    assert other.show("m").model.latest.runnable
+
+
+def test_a_trial_whose_report_cannot_be_written_is_told_all_the_same(make_catalog, tmp_path, monkeypatch):
+    stock(make_catalog, tmp_path, UNRUNNABLE)
+    catalog = make_catalog(PoolDouble(double(new(READY))))
+
+    def refuse(_work):
+        raise StoreError("The registry could not be written: read-only file system.", code="store.unwritable")
+
+    monkeypatch.setattr(catalog._registry, "edit", refuse)
+    latest = catalog.retry("m").model.latest
+    assert latest.runnable
+    assert latest.trial.warning.endswith("was not kept: The registry could not be written: read-only file system.")
 
 
 def test_a_stored_version_is_never_rejected(make_catalog, tmp_path):
@@ -196,6 +291,13 @@ def test_an_equal_file_that_is_added_again_renews_the_report(make_catalog, tmp_p
     result = catalog.add(AddRequest(str(tmp_path / "m.onnx")))
     assert result.existed
     assert result.version.trial.runtime == NOW
+
+
+def test_an_equal_file_that_runs_by_now_frees_its_version_with_the_same_runtime(make_catalog, tmp_path):
+    path = str(save_linear(tmp_path / "m.onnx"))
+    make_catalog(PoolDouble(double(new(UNRUNNABLE)))).add(AddRequest(path))
+    assert make_catalog(PoolDouble(double(new(READY)))).add(AddRequest(path)).version.runnable
+    assert make_catalog(PoolDouble(double(new(UNRUNNABLE)))).add(AddRequest(path)).version.runnable
 
 
 # ---- other inputs ---------------------------------------------------------------------------------------------------

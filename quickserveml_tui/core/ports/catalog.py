@@ -38,11 +38,18 @@ class CatalogPort(Protocol):
         """One model by name or reference. Raises `NotFoundError` with the nearest names as hint."""
         ...
 
-    def resolve(self, ref: str, *, runnable: bool = False) -> Resolved:
+    def resolve(
+        self,
+        ref: str,
+        *,
+        runnable: bool = False,
+        on_progress: ProgressSink = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> Resolved:
         """What a reference or path stands for.
 
         With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
-        with another runtime is tried again first. A path is not tried: ask `InspectPort.trial` before it is opened
+        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried: ask `InspectPort.trial` before it is opened
         outside a runner.
         """
         ...
@@ -51,10 +58,11 @@ class CatalogPort(Protocol):
         """Try a registered version again, with its saved overrides, and keep the report."""
         ...
 
-    def set_feed(self, ref: str, feed: FeedSpec) -> ModelRecord:
+    def set_feed(self, ref: str, feed: FeedSpec, *, cancel: CancelToken | None = None) -> ModelRecord:
         """Keep overrides for synthetic inputs with a version; an empty `FeedSpec` takes them away.
 
-        Raises `UsageError` (`usage.override`) for an override that names nothing or does not fit.
+        Raises `UsageError` (`usage.override`) for an override that names nothing or does not fit, and `CancelledError`;
+        nothing is kept then.
         """
         ...
 
