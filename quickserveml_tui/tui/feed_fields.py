@@ -41,17 +41,28 @@ def feed_fields(inputs: Sequence[TensorSpec], feed: FeedSpec) -> list[Field]:
     rest = len(inputs) - len(shown)
     note = f"{len(shown)} of {len(inputs):,} inputs" if rest > 0 else ""
     group = "All inputs"
+    hidden = _hidden(dims, feed)
     fields = [
         Field("batch", "batch", "" if feed.batch is None else str(feed.batch), "as the model has it, else 1",
               group=group, group_note=note),
         Field("seed", "seed", str(feed.seed) if feed.seed else "", "0", group=group, group_note=note),
     ]  # fmt: skip
+    fields = [field for field in fields if field.key != hidden]
     for index, name in enumerate(dims):
         value = feed.dims.get(name)
-        fields.append(Field(f"dim-{index}", _label(name), "" if value is None else str(value), "1", group="Sizes"))
+        if f"dim-{index}" != hidden:
+            text = "" if value is None else str(value)
+            fields.append(Field(f"dim-{index}", _label(name), text, "1", group="Sizes"))
     for index, spec in enumerate(shown):
         fields += _input_fields(index, spec, feed)
     return fields
+
+
+def _hidden(dims: Sequence[str], feed: FeedSpec) -> str:
+    """Of the batch and a dim of that name the one that says nothing now: two fields for one thing mislead."""
+    if "batch" not in dims or (feed.batch is not None and "batch" in feed.dims):
+        return ""
+    return "batch" if feed.batch is None else f"dim-{dims.index('batch')}"
 
 
 def _label(name: str) -> str:
@@ -134,3 +145,12 @@ def _words(text: str) -> tuple[str, ...]:
 def feed_words(feed: FeedSpec) -> str:
     """The overrides on one line, as the options that reproduce them; empty when there are none."""
     return safe_text(" ".join(feed.to_args()), 400)
+
+
+def made_up(feed: FeedSpec | None) -> str:
+    """How inputs are made up where no file is named; None stands for what is kept with the version."""
+    if feed is None:
+        return "made up, as kept with the version"
+    words = feed_words(feed)
+    seed_alone = words == f"--seed {feed.seed}"
+    return f"made up, seed {feed.seed}" if seed_alone or not words else f"made up, {words}"

@@ -43,7 +43,7 @@ def outcome_words(job: UiJob, error: QuickServeError | None) -> str:
         if result.existed:
             return f"{ref} holds this very file already"
         if result.version.runnable:
-            return f"made {ref}"
+            return f"made {ref}; {result.warning}" if result.warning else f"made {ref}"
         return f"made {ref}; it cannot run: {result.trial.reason} w says more"
     if isinstance(result, int):
         return f"added {plural(result, 'demo version')}" if result else "found every demo model in place"
@@ -55,10 +55,7 @@ def _model_words(job: UiJob, result: object) -> str:
         return report_words(result)
     if isinstance(result, GoldenOutput):
         return f"kept {result.name} of {job.subject}"
-    trial = result if isinstance(result, TrialReport) else None
-    if isinstance(result, ModelView):
-        version = result.model.version(int(str(job.detail).rpartition("@")[2] or 0))
-        trial = version.trial if version is not None else None
+    trial = _trial_of(job)
     if trial is not None:
         reason = reason_of(trial)
         return f"found {job.subject} cannot run: {reason}" if reason else f"found {job.subject} ready"
@@ -68,13 +65,22 @@ def _model_words(job: UiJob, result: object) -> str:
     return ""
 
 
-def is_good(result: object) -> bool:
+def _trial_of(job: UiJob) -> TrialReport | None:
+    """What a trial found, of a file or of a registered version."""
+    if isinstance(job.result, ModelView):
+        version = job.result.model.version(int(str(job.detail).rpartition("@")[2] or 0))
+        return version.trial if version is not None else None
+    return job.result if isinstance(job.result, TrialReport) else None
+
+
+def is_good(job: UiJob) -> bool:
     """Whether what a job gave is what one hoped for: a version that cannot run or an output that differs is not."""
+    result, trial = job.result, _trial_of(job)
     if isinstance(result, GoldenReport):
         return result.ok
     if isinstance(result, AddResult):
-        return result.version.runnable
-    return not (isinstance(result, TrialReport) and reason_of(result))
+        return result.version.runnable and not result.warning
+    return trial is None or not reason_of(trial)
 
 
 def _care_words(result: object) -> str:

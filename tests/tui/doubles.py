@@ -399,6 +399,8 @@ class World:
         self.slow_shapes = False
         """Whether layers with shapes wait for `finish_shapes`; `broken["shapes"]` says why there are none."""
         self.finish_shapes = threading.Event()
+        self.trying, self.finish_trial = threading.Event(), threading.Event()
+        self.finish_trial.set()
         self.retried: list[str] = []
         self.outputs: dict = {}
         self.maintenance, self.bundles, self.backups = Maintenance(), Bundles(self), Backups()
@@ -424,7 +426,8 @@ class World:
     def end(self) -> None:
         """Let everything that still runs end."""
         self.over = True
-        for event in (self.finish, self.finish_batch, self.finish_facts, self.finish_totals, self.finish_shapes):
+        for event in (self.finish, self.finish_batch, self.finish_facts, self.finish_totals, self.finish_shapes,
+                      self.finish_trial):  # fmt: skip
             event.set()
 
     def warm_up(self) -> None:

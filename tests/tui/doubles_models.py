@@ -62,7 +62,13 @@ class Feeding:
         self._change_version(ref, trial=self.world.trials.get(ref, TrialReport(TrialOutcome.READY)))
         return self.show(ref)
 
-    def set_feed(self, ref: str, feed):
+    def set_feed(self, ref: str, feed, *, cancel=None):
+        self.world.trying.set()
+        if cancel is not None:
+            cancel.on_cancel(self.world.finish_trial.set)
+        self.world.wait_until(self.world.finish_trial, "trial")
+        if cancel is not None:
+            cancel.raise_if_cancelled()
         name, _, number = ref.partition("@")
         inputs = self.world.models[name].version(int(number)).facts.inputs
         known = {dim for spec in inputs for dim in spec.shape or () if isinstance(dim, str)}

@@ -12,9 +12,11 @@ from doubles_models import RUNTIME, STAMP, TOO_NEW
 from driving import Stage, stage
 
 from quickserveml_tui.core.errors import ModelError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import GoldenOutput, TrialOutcome, TrialReport, VersionRecord
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.values import SparseValue
+from quickserveml_tui.tui.feed_fields import feed_fields, feed_of, made_up
 from quickserveml_tui.tui.screens.dialog import ConfirmDialog
 from quickserveml_tui.tui.screens.forms import FormDialog
 from quickserveml_tui.tui.screens.inputs import InputsForm
@@ -169,8 +171,12 @@ async def test_why_a_version_cannot_run_is_said_in_words_and_one_key_shows_it_in
         assert report.signal in on.text()
         await on.press("y")
         assert "[bold]x[/bold]" in on.app.clipboard
+        world.trials["bad@1"] = report
         await on.press("W")
-        await on.until(lambda: world.retried == ["bad@1"], "another try")
+        await on.shows("! Trial found bad@1 cannot run")
+        del world.trials["bad@1"]
+        await on.press("W")
+        await on.until(lambda: world.retried == ["bad@1"] * 2, "another try")
         await on.shows("✓ ready", "Trial found bad@1 ready")
 
 
@@ -251,6 +257,42 @@ async def test_made_up_inputs_of_every_kind_are_kept_checked_at_once_and_reset(w
         assert world.models["many"].versions[0].feed == type(feed)()
 
 
+async def test_saving_inputs_says_that_they_are_tried_and_esc_keeps_nothing(world) -> None:
+    with_version(world, "slow", facts=make_facts(inputs=INPUTS))
+    world.finish_trial.clear()
+    async with stage(world, (120, 80), open_ref="slow") as on:
+        await on.press("f")
+        await opens(on, InputsForm)
+        on.app.screen.query_one("#field-dim-0").value = "8"
+        await on.press("enter")
+        await on.shows("trying…", "esc cancels it")
+        on.app.screen.query_one("#field-dim-0").value = "9"
+        await on.shows("trying…")
+        await on.until(world.trying.is_set, "the trial")
+        await on.press("escape")
+        await on.shows("cancelled; nothing was kept", "Made-up inputs")
+        await on.press("escape")
+        await on.until(lambda: on.app.screen is on.bench, "the form to close")
+        await on.settled()
+        world.finish_trial.set()
+        assert world.models["slow"].versions[0].feed == FeedSpec()
+
+
+@pytest.mark.parametrize(
+    ("feed", "shown"),
+    [
+        (FeedSpec(), {"dim-0": ""}),
+        (FeedSpec(dims={"batch": 3}), {"dim-0": "3"}),
+        (FeedSpec(batch=4), {"batch": "4"}),
+        (FeedSpec(batch=4, dims={"batch": 3}), {"batch": "4", "dim-0": "3"}),
+    ],
+)
+def test_a_dim_called_batch_is_one_field_and_no_override_is_hidden(feed, shown) -> None:
+    fields = {field.key: field.value for field in feed_fields(INPUTS, feed)}
+    assert {key: fields[key] for key in ("batch", "dim-0") if key in fields} == shown
+    assert feed_of(fields, INPUTS, feed) == feed
+
+
 # ---- outputs
 
 OUTPUTS = {
@@ -305,14 +347,18 @@ async def test_golden_outputs_are_recorded_checked_read_and_removed_by_keys(worl
         await on.shows("1 golden output", "old", "○ not checked", "rows.npz", "from the paper")
         await on.press("2", "n")
         await on.shows("Record a golden output")
-        await on.write("x y")
+        for name, why in (("x/y", "“x/y” cannot name a golden output."), ("OLD", "There is a golden output “OLD”")):
+            on.app.screen.query_one("#field-name").value = name
+            await on.press("enter")
+            await on.shows(why)
+        on.app.screen.query_one("#field-name").value = "x-y"
         on.app.screen.query_one("#field-rtol").value = "much"
         await on.press("enter")
         await on.shows("The relative tolerance is a number from 0 on, not “much”.")
         on.app.screen.query_one("#field-rtol").value = "1e-3"
         await on.press("enter")
-        await on.shows("Recording kept x y of sure@1", "2 golden outputs")
-        assert world.golden.asked[0][1] == "x y"
+        await on.shows("Recording kept x-y of sure@1", "2 golden outputs")
+        assert world.golden.asked[0][1] == "x-y"
         assert world.golden.asked[0][2]["rtol"] == 1e-3
         world.golden.differing = {"old"}
         await on.press("V")
@@ -324,6 +370,28 @@ async def test_golden_outputs_are_recorded_checked_read_and_removed_by_keys(worl
         await opens(on, ConfirmDialog)
         await on.press("y")
         await on.shows("Golden output old removed", "1 golden output")
+
+
+async def test_a_run_that_is_kept_as_golden_is_the_one_that_was_shown(world) -> None:
+    with_version(world, "sure", feed=FeedSpec(dims={"n": 2}))
+    async with stage(world, open_ref="sure") as on:
+        await on.press("2", "P")
+        await opens(on, FormDialog)
+        on.app.screen.query_one("#field-seed").value = "7"
+        await on.press("enter")
+        await opens(on, OutputsDialog)
+        await on.press("n")
+        await opens(on, FormDialog)
+        await on.shows("made up, --dim n=2 --seed 7")
+        await on.press("enter")
+        await on.shows("Recording kept default of sure@1")
+        assert world.golden.asked[0][2]["feed"] == world.predict.asked[0][2] == FeedSpec(dims={"n": 2}, seed=7)
+
+
+def test_what_inputs_are_made_of_is_said_in_few_words() -> None:
+    assert made_up(None) == "made up, as kept with the version"
+    assert made_up(FeedSpec()) == "made up, seed 0"
+    assert made_up(FeedSpec(seed=7)) == "made up, seed 7"
 
 
 async def test_a_version_without_golden_outputs_says_which_key_records_one(world) -> None:

@@ -29,6 +29,7 @@ from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.care import HomeHealth
+    from quickserveml_tui.core.feeds import FeedSpec
     from quickserveml_tui.core.golden import GoldenReport
     from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.tui.app import WorkbenchApp
@@ -234,7 +235,7 @@ class FlowScreen(Screen[None]):
         """Ask how, and convert the version under the cursor."""
         raise NotImplementedError
 
-    def record_golden_of(self, ref: str, inputs: Path | None) -> None:
+    def record_golden_of(self, ref: str, inputs: Path | None, feed: FeedSpec | None = None) -> None:
         """Ask how, and record a golden output."""
         raise NotImplementedError
 

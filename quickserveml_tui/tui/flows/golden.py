@@ -15,6 +15,7 @@ from quickserveml_tui.tui.jobs import UiJob
 from quickserveml_tui.tui.messages import ActionDone
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.feeds import FeedSpec
     from quickserveml_tui.core.models import GoldenOutput
 
 VALUE_FILES = (".npz", ".json")
@@ -42,9 +43,22 @@ def _tolerance(text: str, what: str) -> float:
     return value
 
 
-def _check_record(values: dict[str, str]) -> dict[str, Any]:
+def _name(text: str, taken: frozenset[str]) -> str:
+    """A name that the service will take, so that the form still stands when it will not."""
+    from quickserveml_tui.core.refs import check_tag
+
+    try:
+        name = check_tag(text) if text else ""
+    except UsageError as error:
+        raise UsageError(f"“{safe_text(text, 60)}” cannot name a golden output.", hint=error.hint) from error
+    if name.lower() in taken:
+        raise UsageError(f"There is a golden output “{name}” already.", hint="Choose another name.")
+    return name
+
+
+def _check_record(values: dict[str, str], taken: frozenset[str] = frozenset()) -> dict[str, Any]:
     return {
-        "name": values["name"],
+        "name": _name(values["name"], taken),
         "inputs": _file(values["inputs"], "Inputs"),
         "outputs": _file(values["outputs"], "Outputs"),
         "rtol": _tolerance(values["rtol"] or "1e-4", "The relative tolerance"),
@@ -61,34 +75,44 @@ class GoldenFlow(FlowScreen):
         if self.selected is not None:
             self.record_golden_of(self.selected.ref, None)
 
-    def record_golden_of(self, ref: str, inputs: Path | None) -> None:
-        """Ask how, and record a golden output."""
+    def record_golden_of(self, ref: str, inputs: Path | None, feed: FeedSpec | None = None) -> None:
+        """Ask how, and record a golden output; `feed` makes the inputs where no file is named."""
+        from quickserveml_tui.tui.feed_fields import made_up
         from quickserveml_tui.tui.screens.forms import Field, FormDialog
 
         if self.ready() is None:
             return
+        row = self.selected
+        known = row.version.golden if row is not None and row.ref == ref else ()
+        taken = frozenset(item.name.lower() for item in known)
         start = "" if inputs is None else str(inputs)
         fields = [
             Field("name", "name", "", "default"),
-            Field("inputs", "inputs", start, "made up, as kept with the version", path="file", suffixes=VALUE_FILES),
+            Field("inputs", "inputs", start, made_up(feed), path="file", suffixes=VALUE_FILES),
             Field("outputs", "expected", "", "what the model answers now", path="file", suffixes=VALUE_FILES),
             Field("rtol", "relative", "1e-4", "1e-4"),
             Field("atol", "absolute", "1e-5", "1e-5"),
             Field("notes", "notes", "", "none"),
         ]
         about = "Runs the model twice on these inputs; both must agree. Checked again where the version is put to use."
-        form = FormDialog("Record a golden output", fields, about=about, verb="record", check=_check_record, right=ref)
-        self.app.push_screen(form, lambda values: self._record(ref, values))
+        form = FormDialog(
+            "Record a golden output", fields, about=about, verb="record", right=ref,
+            check=lambda values: _check_record(values, taken),
+        )  # fmt: skip
+        self.app.push_screen(form, lambda values: self._record(ref, values, feed))
 
-    def _record(self, ref: str, values: dict[str, Any] | None) -> None:
+    def _record(self, ref: str, values: dict[str, Any] | None, feed: FeedSpec | None) -> None:
+        from quickserveml_tui.core.feeds import FeedSpec
+
         workbench = self.workbench
         if values is None or workbench is None:
             return
+        made = feed if feed is not None and values["inputs"] is None else FeedSpec()
 
         def work(job: UiJob) -> GoldenOutput:
             return workbench.golden.record(
-                ref, values["name"], inputs=values["inputs"], outputs=values["outputs"], rtol=values["rtol"],
-                atol=values["atol"], notes=values["notes"], cancel=job.cancel,
+                ref, values["name"], inputs=values["inputs"], outputs=values["outputs"], feed=made,
+                rtol=values["rtol"], atol=values["atol"], notes=values["notes"], cancel=job.cancel,
             )  # fmt: skip
 
         if self.submit_once(UiJob("recording", ref, work, detail=ref)):

@@ -224,7 +224,7 @@ class RunningFlow(HomeJobsFlow):
         if error is not None and job.state is JobState.FAILED:
             self.tell_error(error, job.kind)
         else:
-            good = job.state is not JobState.CANCELLED and is_good(job.result)
+            good = job.state is not JobState.CANCELLED and is_good(job)
             self.tell(f"{job.kind.capitalize()} {job.outcome}", Role.OK if good else Role.WARN)
         self.start_jobs()
         self.jobs_pane.refresh_jobs()

@@ -16,6 +16,7 @@ from quickserveml_tui.tui.messages import ActionDone
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.feeds import FeedSpec
+    from quickserveml_tui.core.jobs import CancelToken
     from quickserveml_tui.core.predictions import Prediction
     from quickserveml_tui.tui.sheets.values import ValueWords
 
@@ -25,11 +26,15 @@ VALUE_FILES = (".npz", ".json")
 class ShownRun:
     """One run with its outputs in words."""
 
-    def __init__(self, prediction: Prediction, words: tuple[ValueWords, ...], inputs: Path | None) -> None:
+    def __init__(
+        self, prediction: Prediction, words: tuple[ValueWords, ...], inputs: Path | None, feed: FeedSpec
+    ) -> None:
         self.prediction = prediction
         self.words = words
         self.inputs = inputs
         """File that the inputs came from; None for made-up ones."""
+        self.feed = feed
+        """How they were made up, with what was kept with the version."""
 
 
 def _check_data(values: dict[str, str]) -> dict[str, Any]:
@@ -67,8 +72,8 @@ class ValuesFlow(FlowScreen):
             return
         ref = row.ref
 
-        def save(result: dict[str, Any]) -> None:
-            workbench.catalog.set_feed(ref, result["feed"])
+        def save(result: dict[str, Any], cancel: CancelToken) -> None:
+            workbench.catalog.set_feed(ref, result["feed"], cancel=cancel)
 
         def saved(result: dict[str, Any] | None) -> None:
             if result is not None:
@@ -112,12 +117,14 @@ class ValuesFlow(FlowScreen):
         workbench, ref = self.ready(), self.ref
         if workbench is None or not ref:
             return
+        row = self.selected
+        asked = (feed or FeedSpec()).over(row.version.feed if row is not None and row.ref == ref else FeedSpec())
 
         def work(job: UiJob) -> ShownRun:
             from quickserveml_tui.tui.sheets.values import describe_outputs
 
-            found = workbench.predict.predict(ref, inputs=inputs, feed=feed or FeedSpec(), cancel=job.cancel)
-            return ShownRun(found, describe_outputs(found.outputs, found.dtypes), inputs)
+            found = workbench.predict.predict(ref, inputs=inputs, feed=asked, cancel=job.cancel)
+            return ShownRun(found, describe_outputs(found.outputs, found.dtypes), inputs, asked)
 
         self.submit_once(UiJob("run", self._shown_name(), work, detail=ref))
 
@@ -145,7 +152,7 @@ class ValuesFlow(FlowScreen):
         if way == "save":
             self._ask_where(run)
         elif way == "record":
-            self.record_golden_of(run.prediction.ref, run.inputs)
+            self.record_golden_of(run.prediction.ref, run.inputs, run.feed)
 
     def _ask_where(self, run: ShownRun) -> None:
         from quickserveml_tui.tui.screens.forms import Field, FormDialog

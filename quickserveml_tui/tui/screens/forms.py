@@ -18,7 +18,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role, Row, Span
-from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.errors import CancelledError, QuickServeError
+from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.rows import heading, paragraph
@@ -192,7 +193,8 @@ class FormDialog(Dialog[dict[str, Any]]):
         about: str = "",
         verb: str = "save",
         check: Callable[[dict[str, str]], dict[str, Any]] | None = None,
-        apply: Callable[[dict[str, Any]], object] | None = None,
+        apply: Callable[[dict[str, Any], CancelToken], object] | None = None,
+        doing: str = "saving…",
         right: str = "",
     ) -> None:
         """A form.
@@ -203,7 +205,9 @@ class FormDialog(Dialog[dict[str, Any]]):
             about: A sentence above them.
             verb: What enter does.
             check: Turns the texts into a result; what it raises is shown inline.
-            apply: Called in a worker thread with the result; what it raises is shown inline, and the form stays.
+            apply: Called in a worker thread with the result; what it raises is shown inline, and the form stays. Esc
+                cancels its token meanwhile.
+            doing: What is said while `apply` runs.
             right: What stands at the right of the title.
         """
         super().__init__(title, right)
@@ -212,7 +216,9 @@ class FormDialog(Dialog[dict[str, Any]]):
         self.verb = verb
         self.check = check
         self.apply = apply
-        self.applying = False
+        self.doing = doing
+        self.applying: CancelToken | None = None
+        """Ends what `apply` does; None while it does nothing."""
 
     AUTO_FOCUS = "FieldInput, ChoiceField"
 
@@ -255,7 +261,7 @@ class FormDialog(Dialog[dict[str, Any]]):
         """A changed field takes the error away."""
         event.stop()
         for error in self.query("#form-error"):
-            error.display = False
+            error.display = self.applying is not None
         self.field_changed()
 
     def field_changed(self) -> None:
@@ -281,17 +287,18 @@ class FormDialog(Dialog[dict[str, Any]]):
             return
         if self.apply is None:
             self.dismiss(result)
-        elif not self.applying:
-            self.applying = True
-            self.run_worker(lambda: self._apply(result), thread=True, group="form", exit_on_error=False)
+        elif self.applying is None:
+            cancel = self.applying = CancelToken()
+            self._say(f"{self.doing}  esc cancels it", Role.INFO)
+            self.run_worker(lambda: self._apply(result, cancel), thread=True, group="form", exit_on_error=False)
 
-    def _apply(self, result: dict[str, Any]) -> None:
+    def _apply(self, result: dict[str, Any], cancel: CancelToken) -> None:
         from quickserveml_tui.tui.flows.base import as_error, log
 
         assert self.apply is not None
         failure: QuickServeError | None = None
         try:
-            self.apply(result)
+            self.apply(result, cancel)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is said in the form
             if not isinstance(error, QuickServeError):
                 log.exception("%s failed", self.heading)
@@ -299,13 +306,28 @@ class FormDialog(Dialog[dict[str, Any]]):
         self.app.call_from_thread(self._applied, result, failure)
 
     def _applied(self, result: dict[str, Any], failure: QuickServeError | None) -> None:
-        self.applying = False
+        self.applying = None
         if not self.is_attached:
             return
         if failure is None:
             self.dismiss(result)
+        elif isinstance(failure, CancelledError):
+            self._say("cancelled; nothing was kept", Role.WARN)
         else:
             self.show_error(failure)
+
+    def action_close(self) -> None:
+        """End what the form is doing; close it when it does nothing, or does not end."""
+        if self.applying is None or self.applying.cancelled:
+            self.dismiss(None)
+            return
+        self._say("cancelling…", Role.INFO)
+        self.applying.cancel()
+
+    def on_unmount(self) -> None:
+        """Nothing goes on for a form that is gone."""
+        if self.applying is not None:
+            self.applying.cancel()
 
     def show_error(self, error: QuickServeError) -> None:
         """Say what is wrong, inline."""
@@ -315,4 +337,10 @@ class FormDialog(Dialog[dict[str, Any]]):
             (Span(f"{glyphs.error} " if index == 0 else "  ", Role.ERROR), *row)
             for index, row in enumerate(paragraph(words, width - 2, Role.ERROR))
         ])  # fmt: skip
+        sheet.display = True
+
+    def _say(self, words: str, role: Role) -> None:
+        """Where errors stand."""
+        sheet = self.query_one("#form-error", Sheet)
+        sheet.show(lambda width, _glyphs: paragraph(words, width, role))
         sheet.display = True

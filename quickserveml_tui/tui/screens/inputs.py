@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from quickserveml_tui.charts.cells import Row
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.tui.feed_fields import GIVEN, feed_fields, feed_of
 from quickserveml_tui.tui.keys import bind
@@ -25,11 +26,16 @@ class InputsForm(FormDialog):
     ]
 
     def __init__(
-        self, ref: str, inputs: Sequence[TensorSpec], feed: FeedSpec, save: Callable[[dict[str, Any]], object]
+        self,
+        ref: str,
+        inputs: Sequence[TensorSpec],
+        feed: FeedSpec,
+        save: Callable[[dict[str, Any], CancelToken], object],
     ) -> None:
         self.inputs, self.feed = tuple(inputs), feed
         super().__init__(
             "Made-up inputs", feed_fields(inputs, feed), apply=save, right=ref, check=self._read,
+            doing="trying…",
             about="Kept with the version: trials, runs, benchmarks and golden outputs use them where no data is given.",
         )  # fmt: skip
 
@@ -41,7 +47,7 @@ class InputsForm(FormDialog):
 
     def field_changed(self) -> None:
         """What cannot be read is said at once."""
-        if not self.query("#form-error"):
+        if self.applying is not None or not self.query("#form-error"):
             return
         try:
             self._read(self.values)
