@@ -7,6 +7,7 @@ from typing import Any
 
 from quickserveml_tui.core.tensors import Dim
 from quickserveml_tui.graph.reading import read_model, text
+from quickserveml_tui.graph.scopes import shape_of
 
 _MAX_DEPTH = 16
 
@@ -20,7 +21,7 @@ def read_input_shapes(path: Path) -> dict[str, tuple[Dim, ...] | None]:
     for info in read_model(path).graph.input:
         tensor = _innermost(info.type)
         if tensor is not None:
-            found[text(info.name)] = _shape(tensor)
+            found[text(info.name)] = shape_of(tensor)
     return found
 
 
@@ -33,14 +34,3 @@ def _innermost(kind: Any) -> Any:
             return None
         kind = getattr(kind, which).elem_type
     return None
-
-
-def _shape(tensor: Any) -> tuple[Dim, ...] | None:
-    return tuple(_dim(dim) for dim in tensor.shape.dim) if tensor.HasField("shape") else None
-
-
-def _dim(dim: Any) -> Dim:
-    if dim.WhichOneof("value") == "dim_value":
-        return int(dim.dim_value) if dim.dim_value >= 0 else None
-    name = text(dim.dim_param)
-    return name if name not in ("", "?") else None

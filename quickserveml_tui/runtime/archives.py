@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from quickserveml_tui.runtime.layouts import (
     pick_target,
     row_limit,
 )
+from quickserveml_tui.runtime.npy import read_header
 
 MAX_BYTES = 4 << 30
 MAX_MEMBERS = 10_000
@@ -34,7 +36,7 @@ TARGET_NAMES = ("y", "label", "target")
 
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError, NotImplementedError,
-    MemoryError, KeyError, SyntaxError,
+    MemoryError, KeyError, SyntaxError, TypeError, RecursionError, tokenize.TokenError,
 )  # fmt: skip
 
 
@@ -58,7 +60,10 @@ class ArchiveDataset:
         self._budget = MAX_BYTES
         try:
             archive = zipfile.ZipFile(file)
-            members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
+            found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            members = {info.filename[:-4]: info for info in found}
+            if len(members) < len(found):
+                raise ValueError("two arrays of one name")
         except _BROKEN as error:
             raise self._broken(error) from error
         if not members or len(members) > MAX_MEMBERS:
@@ -93,13 +98,11 @@ class ArchiveDataset:
         """One array; its header is checked against the archive's own size before memory is taken."""
         try:
             with archive.open(info) as stream:
-                major, _ = np.lib.format.read_magic(stream)
-                reader = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-                shape, _, dtype = reader(stream)
+                shape, dtype = read_header(stream)
             size = math.prod(shape) * dtype.itemsize
             if dtype.hasobject or dtype.names is not None:
                 raise ValueError("arrays of objects or records")
-            if size > info.file_size:
+            if size > info.file_size or min(shape, default=0) < 0:
                 raise ValueError("the array is larger than its file")
         except _BROKEN as error:
             raise self._broken(error) from error

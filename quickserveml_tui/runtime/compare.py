@@ -22,17 +22,21 @@ def compare_values(
     """One difference per output, in the order of `expected`; outputs that were not expected come last.
 
     Numbers agree when |actual - expected| <= atol + rtol * |expected|, NaN with NaN, infinities by their sign; for
-    short floats the tolerance is at least their own resolution. Integers, booleans and strings agree when they are
+    floats of 16 bits or fewer neighbours agree too. Integers, booleans and strings agree when they are
     equal. Sequences are compared element by element, maps key by key; the reason says where: `y[3]['cat']`.
     """
     found = [
         _Comparison(rtol, atol).compare(name, expected[name], actual[name])
         if name in actual
-        else ValueDifference(name, False, f"The model has no output {_quoted(name)} any more.")
+        else _whole_difference(name, f"The model has no output {_quoted(name)} any more.")
         for name in expected
     ]
     new = (name for name in actual if name not in expected)
-    return (*found, *(ValueDifference(name, False, f"The output {_quoted(name)} was not expected.") for name in new))
+    return (*found, *(_whole_difference(name, f"The output {_quoted(name)} was not expected.") for name in new))
+
+
+def _whole_difference(name: str, reason: str) -> ValueDifference:
+    return ValueDifference(name, False, reason, differing=1, elements=1)
 
 
 def _quoted(name: str) -> str:
@@ -64,15 +68,16 @@ class _Comparison:
             elements=self._elements,
         )
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, differing: int = 0) -> None:
+        """Note why it differs, and how many elements could not even be compared."""
         self._reason = self._reason or reason
+        self._differing += differing
+        self._elements += differing
 
     def _visit(self, path: str, expected: Value, actual: Value) -> None:
         first, second = _kind(expected), _kind(actual)
         if first != second:
-            self._elements += 1
-            self._differing += 1
-            self._fail(f"{path} is {second}, expected {first}.")
+            self._fail(f"{path} is {second}, expected {first}.", 1)
         elif isinstance(expected, Mapping):
             self._visit_map(path, expected, actual)
         elif isinstance(expected, list | tuple):
@@ -84,7 +89,9 @@ class _Comparison:
 
     def _visit_list(self, path: str, expected: Any, actual: Any) -> None:
         if len(expected) != len(actual):
-            self._fail(f"{path} has {_counted(len(actual))}, expected {len(expected):,}.")
+            self._fail(
+                f"{path} has {_counted(len(actual))}, expected {len(expected):,}.", abs(len(expected) - len(actual))
+            )
         for index, (first, second) in enumerate(zip(expected, actual, strict=False)):
             self._visit(f"{path}[{index}]", first, second)
 
@@ -92,11 +99,9 @@ class _Comparison:
         missing = [key for key in expected if key not in actual]
         extra = [key for key in actual if key not in expected]
         if missing:
-            self._fail(f"{path} lacks the key {_key(missing[0])}{_more(len(missing))}.")
+            self._fail(f"{path} lacks the key {_key(missing[0])}{_more(len(missing))}.", len(missing) + len(extra))
         elif extra:
-            self._fail(f"{path} has the key {_key(extra[0])}{_more(len(extra))}, which was not expected.")
-        self._differing += len(missing) + len(extra)
-        self._elements += len(missing) + len(extra)
+            self._fail(f"{path} has the key {_key(extra[0])}{_more(len(extra))}, which was not expected.", len(extra))
         common = [key for key in expected if key in actual]
         if common and all(type(side[key]) is float for key in common for side in (expected, actual)):
             first = np.fromiter((expected[key] for key in common), np.float64, len(common))
@@ -109,10 +114,11 @@ class _Comparison:
 
     def _visit_sparse(self, path: str, expected: SparseValue, actual: SparseValue) -> None:
         if expected.shape != actual.shape:
-            self._fail(_shapes_differ(path, expected.shape, actual.shape))
+            self._fail(_shapes_differ(path, expected.shape, actual.shape), _most(expected.values, actual.values))
             return
         if expected.values.dtype != actual.values.dtype:
-            self._fail(_types_differ(path, expected.values.dtype, actual.values.dtype))
+            reason = _types_differ(path, expected.values.dtype, actual.values.dtype)
+            self._fail(reason, _most(expected.values, actual.values))
             return
         first, second, positions = union_values(sorted_sparse(expected), sorted_sparse(actual))
         found = compare_arrays(first, second, self._rtol, self._atol)
@@ -120,9 +126,9 @@ class _Comparison:
 
     def _visit_array(self, path: str, expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> None:
         if onnx_name(expected.dtype) != onnx_name(actual.dtype):
-            self._fail(_types_differ(path, expected.dtype, actual.dtype))
+            self._fail(_types_differ(path, expected.dtype, actual.dtype), _most(expected, actual))
         elif expected.shape != actual.shape:
-            self._fail(_shapes_differ(path, expected.shape, actual.shape))
+            self._fail(_shapes_differ(path, expected.shape, actual.shape), _most(expected, actual))
         else:
             found = compare_arrays(expected, actual, self._rtol, self._atol)
             self._add(found, lambda position: f"{path}{_index(position, expected.shape)}")
@@ -136,6 +142,11 @@ class _Comparison:
             rest = found.differing - 1
             others = f"; {rest:,} more of {found.elements:,} differ" if rest else ""
             self._fail(f"{place(found.first)} is {shown(found.actual)}, expected {shown(found.expected)}{others}.")
+
+
+def _most(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> int:
+    """Elements of two arrays that do not fit each other; a difference counts even where there are none."""
+    return max(expected.size, actual.size, 1)
 
 
 def _kind(value: Value) -> str:

@@ -15,6 +15,8 @@ from quickserveml_tui.runtime.casts import to_array
 from quickserveml_tui.runtime.kinds import ValueType, type_of
 from quickserveml_tui.runtime.synthetic import check_supported
 
+MAX_ELEMENTS = 1_000_000
+"""Of a sequence: each is an array of its own."""
 _INT64 = (-(2**63), 2**63 - 1)
 
 
@@ -66,6 +68,12 @@ def _fit_tensor(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
 def _fit_sequence(value: Any, kind: ValueType, name: str) -> list[Any]:
     if (isinstance(value, np.ndarray) and value.ndim == 0) or not isinstance(value, list | tuple | np.ndarray):
         raise _misfit(name, _described(value), "a list of tensors")
+    if len(value) > MAX_ELEMENTS:  # an array of rows without elements has any number of them in a few bytes
+        raise DataError(
+            f"Input “{safe_text(name, 60)}” has {len(value):,} elements, more than {MAX_ELEMENTS:,}.",
+            hint="Pass a shorter sequence.",
+            code="data.too_large",
+        )
     dtype = kind.held.dtype
     items = [np.asarray(item) for item in value] if isinstance(value, np.ndarray) else value
     return [to_array(item, TensorSpec(f"{name}[{index}]", dtype)) for index, item in enumerate(items)]

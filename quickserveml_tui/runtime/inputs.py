@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import stat
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.core.values import Value
+from quickserveml_tui.runtime.data_files import open_data, too_large
 from quickserveml_tui.runtime.feeds import MAX_FEED_BYTES
 from quickserveml_tui.runtime.fitting import fit_value
 from quickserveml_tui.runtime.value_files import read_values
@@ -34,14 +34,14 @@ def load_inputs(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Value]:
     input: lists for tensors and sequences, objects for maps, null for an optional input without a value. Raises
     `DataError` naming the input, what was expected and what was found.
     """
-    size = _require_file(path)
-    with path.open("rb") as file:
+    with open_data(path) as file:
+        size = os.fstat(file.fileno()).st_size
         magic = file.read(4)
         file.seek(0)
         if magic[:4] == b"PK\x03\x04" or magic[:4] == b"PK\x05\x06":
             return fit_inputs(read_values(file, MAX_FEED_BYTES), inputs)
         if size > MAX_JSON_BYTES:
-            raise _too_large(size, MAX_JSON_BYTES)
+            raise too_large(size, MAX_JSON_BYTES)
         return fit_inputs(parse_json(file.read(MAX_JSON_BYTES + 1), inputs), inputs)
 
 
@@ -69,27 +69,6 @@ def fit_inputs(values: Mapping[str, Any], inputs: Sequence[TensorSpec]) -> dict[
 def _listed(names: Mapping[str, object]) -> str:
     shown = ", ".join(safe_text(name, 60) for name in list(names)[:8])
     return shown + (", …" if len(names) > 8 else "")
-
-
-def _require_file(path: Path) -> int:
-    name = safe_text(path.name, 120)
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file “{name}”.", hint="Check the path.", code="data.missing") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"“{name}” cannot be opened.", hint="Check its permissions.", code="data.missing") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"“{name}” is not a file.", hint="Name an NPZ or JSON file.", code="data.not_a_file")
-    return status.st_size
-
-
-def _too_large(size: int, most: int) -> DataError:
-    return DataError(
-        f"The inputs take {format_bytes(size)}, more than {format_bytes(most)}.",
-        hint="Run large data in batches: `quickserveml batch`, or split the file.",
-        code="data.too_large",
-    )
 
 
 # ---- JSON ---------------------------------------------------------------------------------------------------------

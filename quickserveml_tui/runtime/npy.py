@@ -7,13 +7,17 @@ import math
 import sys
 import tokenize
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.core.text import safe_text
 
+MAX_HEADER_BYTES = 1 << 16
+"""Those of arrays of numbers have 118 bytes."""
+MAX_EMPTY_ROWS = 1 << 20
+"""Rows without a single element: they cost a file nothing, and each is a list in Python."""
 _KINDS = "biufcUSV"
 _BROKEN = (ValueError, SyntaxError, tokenize.TokenError, TypeError, OverflowError, RecursionError)
 """What numpy raises for what is no array."""
@@ -33,9 +37,7 @@ def read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[An
     name = safe_text(member.filename, 60)
     try:
         with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _fortran, dtype = header(stream)
+            shape, dtype = read_header(stream)
         _check_header(name, shape, dtype, member.file_size)
         with archive.open(member) as stream:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
@@ -47,6 +49,24 @@ def read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[An
             hint="Write the file with numpy.savez.",
             code="data.unreadable",
         ) from error
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype that an NPY stream declares, from its first 64 KB at most: numpy reads a header of any length.
+
+    Raises `ValueError` and what else numpy raises for what is no array.
+    """
+    version = np.lib.format.read_magic(stream)
+    count, read = (
+        (2, np.lib.format.read_array_header_1_0) if version == (1, 0) else (4, np.lib.format.read_array_header_2_0)
+    )
+    length = stream.read(count)
+    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:
+        raise ValueError(f"its header has more than {MAX_HEADER_BYTES:,} bytes")
+    shape, _fortran, dtype = read(io.BytesIO(length + stream.read(int.from_bytes(length, "little"))))
+    if 0 in shape and math.prod(shape[: shape.index(0)]) > MAX_EMPTY_ROWS:
+        raise ValueError(f"it has more than {MAX_EMPTY_ROWS:,} empty rows")
+    return shape, dtype
 
 
 def _check_header(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], file_size: int) -> None:

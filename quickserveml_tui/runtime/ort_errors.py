@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from quickserveml_tui.core.errors import DataError, ModelUnrunnableError, QuickServeError
@@ -12,7 +11,6 @@ from quickserveml_tui.runtime.ort_graph_causes import GRAPH_CAUSES, NODE_CAUSES,
 from quickserveml_tui.runtime.ort_load_causes import (
     EXTERNAL_CAUSES,
     FORMAT_CAUSES,
-    MEMORY,
     MEMORY_CAUSES,
     TENSOR_CAUSES,
 )
@@ -20,6 +18,7 @@ from quickserveml_tui.runtime.ort_run_causes import INPUT_CAUSES, RUN_CAUSES
 from quickserveml_tui.runtime.ort_text import (
     MAX_SENTENCE,
     as_sentence,
+    is_output_text,
     message_of,
     one_sentence,
     plain_words,
@@ -28,7 +27,6 @@ from quickserveml_tui.runtime.ort_text import (
 )
 
 MAX_DETAIL = 8_000
-MEMORY_PATTERN = re.compile(MEMORY)
 
 LOAD_CAUSES: tuple[Cause, ...] = (
     *FORMAT_CAUSES,
@@ -77,6 +75,13 @@ def load_error(error: BaseException, path: Path | None, runtime: str) -> QuickSe
 def run_error(error: BaseException, path: Path | None, runtime: str) -> QuickServeError:
     """The error to raise for what the runtime said while it ran the model at `path`."""
     text = message_of(error)
+    if is_output_text(error):
+        return ModelUnrunnableError(
+            "A string in the model's outputs is not valid UTF-8.",
+            hint="Export the model so that its strings are UTF-8.",
+            code="model.output_text",
+            detail=raw_detail(text, path),
+        )
     known = _translate(ALL_RUN_CAUSES, text, runtime, path)
     words = plain_words(read_text(text).why, path, MAX_SENTENCE - 40) or "the runtime gave no reason"
     return known or DataError(

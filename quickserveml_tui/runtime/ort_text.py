@@ -63,6 +63,13 @@ class Said:
         return f"{op} “{safe_text(self.node, 60)}”" if self.node.strip() else op
 
 
+def is_output_text(error: BaseException) -> bool:
+    """Whether the binding failed on a string that the model gave: the bytes are the model's, and no error text."""
+    return isinstance(error, UnicodeDecodeError) and not bytes(error.object[:64]).lstrip().startswith(
+        b"[ONNXRuntimeError]"
+    )
+
+
 def message_of(error: BaseException) -> str:
     """The runtime's words in an exception; the type's name as well where the words alone say little."""
     if isinstance(error, UnicodeDecodeError):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import onnxruntime
 
 from quickserveml_tui.core.errors import ModelError, QuickServeError, UnavailableError
-from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime import ort_values
@@ -99,7 +98,12 @@ def _open(path: Path, settings: SessionSettings) -> onnxruntime.InferenceSession
             hint="Rename the file, or add it to the catalog, which keeps a copy under another name.",
         ) from error
     try:  # the binding raises RuntimeError, ValueError and a dozen types of its own
-        return onnxruntime.InferenceSession(str(path), _options(settings), providers=[settings.provider])
+        return onnxruntime.InferenceSession(
+            str(path),
+            _options(settings),
+            providers=[settings.provider],
+            enable_fallback=0,  # it would print, and load the model a second time with the same provider
+        )
     except Exception as error:
         raise load_error(error, path, _short_name()) from error
 
@@ -191,8 +195,3 @@ class Session:
         with self._lock:
             for options in self._active:
                 options.terminate = True
-
-
-def specs_by_name(specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    """Specs by their name."""
-    return {spec.name: spec for spec in specs}

@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,14 +22,15 @@ import numpy as np
 
 from quickserveml_tui.core.errors import DataError, ModelError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.core.values import Value
+from quickserveml_tui.runtime.data_files import open_data, too_large
 from quickserveml_tui.runtime.npy import read_npy, write_npy
 from quickserveml_tui.runtime.value_trees import Member, TreeReader, TreeWriter, check_strings
 
 INDEX = "quickserveml.json"
 MAX_BYTES = 1 << 30
-MAX_INDEX_BYTES = 64 << 20
+MAX_INDEX_BYTES = 8 << 20
+"""Its parts take some 20 times as much memory."""
 MAX_MEMBERS = 200_000
 _FORMAT = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest that zip knows: the time of writing must not change the file
@@ -44,7 +45,7 @@ _BROKEN = (
 def save_values(values: Mapping[str, Value]) -> bytes:
     """An NPZ file of values of any kind by name, not compressed, since compressors differ from machine to machine.
 
-    Raises `DataError` (`data.dtype`) for what is no value of a model.
+    Raises `DataError`: `data.dtype` for what is no value of a model, `data.too_large` for more parts than are read.
     """
     plain = {name for name in values if _PLAIN.fullmatch(name)}
     writer = TreeWriter(reserved=plain)
@@ -53,6 +54,10 @@ def save_values(values: Mapping[str, Value]) -> bytes:
     if writer.needs_index or len(plain) < len(values):
         index = {"format": _FORMAT, "values": trees}
         members[INDEX] = msgspec.json.encode(index)
+        if len(members[INDEX]) > MAX_INDEX_BYTES:
+            raise DataError(
+                "The values have too many parts for one file.", hint="Write fewer of them.", code="data.too_large"
+            )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
@@ -66,16 +71,11 @@ def save_values(values: Mapping[str, Value]) -> bytes:
 def load_values(path: Path, limit_bytes: int = MAX_BYTES) -> dict[str, Value]:
     """Values by name from a file of `save_values`, or from any NPZ file of plain arrays.
 
-    Raises `DataError`: `data.missing`, `data.unreadable`, `data.objects`, and `data.too_large` for more than
-    `limit_bytes` once it is unpacked, by what the file declares, and before anything is allocated.
+    Raises `DataError`: `data.missing`, `data.not_a_file`, `data.unreadable`, `data.objects`, and `data.too_large` for
+    more than `limit_bytes` once it is unpacked, by what the file declares, and before anything is allocated.
     """
-    try:
-        with path.open("rb") as file:
-            return read_values(file, limit_bytes)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"There is no file “{safe_text(path.name, 120)}”.", hint="Check the path.", code="data.missing"
-        ) from error
+    with open_data(path) as file:
+        return read_values(file, limit_bytes)
 
 
 def read_values(file: IO[bytes], limit_bytes: int = MAX_BYTES) -> dict[str, Value]:
@@ -85,13 +85,12 @@ def read_values(file: IO[bytes], limit_bytes: int = MAX_BYTES) -> dict[str, Valu
             members = [member for member in archive.infolist() if not member.filename.endswith("/")]
             _check_size(members, limit_bytes, file.seek(0, os.SEEK_END))
             names = [member.filename for member in members]
-            if len(set(names)) < len(names):
-                raise DataError(
-                    "The NPZ file has two members of one name.", hint="Write it again.", code="data.unreadable"
-                )
             if INDEX in names:
+                _check_names(names)
                 return _read_indexed(archive)
-            return {member.filename.removesuffix(".npy"): as_value(read_npy(archive, member)) for member in members}
+            names = [name.removesuffix(".npy") for name in names]
+            _check_names(names)
+            return {name: as_value(read_npy(archive, member)) for name, member in zip(names, members, strict=True)}
     except _BROKEN as error:
         raise DataError(
             f"The NPZ file is damaged: {safe_text(error, 120)}.", hint="Write it again.", code="data.unreadable"
@@ -106,6 +105,11 @@ def as_value(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise DataError("The NPZ file has two members of one name.", hint="Write it again.", code="data.unreadable")
+
+
 def _check_size(members: list[zipfile.ZipInfo], limit_bytes: int, file_bytes: int) -> None:
     if sum(member.compress_size for member in members) > file_bytes:  # zipfile asks for as much memory as is declared
         raise DataError(
@@ -113,11 +117,7 @@ def _check_size(members: list[zipfile.ZipInfo], limit_bytes: int, file_bytes: in
         )
     declared = sum(member.file_size for member in members)
     if declared > limit_bytes:
-        raise DataError(
-            f"The inputs take {format_bytes(declared)}, more than {format_bytes(limit_bytes)}.",
-            hint="Run large data in batches: `quickserveml batch`, or split the file.",
-            code="data.too_large",
-        )
+        raise too_large(declared, limit_bytes)
     if len(members) > MAX_MEMBERS:
         raise DataError(
             f"The NPZ file has {len(members):,} members, more than {MAX_MEMBERS:,}.",
@@ -139,6 +139,7 @@ def _read_indexed(archive: zipfile.ZipFile) -> dict[str, Value]:
             raise DataError(
                 "The file was written by a newer version of this program.", hint="Upgrade it.", code="data.unreadable"
             )
+        _check_names([name for name, _tree in index.values])
         reader = TreeReader(read, as_value)
         return {name: reader.read(tree) for name, tree in index.values}
     except (
@@ -151,9 +152,10 @@ def _read_indexed(archive: zipfile.ZipFile) -> dict[str, Value]:
         OverflowError,
     ) as error:
         raise DataError(
-            f"The index of the NPZ file is damaged: {safe_text(error, 120)}.",
+            "The index of the NPZ file is damaged.",
             hint="Write it again.",
             code="data.unreadable",
+            detail=safe_text(f"{type(error).__name__}: {error}", 300),
         ) from error
 
 

@@ -30,11 +30,15 @@ MAX_STRINGS = 1 << 24
 """Each takes some 60 bytes of memory, however short it is in the file."""
 
 
-def check_strings(count: int) -> None:
-    """Raise `DataError` (`data.too_large`) for more strings than are read from one file's array."""
+_MAP_COST = 4
+"""A map takes some 230 bytes before its first entry."""
+
+
+def check_strings(count: int, what: str = "strings") -> None:
+    """Raise `DataError` (`data.too_large`) for more strings or numbers than become Python objects from one array."""
     if count > MAX_STRINGS:
         raise DataError(
-            f"An array holds {count:,} strings, more than {MAX_STRINGS:,}.",
+            f"An array holds {count:,} {what}, more than {MAX_STRINGS:,}.",
             hint="Split the file.",
             code="data.too_large",
         )
@@ -223,6 +227,9 @@ class TreeReader:
         names, table = [self._scalar(key) for key in keys], self._read(member)
         if table.dtype != np.float64 or table.ndim != 2 or table.shape[1] != len(names):
             raise ValueError(f"{member} is no table of these keys")
+        if not names:
+            raise ValueError("maps of a table have no keys")
+        check_strings(len(table) * (len(names) + _MAP_COST), "numbers in maps")
         return [dict(zip(names, row, strict=True)) for row in table.tolist()]
 
     def _scalar(self, tree: Tree) -> Any:

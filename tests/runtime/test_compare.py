@@ -128,3 +128,60 @@ def test_large_tensors_are_compared_in_little_memory():
     tracemalloc.stop()
     assert found.reason == "y[7999999] is 1, expected 0."
     assert peak < 32 << 20
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected", "actual"),
+    [
+        ("float8e8m0", [1.0], [2.0**-100]),
+        ("float8e8m0", [1.0], [4.0]),
+        ("float4e2m1", [1, 6], [0, 3]),
+        ("float8e5m2", [1.0], [0.75]),
+        ("bfloat16", [1.984375], [2.015625]),
+        ("float16", [1.9990234375], [2.001953125]),
+    ],
+)
+def test_short_floats_that_are_more_than_one_step_apart_differ(dtype, expected, actual):
+    target = numpy_dtype(dtype)
+    assert not compare(np.array(expected).astype(target), np.array(actual).astype(target), 0, 0).ok
+
+
+def test_both_signs_of_a_short_float_meet_at_zero():
+    for dtype in ("float16", "bfloat16", "float8e5m2", "float4e2m1"):
+        target = numpy_dtype(dtype)
+        bits = np.array([0, 1 << (3 if "4e" in dtype else 8 * target.itemsize - 1)], f"u{target.itemsize}")
+        steps = bits + np.array([0, 1], bits.dtype)  # the smallest negative number
+        assert compare(bits.view(target)[:1], steps.view(target)[1:], 0, 0).ok
+        assert not compare((bits + np.array(1, bits.dtype)).view(target)[:1], steps.view(target)[1:], 0, 0).ok
+
+
+def test_the_parts_of_complex_numbers_are_compared_apart():
+    nan, inf = float("nan"), float("inf")
+    assert not compare(np.array([complex(nan, 1)]), np.array([complex(1, nan)])).ok
+    assert not compare(np.array([complex(nan, 1)]), np.array([complex(nan, 200)])).ok
+    assert not compare(np.array([complex(inf, nan)]), np.array([complex(-inf, nan)])).ok
+    assert compare(np.array([complex(nan, 1)]), np.array([complex(nan, 1.00001)])).ok
+    assert compare(np.array([complex(inf, nan)]), np.array([complex(inf, nan)])).ok
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "count"),
+    [
+        ([np.zeros(1)], [np.zeros(1)] * 3, 2),
+        (np.zeros((2, 3)), np.zeros((3, 2)), 6),
+        (np.zeros((0, 3)), np.zeros((0, 4)), 1),
+        (np.zeros(4, np.float32), np.zeros(4), 4),
+    ],
+)
+def test_what_cannot_be_compared_counts_as_differing(expected, actual, count):
+    found = compare(expected, actual)
+    assert found.differing == count
+    assert found.elements >= count
+    missing, extra = compare_values({"a": np.zeros(1)}, {"b": np.zeros(1)}, 0, 0)
+    assert missing.differing == extra.differing == 1
+
+
+def test_reported_differences_are_finite():
+    found = compare(np.array([1e308, 5e-324]), np.array([-1e308, 1.0]))
+    assert not found.ok
+    assert np.isfinite([found.max_abs, found.max_rel]).all()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -350,3 +351,21 @@ def test_values_fill_an_input(shape, count, row_shape, has_rows):
 @pytest.mark.parametrize(("shape", "count"), [(("n", 4), 5), (("n", "a", 3), 5), ((), 2), (("n", 4), 0), ((4,), 3)])
 def test_values_that_do_not_fill_an_input_are_refused(shape, count):
     assert fit_row(TensorSpec("x", "float32", shape), count) is None
+
+
+def test_an_archive_with_a_bomb_for_a_header_or_two_arrays_of_one_name_is_refused(tmp_path):
+    size = 32 << 20
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", b"\x93NUMPY\x02\x00" + size.to_bytes(4, "little") + b" " * size)
+    tracemalloc.start()
+    error = refused(path)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert error.code == "data.unreadable"
+    assert held < 2 << 20
+    np.savez(path, x=np.ones((2, 2), np.float32))
+    data = zipfile.ZipFile(path).read("x.npy")
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("x.npy", data)
+    assert refused(path).code == "data.unreadable"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -168,3 +169,18 @@ def test_an_archive_with_damaged_compressed_data_is_a_data_error(tmp_path, metho
     with pytest.raises(DataError) as caught:
         load_inputs(path, (X,))
     assert caught.value.code == "data.unreadable"
+
+
+def test_only_regular_files_are_read_and_none_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, code in ((".", "data.not_a_file"), ("pipe", "data.not_a_file"), ("none", "data.missing")):
+        with pytest.raises(DataError) as caught:
+            load_inputs(tmp_path / name, (X,))
+        assert caught.value.code == code
+
+
+def test_a_sequence_cannot_be_an_array_of_endless_empty_rows():
+    spec = TensorSpec("s", "seq(tensor(float))", None, "sequence")
+    with pytest.raises(DataError) as caught:
+        fit_inputs({"s": np.zeros((10**12, 0), np.float32)}, [spec])
+    assert caught.value.code == "data.too_large"

@@ -164,3 +164,14 @@ def test_a_failing_node_is_named_without_the_chain_that_passed_it_on(tmp_path):
     assert caught.value.message.startswith("Conv “")
     assert "Non-zero status" not in caught.value.message
     assert "Non-zero status" in caught.value.detail
+
+
+@pytest.mark.parametrize("words", [b"caf\xe9", b"Failed to allocate memory \xff"])
+def test_a_string_output_that_is_no_text_is_not_taken_for_what_the_runtime_says(tmp_path, words):
+    node = helper.make_node("Constant", [], ["y"], value=helper.make_tensor("c", TensorProto.STRING, [1], [words]))
+    path = models.save(tmp_path / "words.onnx", [node], [], [models.value("y", TensorProto.STRING, [1])])
+    with pytest.raises(ModelUnrunnableError) as caught:
+        Session(path).run({})
+    assert caught.value.code == "model.output_text"
+    assert caught.value.message == "A string in the model's outputs is not valid UTF-8."
+    assert words[:3].decode() in caught.value.detail

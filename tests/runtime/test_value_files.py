@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -197,3 +199,87 @@ def test_a_value_of_no_onnx_type_is_refused():
 def test_a_sparse_tensor_keeps_its_indices():
     value = SparseValue(np.ones(1, np.float32), np.array([[1, 2]]), (2, 3))
     assert same(read_values(io.BytesIO(save_values({"x": value})))["x"], value)
+
+
+# ---- files that cost little to write and much to read -----------------------------------------------------------------
+
+
+def _header(shape, descr="<f8"):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def _refusal(file):
+    """The error for a file, and the most bytes that Python held for it."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError) as caught:
+            read_values(file)
+        return caught.value, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_is_not_read_before_its_length_is_looked_at():
+    size = 32 << 20
+    member = b"\x93NUMPY\x02\x00" + size.to_bytes(4, "little") + b" " * size
+    error, held = _refusal(_zip(x__npy=member))
+    assert error.code == "data.unreadable"
+    assert held < 2 << 20
+
+
+@pytest.mark.parametrize("keys", [[], [["str", "a"]]])
+def test_an_index_cannot_make_millions_of_maps_out_of_nothing(keys):
+    rows = 5_000_000 if keys else 900_000  # the latter many, and still few enough for an array
+    table = _npy(np.zeros((rows, 1))) if keys else _header(f"({rows}, 0)")
+    error, held = _refusal(_indexed(["x", ["maps", keys, "t"]], t__npy=table))
+    assert error.code == ("data.too_large" if keys else "data.unreadable")
+    assert held < 96 << 20
+
+
+def test_rows_without_elements_are_bounded():
+    error, _held = _refusal(_zip(x__npy=_header("(50000000, 0)")))
+    assert error.code == "data.unreadable"
+    empty = np.zeros((0, 4096, 4096), np.float32)
+    assert read_values(io.BytesIO(save_values({"x": empty})))["x"].shape == empty.shape
+
+
+def test_an_index_of_very_many_parts_is_neither_written_nor_read(monkeypatch):
+    values = {"x": [None] * 100}
+    data = save_values(values)
+    monkeypatch.setattr("quickserveml_tui.runtime.value_files.MAX_INDEX_BYTES", 500)
+    for attempt in (lambda: read_values(io.BytesIO(data)), lambda: save_values(values)):
+        with pytest.raises(DataError) as caught:
+            attempt()
+        assert caught.value.code == "data.too_large"
+
+
+def test_a_folder_or_a_pipe_is_no_file_of_values(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, code in ((tmp_path, "data.not_a_file"), (tmp_path / "pipe", "data.not_a_file")):
+        with pytest.raises(DataError) as caught:
+            load_values(path)
+        assert caught.value.code == code
+        assert str(tmp_path) not in caught.value.message
+    with pytest.raises(DataError) as caught:
+        load_values(tmp_path / "none")
+    assert caught.value.code == "data.missing"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        _zip(x=_npy(np.ones(1)), x__npy=_npy(np.zeros(2))),
+        _indexed(["x", ["none"]], ["x", ["int", "0x1"]]),
+    ],
+    ids=["members", "values"],
+)
+def test_two_values_of_one_name_are_refused(file):
+    error, _held = _refusal(file)
+    assert error.message == "The NPZ file has two members of one name."
+
+
+def test_a_damaged_index_is_said_in_words_and_not_in_python():
+    error, _held = _refusal(_indexed(["x", ["list", 5]]))
+    assert error.message == "The index of the NPZ file is damaged."
+    assert "iterable" in error.detail
