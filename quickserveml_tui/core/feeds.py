@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.tensors import Dim
@@ -88,6 +89,11 @@ class FeedSpec:
         args += [part for name, words in self.words.items() for word in words for part in ("--word", f"{name}={word}")]
         args += [part for name in self.absent for part in ("--absent", name)]
         return args
+
+
+def all_ones(feed: FeedSpec, names: Iterable[str]) -> FeedSpec:
+    """The feed with nothing but 1 in these inputs."""
+    return replace(feed, ranges=feed.ranges | dict.fromkeys(names, (1.0, 1.0)))
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:

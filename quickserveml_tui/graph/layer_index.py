@@ -144,8 +144,12 @@ class _Sharing:
             self._names.setdefault(name, name): self._types.setdefault(found, found) for name, found in types.items()
         }
         for index, children in scope.children.items():
-            pairs = zip(children, inferred.children[index], strict=True)
-            copy.children[index] = tuple(self._copy(child, twin, copy) for child, twin in pairs)
+            twins = inferred.children.get(index, ())
+            if len(twins) != len(children):  # inference has another node there: then their own types must do
+                twins = children
+            copy.children[index] = tuple(
+                self._copy(child, twin, copy) for child, twin in zip(children, twins, strict=True)
+            )
         return copy
 
 

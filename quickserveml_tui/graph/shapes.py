@@ -90,7 +90,7 @@ def _heavy_constant(node: Any) -> tuple[int, Any] | None:
 
 def _lift_constants(main: Graph, nodes: Any, taken: set[str]) -> None:
     for node in nodes:
-        if node.op_type != "Constant" or not node.attribute or not node.output:
+        if node.op_type != "Constant" or not node.attribute or not node.output or any(subgraphs(node)):
             continue
         heavy = _heavy_constant(node)
         if heavy is None:

@@ -32,10 +32,11 @@ from quickserveml_tui.core.runners import FrameSink, RawBenchmark
 from quickserveml_tui.runtime import calls, packing, protocol
 from quickserveml_tui.runtime.child import Child, start_child
 from quickserveml_tui.runtime.cores import CORES
-from quickserveml_tui.runtime.host import oom_kills
 from quickserveml_tui.runtime.limits import DEFAULT_LIMITS, RunnerLimits, file_bytes, model_bytes
 from quickserveml_tui.runtime.partial import PartialBenchmark
-from quickserveml_tui.runtime.trial_report import breaking_report
+from quickserveml_tui.runtime.second_try import try_model
+from quickserveml_tui.runtime.trial_report import OUT_OF_MEMORY
+from quickserveml_tui.runtime.watch import Watch
 
 _T = TypeVar("_T")
 _LET_GO_S = 2.0
@@ -58,6 +59,8 @@ class RunnerProcess:
     ) -> None:
         self._bounds = limits
         self._measured = measured
+        self._log_dir = log_dir
+        self._worn = False
         self._child: Child = start_child(log_dir, preload=preload)
         self._hello: protocol.Hello | None = None
         self._closed = False
@@ -76,6 +79,15 @@ class RunnerProcess:
     def alive(self) -> bool:
         """Whether the child can take another call."""
         return not self._closed and self._child.process.poll() is None
+
+    @property
+    def worn(self) -> bool:
+        """Whether a model took all its memory, some of which the process may still hold."""
+        return self._worn
+
+    def runtime(self, cancel: CancelToken | None = None) -> str:
+        """Name and version of the runtime in the child."""
+        return self.wait_ready(cancel).runtime
 
     def wait_ready(self, cancel: CancelToken | None = None) -> protocol.Hello:
         """What the child said of itself, once it has started.
@@ -133,15 +145,31 @@ class RunnerProcess:
         return self._call("read_layers", args, LayerPage, self._bounds.read_limit_s(file_bytes(path)))
 
     def trial(self, path: Path, feed: FeedSpec, *, nodes: int = 0, cancel: CancelToken | None = None) -> TrialReport:
-        """Load the model and run it once on synthetic inputs; never raises for what the model does."""
+        """Load the model and run it once on synthetic inputs; never raises for what the model does.
+
+        Where made-up integers end the process, it is run once more in a new one, within the same limit, with nothing
+        but 1 in them: 0 as a divisor or a step is a fault of the inputs and not of the model.
+        """
         runtime = self.wait_ready(cancel).runtime
-        args = calls.TrialArgs(_raw(path), feed, self._bounds.memory_bytes)
         limit_s = self._bounds.trial_limit_s(model_bytes(path), nodes)
-        killed_before = oom_kills()
-        try:
-            return self._call("trial", args, TrialReport, limit_s, cancel=cancel)
-        except RunnerError as error:
-            return breaking_report(error, runtime, limit_s, starved=oom_kills() > killed_before)
+
+        def attempt(values: FeedSpec, left_s: float, on_loaded: Callable[[bytes], None]) -> TrialReport:
+            args = calls.TrialArgs(_raw(path), values, self._bounds.memory_bytes)
+            return self._call("trial", args, TrialReport, left_s, cancel=cancel, on_event=on_loaded)
+
+        with self._call_lock:
+            report = try_model(attempt, self._restart, feed, limit_s, runtime)
+        self._worn = self._worn or report.code == OUT_OF_MEMORY
+        return report
+
+    def _restart(self) -> None:
+        """Go on with a new child in place of one that died."""
+        self._finalizer()
+        self._hello = None
+        self._child = start_child(self._log_dir, preload=False)
+        self._finalizer = weakref.finalize(self, Child.dispose, self._child)
+        if self._closed:  # meanwhile, so that `close` ended the one before
+            self._child.end()
 
     def predict(
         self,
@@ -266,7 +294,7 @@ class RunnerProcess:
             if cancel is not None:
                 cancel.raise_if_cancelled()
             call_id, self._next_id = self._next_id, self._next_id + 1
-            watch = _Watch(limit_s, self._bounds.grace_s, lambda: self._send(protocol.Cancel(call_id)))
+            watch = Watch(limit_s, self._bounds.grace_s, lambda: self._send(protocol.Cancel(call_id)))
             body = _encoded(args)
             if len(body) > protocol.MAX_BODY_BYTES:
                 raise DataError("The inputs are over 1 GB.", hint="Run them in batches.", code="data.too_large")
@@ -281,11 +309,13 @@ class RunnerProcess:
                 if forget is not None:
                     forget()
             if isinstance(answer, protocol.Failed):
-                raise watch.translate(protocol.to_error(answer))
+                error = protocol.to_error(answer)
+                self._worn = self._worn or error.code == OUT_OF_MEMORY
+                raise watch.translate(error)
             return msgspec.msgpack.decode(answer.body, type=result)
 
     def _await(
-        self, call_id: int, watch: _Watch, on_event: Callable[[bytes], None] | None, *, renew_limit: bool
+        self, call_id: int, watch: Watch, on_event: Callable[[bytes], None] | None, *, renew_limit: bool
     ) -> protocol.Done | protocol.Failed:
         while True:
             message = self._receive(watch.deadline, watch.expire)
@@ -323,56 +353,6 @@ class RunnerProcess:
             if self._closed:
                 raise CancelledError("The runner was closed.") from error
             raise self._child.death(started=self._hello is not None) from error
-
-
-class _Watch:
-    """Limit and cancel of one call: first the child is asked to stop, after the grace it is killed."""
-
-    def __init__(self, limit_s: float, grace_s: float, ask_to_stop: Callable[[], None]) -> None:
-        self._limit_s = limit_s
-        self._grace_s = grace_s
-        self._ask_to_stop = ask_to_stop
-        self._deadline = time.monotonic() + limit_s
-        self._cancelled = False
-        self._timed_out = False
-
-    def deadline(self) -> float:
-        """When patience ends, by the monotonic clock."""
-        return self._deadline
-
-    def renew(self) -> None:
-        """Count the limit from now, unless the end has begun."""
-        if not (self._cancelled or self._timed_out):
-            self._deadline = time.monotonic() + self._limit_s
-
-    def cancel(self) -> None:
-        """Ask the child to stop; runs in the thread that cancels."""
-        self._cancelled = True
-        self._deadline = time.monotonic() + self._grace_s
-        self._ask_to_stop()
-
-    def expire(self) -> QuickServeError | None:
-        """What to raise now that the deadline has passed; None after asking the child to stop."""
-        if self._cancelled:
-            return CancelledError("Cancelled; the model did not stop and was ended.", hint="Finished work is kept.")
-        if not self._timed_out:
-            self._timed_out = True
-            self._deadline = time.monotonic() + self._grace_s
-            self._ask_to_stop()
-            return None
-        return self._timeout()
-
-    def translate(self, error: QuickServeError) -> QuickServeError:
-        """The child's error as the caller knows it: a stop that the limit asked for is a timeout."""
-        if isinstance(error, CancelledError) and self._timed_out and not self._cancelled:
-            return self._timeout()
-        return error
-
-    def _timeout(self) -> RunnerTimeoutError:
-        return RunnerTimeoutError(
-            f"The model did not finish within {self._limit_s:g} s.",
-            hint="It may loop without end, or need smaller inputs.",
-        )
 
 
 def _encoded(args: Any) -> bytes:

@@ -25,11 +25,11 @@ MAX_FEED_BYTES = 1 << 30
 def synthesize(inputs: Sequence[TensorSpec], feed: FeedSpec, *, free: FreeSize = ONE) -> dict[str, Value]:
     """A value for every input, the same for the same seed.
 
-    Floats are uniform in [0, 1), integers 0 or 1 (they often index a table), booleans random, strings a short word;
-    `feed.ranges` sets other bounds. A symbolic dim has one size in all inputs: `feed.dims`, else what `feed.shapes`
-    implies, else `feed.batch` where it leads, else 1. An input of unknown rank gets one dim. `free` says what else free
-    dims get. Sequences have `feed.lengths` elements of one shape, optional inputs a value unless `feed.absent` names
-    them: then they are None.
+    Floats are uniform in [0, 1), integers 0 or 1 (they often index a table), scalar ones 1, booleans random, strings a
+    short word; `feed.ranges` sets other bounds. A symbolic dim has one size in all inputs: `feed.dims`, else what
+    `feed.shapes` implies, else `feed.batch` where it leads, else 1. An input of unknown rank gets one dim. `free` says
+    what else free dims get. Sequences have `feed.lengths` elements of one shape, optional inputs a value unless
+    `feed.absent` names them: then they are None.
 
     Raises `UsageError` for an override that names nothing or does not fit, `ModelError` for inputs that cannot be made,
     `DataError` (`data.too_large`) for more than 1 GiB in all.

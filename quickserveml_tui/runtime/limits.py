@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ S_PER_NODE = 1e-4
 MAX_SCANNED_BYTES = 64 << 20
 """Model files up to this size are searched for references to other files: 0.03 s."""
 MAX_FOLDER_FILES = 10_000
+"""Entries of the model's folder, and of those below it, that are looked at."""
 
 _LOCATION_KEY = b"\x0a\x08location"  # StringStringEntryProto.key of external data
 
@@ -70,9 +72,13 @@ def file_bytes(path: Path) -> int:
 
 
 def model_bytes(path: Path) -> int:
-    """Size of the model file with its external data, where a look at a file of up to 64 MiB shows that it has any."""
+    """Size of the model file with its external data.
+
+    For a model with external data, and for one too large to be searched for it, every file of its folder and of those
+    below counts: too much rather than too little.
+    """
     size = file_bytes(path)
-    if 0 < size <= MAX_SCANNED_BYTES and _names_other_files(path):
+    if size > MAX_SCANNED_BYTES or (size and _names_other_files(path)):
         return max(size, _folder_bytes(path.parent))
     return size
 
@@ -80,13 +86,9 @@ def model_bytes(path: Path) -> int:
 def memory_cap_bytes(path: Path) -> int:
     """Private memory that a runner may use for the model at `path`, above what it uses when empty.
 
-    4 GiB + 4 × the size of its files, at most 80 % of the machine. For a model with external data, and for one too
-    large to be searched for it, every file of its folder counts: too much rather than too little, the machine is the
-    bound that protects the user.
+    4 GiB + 4 × the size of its files, at most 80 % of the machine, which is the bound that protects the user.
     """
-    size = file_bytes(path)
-    size = max(size, _folder_bytes(path.parent)) if size > MAX_SCANNED_BYTES else model_bytes(path)
-    return int(min(FLOOR_BYTES + PER_FILE_BYTE * size, SHARE_OF_MACHINE * host.total_memory_bytes()))
+    return int(min(FLOOR_BYTES + PER_FILE_BYTE * model_bytes(path), SHARE_OF_MACHINE * host.total_memory_bytes()))
 
 
 def _names_other_files(path: Path) -> bool:
@@ -112,14 +114,17 @@ def _names_other_files(path: Path) -> bool:
 
 
 def _folder_bytes(folder: Path) -> int:
-    total = 0
-    try:
-        with os.scandir(folder) as entries:
-            for count, entry in enumerate(entries):
-                if count >= MAX_FOLDER_FILES:
+    """Bytes of the files in a folder and those below it; links are not followed."""
+    total, seen, folders = 0, 0, [str(folder)]
+    while folders and seen < MAX_FOLDER_FILES:
+        # A folder may be searched but not listed, or something in it vanished.
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > MAX_FOLDER_FILES:
                     break
-                if entry.is_file(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
                     total += entry.stat(follow_symlinks=False).st_size
-    except OSError:  # the folder may be searched but not listed, or something in it vanished
-        return total
     return total

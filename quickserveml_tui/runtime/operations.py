@@ -108,7 +108,9 @@ def _read_layers(context: Context, args: LayersArgs) -> LayerPage:
 def _trial(context: Context, args: TrialArgs) -> TrialReport:
     from quickserveml_tui.runtime.trial import run_trial
 
-    return run_trial(context.sessions, _path(args.path), args.feed, context.cancel, args.memory_bytes)
+    return run_trial(
+        context.sessions, _path(args.path), args.feed, context.cancel, args.memory_bytes, on_loaded=context.emit
+    )
 
 
 def _predict(context: Context, args: PredictArgs) -> PredictResult:

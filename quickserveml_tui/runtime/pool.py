@@ -20,7 +20,7 @@ class LocalRunnerPool:
 
     `log_dir` takes the runners' output while they live, in files without a name; without one, and where it cannot be
     written, the system's folder for temporary files does. `borrow` reuses a runner until it
-    crashes; at most `max_idle` wait unused.
+    crashes or a model took all its memory; at most `max_idle` wait unused.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LocalRunnerPool:
 
     @contextmanager
     def borrow(self) -> Iterator[RunnerProcess]:
-        """A warm runner that is used again after, unless it crashed: for trials, facts, layers, predictions."""
+        """A warm runner that is used again after, unless it is worn: for trials, facts, layers, predictions."""
         runner = self._take_idle()
         try:
             yield runner
@@ -96,10 +96,11 @@ class LocalRunnerPool:
     def _give_back(self, runner: RunnerProcess) -> None:
         with self._lock:
             self._used.discard(runner)
-            keep = runner.alive and not self._closed and len(self._idle) < self._max_idle
+            is_usable = runner.alive and not runner.worn
+            keep = is_usable and not self._closed and len(self._idle) < self._max_idle
             if keep:
                 self._idle.append(runner)
-            elif not self._closed and not runner.alive and not self._idle:
+            elif not self._closed and not is_usable and not self._idle:
                 with contextlib.suppress(UnavailableError):  # the next borrower is told
                     self._idle.append(self._start(preload=True))
         if not keep:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from quickserveml_tui.core.errors import DataError, ModelError
-from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.errors import CancelledError, DataError, ModelError, QuickServeError
+from quickserveml_tui.core.feeds import FeedSpec, all_ones
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.text import safe_text
@@ -20,13 +22,18 @@ from quickserveml_tui.runtime.dtypes import integer_bounds, is_float
 from quickserveml_tui.runtime.feeds import FreeSize, feed_shapes, synthesize
 from quickserveml_tui.runtime.kinds import type_of
 from quickserveml_tui.runtime.session import Session
+from quickserveml_tui.runtime.trial_report import OUT_OF_MEMORY
 
 _SIZES = (1, 8, 32, 128, 224, 512)
 FREE_SIZES = tuple(FreeSize(size, last_only) for size in _SIZES for last_only in (False, True))
 """Tried in turn for free dims that do not lead: a convolution may need more than 1, a recurrent state exactly 1."""
 _RANKS = (2, 3, 4, 1, 0)
 PROBE_S = 6.0
-"""Linked dims and ranks are tried for this long: they are guesses, and a slow model must not use up its trial."""
+"""No guess begins after this long: a slow model must not use up its trial."""
+CUT_S = 12.0
+"""Guesses that still run after this long are ended."""
+SLOW_S = 1.0
+"""After a guess that took longer, or all memory, no larger size is tried."""
 _SHOWN_DIMS = 6
 
 
@@ -48,31 +55,90 @@ def find_feeds(session: Session, feed: FeedSpec, cancel: CancelToken) -> FoundFe
 
     Tried in turn: free dims by `FREE_SIZES`; ranks, where they are unknown; dims taken for one axis, by `LINKS`; and
     other values, for inputs that are divisors, axes or sizes. Raises the error of the first try (`DataError`) when none
-    works, and what `synthesize` and `Session.run` raise.
+    works, and what `synthesize` and `Session.run` raise; a guess that is too slow or too large is a guess that failed.
     """
     inputs = known_inputs(session.inputs, session.path)
-    first: DataError | None = None
-    tried: list[dict[str, tuple[int, ...]]] = []
-    seen: set[tuple[object, ...]] = set()
-    deadline = time.monotonic() + PROBE_S
-    for number, (free, values) in enumerate(_tries(inputs, feed)):
-        if number >= len(FREE_SIZES) and time.monotonic() > deadline:
-            break
-        shapes = feed_shapes(inputs, values, free=free)
-        key = (*shapes.values(), *values.ranges.items())
-        if key in seen:
-            continue
-        seen.add(key)
-        tried.append(shapes)
-        try:
-            feeds = synthesize(inputs, values, free=free)
-            begin = time.perf_counter_ns()
-            outputs = session.run(feeds, cancel=cancel)
-            return FoundFeeds(feeds, outputs, (time.perf_counter_ns() - begin) / 1e6, shapes, values)
-        except DataError as error:
-            first = first or error
-    assert first is not None
+    try:
+        return _attempt(session, inputs, FREE_SIZES[0], feed, cancel)
+    except DataError as error:
+        first = _bare(error)
+    tried = [feed_shapes(inputs, feed, free=FREE_SIZES[0])]
+    found = _guess(session, inputs, feed, cancel, tried)
+    if found is not None:
+        return found
     raise _none_works(first, inputs, tried)
+
+
+def _bare(error: DataError) -> DataError:
+    """Its words alone: with its traceback it would keep the session and all that was made up in memory."""
+    return type(error)(error.message, hint=error.hint, code=error.code, detail=error.detail)
+
+
+def _attempt(
+    session: Session, inputs: Sequence[TensorSpec], free: FreeSize, values: FeedSpec, cancel: CancelToken
+) -> FoundFeeds:
+    feeds = synthesize(inputs, values, free=free)
+    begin = time.perf_counter_ns()
+    outputs = session.run(feeds, cancel=cancel)
+    run_ms = (time.perf_counter_ns() - begin) / 1e6
+    return FoundFeeds(feeds, outputs, run_ms, feed_shapes(inputs, values, free=free), values)
+
+
+def _guess(
+    session: Session,
+    inputs: Sequence[TensorSpec],
+    feed: FeedSpec,
+    cancel: CancelToken,
+    tried: list[dict[str, tuple[int, ...]]],
+) -> FoundFeeds | None:
+    """What the model runs on besides the first try, which `tried` holds; the shapes of the others are added to it."""
+    begin, largest = time.monotonic(), max(_SIZES)
+    seen = {_key(tried[0], feed)}
+    with _bounded(cancel, CUT_S) as bound:
+        for free, values in _tries(inputs, feed):
+            if time.monotonic() - begin > PROBE_S:
+                break
+            shapes = feed_shapes(inputs, values, free=free)
+            key = _key(shapes, values)
+            if key in seen or free.size > largest:
+                continue
+            seen.add(key)
+            tried.append(shapes)
+            since = time.monotonic()
+            try:
+                return _attempt(session, inputs, free, values, bound)
+            except CancelledError:
+                cancel.raise_if_cancelled()
+                break
+            except (QuickServeError, MemoryError) as error:
+                if _is_starved(error) or time.monotonic() - since > SLOW_S:
+                    largest = min(largest, free.size)
+                elif not isinstance(error, DataError):
+                    raise
+    return None
+
+
+def _key(shapes: dict[str, tuple[int, ...]], values: FeedSpec) -> tuple[object, ...]:
+    return (*shapes.values(), *values.ranges.items())
+
+
+def _is_starved(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or getattr(error, "code", "") == OUT_OF_MEMORY
+
+
+@contextmanager
+def _bounded(cancel: CancelToken, limit_s: float) -> Iterator[CancelToken]:
+    """A token that is cancelled with `cancel`, and when the time is over."""
+    bound = CancelToken()
+    forget = cancel.on_cancel(bound.cancel)
+    timer = threading.Timer(limit_s, bound.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield bound
+    finally:
+        timer.cancel()
+        forget()
 
 
 def _tries(inputs: Sequence[TensorSpec], feed: FeedSpec) -> Iterator[tuple[FreeSize, FeedSpec]]:
@@ -83,20 +149,24 @@ def _tries(inputs: Sequence[TensorSpec], feed: FeedSpec) -> Iterator[tuple[FreeS
             yield free, values
 
 
+def integer_inputs(inputs: Sequence[TensorSpec], feed: FeedSpec) -> list[str]:
+    """Names of the inputs with integers whose values the feed leaves open."""
+    return [spec.name for spec in inputs if spec.name not in feed.ranges and integer_bounds(type_of(spec).leaf.dtype)]
+
+
 def _other_values(inputs: Sequence[TensorSpec], feed: FeedSpec) -> Iterator[FeedSpec]:
     """The feed with integers that are all 1 or all 0, and then with floats in vectors that are 1 as well.
 
     A divisor must not be 0, an axis must be there, and factors to scale by must not make the result empty.
     """
     open_inputs = [spec for spec in inputs if spec.name not in feed.ranges]
-    integers = [spec.name for spec in open_inputs if integer_bounds(type_of(spec).leaf.dtype)]
+    integers = integer_inputs(inputs, feed)
     floats = [spec.name for spec in open_inputs if is_float(spec.dtype) and len(spec.shape or ()) == 1]
-    ones, zeros = dict.fromkeys(integers, (1.0, 1.0)), dict.fromkeys(integers, (0.0, 0.0))
     if integers:
-        yield dataclasses.replace(feed, ranges=feed.ranges | ones)
-        yield dataclasses.replace(feed, ranges=feed.ranges | zeros)
+        yield all_ones(feed, integers)
+        yield dataclasses.replace(feed, ranges=feed.ranges | dict.fromkeys(integers, (0.0, 0.0)))
     if floats and len(inputs) > 1:
-        yield dataclasses.replace(feed, ranges=feed.ranges | ones | dict.fromkeys(floats, (1.0, 1.0)))
+        yield all_ones(feed, [*integers, *floats])
 
 
 def _links() -> Iterator[FreeSize]:

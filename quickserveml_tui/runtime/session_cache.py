@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from pathlib import Path
 
 from quickserveml_tui.runtime import host
@@ -24,7 +25,12 @@ class SessionCache:
         """Private memory that the model may take; None where there is no cap."""
 
     def make_room(self, path: Path, memory_bytes: int | None = None) -> None:
-        """Cap this process's memory for the model at `path`; `memory_bytes` overrides the formula."""
+        """Cap this process's memory for the model at `path`; `memory_bytes` overrides the formula.
+
+        A session of another file is dropped: it would take its memory from this one's.
+        """
+        if self._key is not None and self._key[0] != str(path):
+            self.clear()
         cap = memory_bytes
         if cap is None:
             with contextlib.suppress(OSError, ValueError):  # whoever opens the file next says what is wrong with it
@@ -47,5 +53,7 @@ class SessionCache:
         return self._session
 
     def clear(self) -> None:
-        """Drop the session."""
-        self._session = self._key = None
+        """Drop the session, also one that only a cycle of references still holds."""
+        if self._session is not None:
+            self._session = self._key = None
+            gc.collect()

@@ -67,7 +67,11 @@ class Maker:
             return [self._tensor(kind.held.dtype, shape) for _ in range(self._count(DEFAULT_LENGTH))]
         if kind.kind == "map":
             return self._map(kind)
-        return self._sparse(kind.dtype, shape) if kind.kind == "sparse" else self._tensor(kind.dtype, shape)
+        if kind.kind == "sparse":
+            return self._sparse(kind.dtype, shape)
+        if shape == () and self._bounds is None and integer_bounds(kind.dtype):
+            return np.ones((), numpy_dtype(kind.dtype))  # a step, a size or a divisor: 0 ends the runtime's process
+        return self._tensor(kind.dtype, shape)
 
     def _count(self, default: int) -> int:
         return default if self._length is None else self._length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from quickserveml_tui.core.clock import utc_now
@@ -16,7 +17,7 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
-from quickserveml_tui.runtime.probing import find_feeds
+from quickserveml_tui.runtime.probing import find_feeds, integer_inputs
 from quickserveml_tui.runtime.session import runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
@@ -28,10 +29,17 @@ def _is_unsafe(error: ModelError) -> bool:
 
 
 def run_trial(
-    sessions: SessionCache, path: Path, feed: FeedSpec, cancel: CancelToken, memory_bytes: int | None = None
+    sessions: SessionCache,
+    path: Path,
+    feed: FeedSpec,
+    cancel: CancelToken,
+    memory_bytes: int | None = None,
+    *,
+    on_loaded: Callable[[list[str]], None] = lambda _names: None,
 ) -> TrialReport:
     """What became of reading, loading and running the model once on synthetic inputs.
 
+    `on_loaded` gets the names of the inputs whose integers are made up, between loading and running.
     Rejected: not an ONNX model, or unsafe. Unrunnable: it reads, but does not load or run. Raises `CancelledError`, and
     `UsageError` for overrides that do not fit; never for what the model does (a crash ends the process).
     """
@@ -46,10 +54,7 @@ def run_trial(
     except MemoryError:
         return _starved(sessions)
     try:
-        begin = time.perf_counter_ns()
-        session = sessions.open(path, SessionSettings(), memory_bytes)
-        load_ms = (time.perf_counter_ns() - begin) / 1e6
-        run_ms = find_feeds(session, feed, cancel).run_ms
+        load_ms, run_ms = _load_and_run(sessions, path, feed, cancel, memory_bytes, on_loaded=on_loaded)
     except (CancelledError, UsageError):
         raise
     except ModelError as error:
@@ -64,6 +69,23 @@ def run_trial(
     finally:
         sessions.clear()
     return TrialReport(TrialOutcome.READY, load_ms=load_ms, run_ms=run_ms, runtime=runtime_name(), tried_at=utc_now())
+
+
+def _load_and_run(
+    sessions: SessionCache,
+    path: Path,
+    feed: FeedSpec,
+    cancel: CancelToken,
+    memory_bytes: int | None,
+    *,
+    on_loaded: Callable[[list[str]], None],
+) -> tuple[float, float]:
+    """Milliseconds of both; apart, so that nothing of the session is left when it returns."""
+    begin = time.perf_counter_ns()
+    session = sessions.open(path, SessionSettings(), memory_bytes)
+    load_ms = (time.perf_counter_ns() - begin) / 1e6
+    on_loaded(integer_inputs(session.inputs, feed))
+    return load_ms, find_feeds(session, feed, cancel).run_ms
 
 
 def _starved(sessions: SessionCache, detail: str = "") -> TrialReport:

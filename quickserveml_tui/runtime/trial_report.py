@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import QuickServeError, RunnerCrashedError, RunnerError, RunnerTimeoutError
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
@@ -32,6 +34,15 @@ def report_of(outcome: TrialOutcome, error: QuickServeError, runtime: str) -> Tr
 def breaking_report(error: RunnerError, runtime: str, limit_s: float, *, starved: bool = False) -> TrialReport:
     """The report of a trial that broke its runner; `starved` says that the system killed a process for its memory."""
     return report_of(TrialOutcome.UNRUNNABLE, _named(error, limit_s, starved=starved), runtime)
+
+
+def with_ones(report: TrialReport, crash: TrialReport) -> TrialReport:
+    """The report of a model that runs on integers that are all 1, after other made-up ones ended its process."""
+    warning = (
+        f"Made-up integers of 0 and 1 end the model's process ({describe_signal(crash.signal)}); it was tried with "
+        "integers that are all 1. `quickserveml feed` with --range NAME=1:1 keeps such values."
+    )
+    return replace(report, warning=warning)
 
 
 def out_of_memory(cap_bytes: int | None) -> RunnerError:

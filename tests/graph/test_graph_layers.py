@@ -94,3 +94,16 @@ def test_long_attributes_are_cut(tmp_path):
 def test_a_broken_model_has_no_layers(tmp_path):
     with pytest.raises(ModelError):
         read_layers(save(model([helper.make_node("Add", ["x", "ghost"], ["y"])]), tmp_path))
+
+
+@pytest.mark.parametrize("operator", ["Scaler", "Constant"])
+def test_a_graph_in_an_attribute_that_takes_none_is_listed_with_its_owner(tmp_path, operator):
+    body = helper.make_graph([helper.make_node("Identity", ["x"], ["s"])], "body", [], [value("s")])
+    owner = helper.make_node(operator, [] if operator == "Constant" else ["x"], ["y"], body=body)
+    if operator == "Constant":
+        owner.attribute.append(helper.make_attribute("value", weight("v", ones(1000))))
+    else:
+        owner.domain = "ai.onnx.ml"
+    proto = model([owner], outputs=[value("y", None)], domains=["ai.onnx.ml"])
+    page = read_layers(save(proto, tmp_path))
+    assert [(row.op, row.depth) for row in page.rows] == [(operator, 0), ("Identity", 1)]

@@ -61,12 +61,30 @@ def test_the_name_of_other_files_is_found_across_two_pieces(tmp_path, monkeypatc
     assert model_bytes(models.external(tmp_path, "w.bin")) >= 10_000
 
 
-def test_a_large_file_is_not_searched_and_its_folder_counts_for_memory_alone(tmp_path, monkeypatch):
+def test_a_large_file_is_not_searched_and_its_folder_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "_names_other_files", lambda _path: pytest.fail("searched"))
     large = sparse(tmp_path / "large.onnx", 65 << 20)
     sparse(tmp_path / "w.bin", GIB)
-    assert model_bytes(large) == 65 << 20
+    assert model_bytes(large) == (65 << 20) + GIB
     assert memory_cap_bytes(large) > 8 * GIB
+
+
+def test_external_data_in_a_folder_below_counts_and_links_do_not(tmp_path):
+    (tmp_path / "weights" / "deep").mkdir(parents=True)
+    sparse(tmp_path / "weights" / "deep" / "w.bin", 3 * GIB)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    split = models.external(tmp_path, "weights/deep/w.bin")
+    assert 3 * GIB <= model_bytes(split) < 4 * GIB
+
+
+def test_a_folder_is_looked_at_up_to_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_FOLDER_FILES", 3)
+    folder = tmp_path
+    for _level in range(6):
+        folder = folder / "f"
+        folder.mkdir()
+    sparse(folder / "w.bin", GIB)
+    assert model_bytes(models.external(tmp_path, "w.bin")) < GIB
 
 
 @pytest.mark.parametrize("kind", ["missing", "fifo", "folder", "link"])
