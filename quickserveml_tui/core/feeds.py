@@ -30,6 +30,7 @@ class FeedSpec:
     batch: int | None = None
     """Size of the leading dim of every input whose leading dim is not fixed."""
     seed: int = 0
+    """0 is the default and says nothing: laid over another spec, that one's seed holds."""
     lengths: dict[str, int] = field(default_factory=dict)
     """Elements by name of an input that is a sequence or map; 2 by default."""
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)

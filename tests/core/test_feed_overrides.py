@@ -67,6 +67,13 @@ def test_the_options_of_a_spec_parse_back_to_it():
     assert options[-4:] == ["--batch", "16", "--seed", "7"]
 
 
+def test_a_seed_lies_over_the_saved_one_and_0_says_nothing():
+    saved = FeedSpec(seed=7)
+    assert FeedSpec(seed=9).over(saved).seed == 9
+    assert FeedSpec(seed=0).over(saved).seed == 7
+    assert FeedSpec(seed=0).over(FeedSpec()).seed == 0
+
+
 def test_defaults_need_no_options():
     assert FeedSpec().to_args() == []
 
