@@ -39,7 +39,9 @@ BatchOption: TypeAlias = Annotated[
     int | None,
     Option("--batch", metavar="N", help="Size of each leading dim that is not fixed.", show_default=False),
 ]
-SeedOption: TypeAlias = Annotated[int, Option("--seed", metavar="N", help="Seed of the synthetic values; 0 keeps a saved one.")]
+SeedOption: TypeAlias = Annotated[
+    int, Option("--seed", metavar="N", help="Seed of the synthetic values; 0 keeps a saved one.")
+]
 LengthOption: TypeAlias = Annotated[
     list[str] | None,
     Option("--length", metavar="INPUT=N", help="Elements of an input that is a sequence or map.", show_default=False),

@@ -173,11 +173,12 @@ def test_after_a_slow_guess_no_larger_size_is_tried(tmp_path, clock):
     assert max(slow.sizes) == 32
 
 
-def test_no_guess_of_a_size_begins_after_the_time_for_guesses(tmp_path, clock):
+def test_no_guess_of_a_size_begins_after_the_time_for_guesses(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(probing, "PROBE_S", 2.0)
     slow = Slow(Session(picky(tmp_path)), clock, lambda _size: 0.9)
     with pytest.raises(DataError, match="Another shape"):
         find_feeds(slow, FEED, CancelToken())
-    assert len(slow.sizes) <= 2 + probing.PROBE_S / 0.9
+    assert len(slow.sizes) == 1 + 3
 
 
 def test_a_guess_without_end_is_ended_and_the_first_error_reported(tmp_path, monkeypatch):
