@@ -124,7 +124,8 @@ def _print_added(ref: str, added: AddResult) -> None:
         return
     made = output.style(f"{added.model.name}@{added.version.version}", "bold")
     if added.existed:
-        output.line(f"{made} is what it converts to already; nothing was added.")
+        label = f" Its label is {added.version.label}." if added.version.label else ""
+        output.line(f"{made} is what it converts to already; nothing was added.{label}")
         return
     changed = f": {_changes(added.conversion)}" if added.conversion else ""
     output.line(f"{output.style('✓', 'ok')} Added {made}{changed}.")

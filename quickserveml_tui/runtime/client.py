@@ -40,6 +40,8 @@ from quickserveml_tui.runtime.watch import Watch
 
 _T = TypeVar("_T")
 _LET_GO_S = 2.0
+REFERENCE_TRIALS = 2
+"""How many times as long as a trial the evaluator of the `onnx` package may take: it is slow, and must not hang."""
 _SLICE_S = 0.1  # how soon a cancel or limit is seen
 
 
@@ -228,7 +230,8 @@ class RunnerProcess:
     ) -> Mapping[str, Any]:
         """Outputs by name of the `onnx` package's own, slow evaluator, for what the runtime cannot run."""
         args = calls.ReferenceArgs(_raw(path), _packed(inputs), self._bounds.memory_bytes)
-        return _unpacked(self._call("reference", args, dict[str, Any], self._bounds.predict_s, cancel=cancel))
+        limit_s = REFERENCE_TRIALS * self._bounds.trial_limit_s(model_bytes(path))
+        return _unpacked(self._call("reference", args, dict[str, Any], limit_s, cancel=cancel))
 
     def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
         """Warm up and measure, pushing frames; on cancel the partial result comes back."""

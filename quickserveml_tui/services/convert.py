@@ -10,17 +10,16 @@ from pathlib import Path
 
 from quickserveml_tui.core.catalog import AddRequest, AddResult, Resolved
 from quickserveml_tui.core.compatibility import Conversion, ConvertRequest, RuntimeLimits
-from quickserveml_tui.core.errors import DataError, ModelError, NotFoundError, UsageError
+from quickserveml_tui.core.errors import ConflictError, DataError, ModelError, NotFoundError, UsageError
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import Lineage
+from quickserveml_tui.core.models import GoldenOutput, Lineage, MetadataPatch, VersionRecord
 from quickserveml_tui.core.ports import CatalogPort
 from quickserveml_tui.core.refs import check_label, check_name
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import plain_number
 from quickserveml_tui.services.catalog_edit import with_version
-from quickserveml_tui.services.catalog_lookup import version_with
 from quickserveml_tui.services.compatibility import STANDARD, LimitsService
 from quickserveml_tui.services.convert_check import DEFAULT_FEED, Checked, ConversionCheck, Original
 from quickserveml_tui.services.paths import user_path
@@ -66,10 +65,13 @@ class ConvertService:
             check_label(request.label)
         original = self._original(resolved)
         with self._artifacts.stage() as staging:  # a private folder; refused here where nothing may be written
-            target = staging.folder / f"{Path(resolved.version.source or name).stem[:100]}-converted.onnx"
+            target = (
+                staging.folder
+                / f"{Path(resolved.version.source or name).stem[:100].removesuffix('-converted')}-converted.onnx"
+            )
             conversion, checked = self._make(original, target, request, on_progress, cancel)
             conversion = replace(conversion, compared_with=checked.sentence)
-            equal = self._equal_version(name, target)
+            equal = self._equal_version(name, target, request.label)
             if equal is not None:
                 return replace(equal, conversion=conversion)
             added = self._catalog.add(
@@ -136,6 +138,7 @@ class ConvertService:
                 version.feed,
                 version.golden,
                 version.trial.quarantined,
+                version.runnable,
             )
         with self._runners.borrow() as runner:
             facts = runner.read_facts(Path(resolved.path))
@@ -157,36 +160,83 @@ class ConvertService:
         check = ConversionCheck(self._artifacts, self._runners, on_progress, cancel)
         return conversion, check.check(original, target, request)
 
-    def _equal_version(self, name: str, target: Path) -> AddResult | None:
-        """The version that is this very file: adding it again would change what is said of that version."""
-        from quickserveml_tui.storage.artifacts import file_digest
+    def _equal_version(self, name: str, target: Path, label: str) -> AddResult | None:
+        """The version with these very files: adding them again would change what is said of that version.
 
+        One without a label gets the one that was asked for. Raises `ConflictError` (`label.taken`) when it has another.
+        """
         model = self._registry.find(name)
-        known = version_with(model, file_digest(target)[0]) if model is not None else None
+        content = _content(target)
+        known = next((item for item in reversed(model.versions) if _is(item, content)), None) if model else None
         if model is None or known is None:
             return None
-        return AddResult(model, known, existed=True, warning=f"It equals {model.name}@{known.version}; none was added.")
+        ref = f"{model.name}@{known.version}"
+        if label and known.label and label != known.label:
+            raise ConflictError(
+                f"It converts to {ref}, which has the label {known.label}.",
+                hint=f"Change it with: quickserveml update {ref} --label {label}",
+                code="label.taken",
+            )
+        warning = f"It equals {ref}; none was added."
+        if label and not known.label:
+            model = self._catalog.update(ref, MetadataPatch(label=label))
+            known, warning = model.version(known.version) or known, f"{warning} It has the label {label} now."
+        return AddResult(model, known, existed=True, warning=warning)
 
     def _with_belongings(self, added: AddResult, original: Original, checked: Checked) -> AddResult:
         """The new version with the feed and the golden outputs of the one it comes from, in one transaction."""
-        if added.existed or not (checked.golden or original.feed != DEFAULT_FEED):
+        if added.existed:
             return added
+        if not (checked.golden or original.feed != DEFAULT_FEED):
+            return replace(added, warning=_together(added.warning, checked.warning))
+        lost: tuple[str, ...] = ()
 
         def work(edit: RegistryEdit) -> AddResult:
             model = edit.find(added.model.id)
             version = model.version(added.version.version) if model is not None else None
             if model is None or version is None:
                 raise NotFoundError("The new version is gone.", hint="It was deleted.", code="version.not_found")
-            changed = replace(version, golden=checked.golden, feed=original.feed)
+            whole = tuple(item for item in checked.golden if item.name not in lost)
+            changed = replace(version, golden=whole, feed=original.feed)
             return replace(added, model=edit.put(with_version(model, changed)), version=changed)
 
         with self._artifacts.publishing():  # no collection while the blobs get another owner
+            lost = tuple(item.name for item in checked.golden if not self._has(item))
             result = self._registry.edit(work)
+        result = replace(result, warning=_together(added.warning, checked.warning, _gone(lost)))
         if result.version.runnable:
             return result
         ref = f"{result.model.name}@{result.version.version}"
         model = self._catalog.retry(ref).model  # tried without the feed that it needs
         return replace(result, model=model, version=model.version(result.version.version) or result.version)
+
+    def _has(self, golden: GoldenOutput) -> bool:
+        """Whether its files are still there: the original may have been purged since they were read."""
+        return self._artifacts.has(golden.inputs_digest) and self._artifacts.has(golden.outputs_digest)
+
+
+def _content(target: Path) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Digest of a converted model, and path and digest of each of its data files."""
+    from quickserveml_tui.storage.artifacts import file_digest
+
+    beside = (path for path in target.parent.rglob("*") if path.is_file() and path != target)
+    data = frozenset((path.relative_to(target.parent).as_posix(), file_digest(path)[0]) for path in beside)
+    return file_digest(target)[0], data
+
+
+def _is(version: VersionRecord, content: tuple[str, frozenset[tuple[str, str]]]) -> bool:
+    """Whether a version has this content; what its model file is called makes no difference."""
+    model, *data = version.artifact.files
+    return (model.digest, frozenset((file.path, file.digest) for file in data)) == content
+
+
+def _together(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def _gone(names: tuple[str, ...]) -> str:
+    listed = ", ".join(safe_text(name, 80) for name in names[:5])
+    return f"{plural(len(names), 'golden output')} left behind, as the files are gone: {listed}." if names else ""
 
 
 def choose_formats(request: ConvertRequest, original: Original, limits: RuntimeLimits) -> tuple[int | None, int | None]:
@@ -238,6 +288,7 @@ def _notes(original: Original, conversion: Conversion, checked: Checked, request
     return (
         f"Converted from {original.ref}: {', '.join(changes) or 'functions only'}. "
         f"Its outputs equal those of {checked.sentence}{how if checked.source else ''}."
+        f"{' ' if checked.warning else ''}{checked.warning}"
     )
 
 

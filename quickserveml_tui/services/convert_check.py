@@ -12,7 +12,7 @@ from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.golden import DIFFERS, GoldenCheck, ValueDifference
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
-from quickserveml_tui.core.models import GoldenOutput
+from quickserveml_tui.core.models import GoldenOutput, TrialOutcome, TrialReport
 from quickserveml_tui.core.predictions import Prediction
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore
@@ -24,6 +24,9 @@ RANDOM_OPERATORS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 DEFAULT_FEED = FeedSpec()
+READY = TrialOutcome.READY
+GONE = ("artifact.missing", "artifact.corrupt")
+"""Codes of golden outputs whose files are lost, whatever model they are held against."""
 _OTHER_OPSET = "Nothing was kept; choose an opset nearer to the model's own, or export the model again."
 
 
@@ -38,6 +41,8 @@ class Original:
     golden: tuple[GoldenOutput, ...] = ()
     quarantined: bool = False
     """Whether it broke its runner: it is not run again."""
+    runnable: bool = False
+    """Whether its trial found it ready; else it is tried before it is run, for a trial has a short limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Checked:
     """What the original's outputs came from: `onnxruntime 1.32.0`, `onnx reference`; empty when nothing could run."""
     golden: tuple[GoldenOutput, ...]
     """Golden outputs that it gives."""
+    left: tuple[str, ...] = ()
+    """Names of golden outputs that do not go with it, as the original does not pass them either."""
 
     @property
     def sentence(self) -> str:
@@ -55,6 +62,11 @@ class Checked:
         parts = [self.source] if self.source else []
         parts += [plural(len(self.golden), "golden output")] if self.golden else []
         return " and ".join(parts)
+
+    @property
+    def warning(self) -> str:
+        """What became of golden outputs that do not go with it; empty when all do."""
+        return left_behind(self.left)
 
 
 class ConversionCheck:
@@ -80,7 +92,7 @@ class ConversionCheck:
             source = self._compare(original, converted, feed, request)
         except _NothingToCompareError as error:
             why = error.message
-        golden = self._golden(original, converted)
+        golden, left = self._golden(original, converted)
         if not source and not golden:
             raise ModelError(
                 f"Nothing says whether the converted {original.ref} is right: {why}",
@@ -88,26 +100,30 @@ class ConversionCheck:
                 "or convert the file with onnx.version_converter and check it yourself.",
                 code="convert.unverified",
             )
-        return Checked(source, golden)
+        return Checked(source, golden, left)
 
     # ---- synthetic inputs -----------------------------------------------------------------------------------------
 
     def _compare(self, original: Original, converted: Path, feed: FeedSpec, request: ConvertRequest) -> str:
-        expected = None if original.quarantined else self._run_original(original.path, feed)
+        expected = None if original.quarantined else self._run_original(original, feed)
         if expected is not None:
             again = self._predict(original.path, inputs=expected.inputs)
             if any(not item.ok for item in _differences(expected.outputs, again.outputs, request)):
                 raise _NothingToCompareError(_random(original.facts))
+            self._check_runs(converted, feed, original.facts.nodes)
             self._expect(expected.outputs, self._run_converted(converted, expected.inputs).outputs, request)
             return expected.runtime or "onnxruntime"
+        self._check_runs(converted, feed, original.facts.nodes)
         actual = self._run_converted(converted, None, feed)
         self._expect(self._run_reference(original, actual.inputs), actual.outputs, request)
         return "onnx reference"
 
-    def _run_original(self, path: Path, feed: FeedSpec) -> Prediction | None:
+    def _run_original(self, original: Original, feed: FeedSpec) -> Prediction | None:
         self._say("running the original")
         try:
-            return self._predict(path, feed=feed)
+            if not original.runnable and self._try(original.path, feed, original.facts.nodes).outcome != READY:
+                return None
+            return self._predict(original.path, feed=feed)
         except CancelledError:
             raise
         except UsageError as error:  # saved overrides that do not fit
@@ -142,6 +158,23 @@ class ConversionCheck:
         except QuickServeError as error:
             raise _NothingToCompareError(f"onnxruntime cannot run the original. {error.message}") from error
 
+    def _try(self, path: Path, feed: FeedSpec, nodes: int) -> TrialReport:
+        """Whether it runs at all, within the limit of a trial: a run may take as long as whoever asks for it waits."""
+        with self._runners.borrow() as runner:
+            return runner.trial(path, feed, nodes=nodes, cancel=self._cancel)
+
+    def _check_runs(self, converted: Path, feed: FeedSpec, nodes: int) -> None:
+        """Raise `ModelError` (`convert.failed`) for a converted model that does not pass a trial."""
+        try:
+            report = self._try(converted, feed, nodes)
+        except UsageError as error:  # saved overrides that do not fit
+            raise _NothingToCompareError(error.message) from error
+        if report.outcome is READY:
+            return
+        if report.code.startswith("data."):  # made-up inputs do not suit it; golden outputs may
+            raise _NothingToCompareError(report.reason)
+        raise _unrunnable(ModelError(report.reason, detail=report.detail))
+
     def _predict(
         self, path: Path, *, inputs: Mapping[str, Value] | None = None, feed: FeedSpec = DEFAULT_FEED
     ) -> Prediction:
@@ -154,22 +187,23 @@ class ConversionCheck:
 
     # ---- golden outputs -------------------------------------------------------------------------------------------
 
-    def _golden(self, original: Original, converted: Path) -> tuple[GoldenOutput, ...]:
-        """The golden outputs that the converted model gives; one that the original does not give either is left out."""
+    def _golden(self, original: Original, converted: Path) -> tuple[tuple[GoldenOutput, ...], tuple[str, ...]]:
+        """The golden outputs that the converted model gives, and the names of those that the original fails as it does.
+
+        Any other failure, whatever it is, refuses the conversion: nobody would miss a golden output that is gone.
+        """
         if not original.golden:
-            return ()
+            return (), ()
         checks = self._run_golden(converted, original.golden)
         by_name = {item.name: item for item in original.golden}
-        wrong = [check for check in checks if check.code == DIFFERS]
-        if wrong:
-            stale = (
-                ()
-                if original.quarantined
-                else self._run_golden(original.path, tuple(by_name[check.name] for check in wrong))
-            )
-            given_up = {check.name for check in stale if check.code == DIFFERS}
-            raise_if_differently([check for check in wrong if check.name not in given_up])
-        return tuple(by_name[check.name] for check in checks if check.ok)
+        failed = [check for check in checks if not check.ok]
+        before = {check.name: check.code for check in failed if check.code in GONE}
+        again = [by_name[check.name] for check in failed if check.name not in before]
+        if again and not original.quarantined:
+            before |= {check.name: check.code for check in self._run_golden(original.path, again)}
+        raise_if_failed([check for check in failed if before.get(check.name) != check.code])
+        left = tuple(check.name for check in failed)
+        return tuple(by_name[check.name] for check in checks if check.ok), left
 
     def _run_golden(self, path: Path, items: Sequence[GoldenOutput]) -> tuple[GoldenCheck, ...]:
         checks = GoldenChecks(self._artifacts, self._runners)
@@ -222,11 +256,20 @@ def raise_if_different(differences: Sequence[ValueDifference]) -> None:
     )
 
 
-def raise_if_differently(checks: Sequence[GoldenCheck]) -> None:
-    """Raise `ModelError` (`convert.differs`) that names the first golden output."""
-    if checks:
+def raise_if_failed(checks: Sequence[GoldenCheck]) -> None:
+    """Raise `ModelError` (`convert.differs`, else `convert.failed`) that names the first golden output."""
+    first = next((check for check in checks if check.code == DIFFERS), checks[0] if checks else None)
+    if first is not None:
         raise ModelError(
-            f"The converted model does not give the golden output {safe_text(checks[0].name, 80)}: {checks[0].reason}",
+            f"The converted model does not give the golden output {safe_text(first.name, 80)}: {first.reason}",
             hint=_OTHER_OPSET,
-            code="convert.differs",
+            code="convert.differs" if first.code == DIFFERS else "convert.failed",
         )
+
+
+def left_behind(names: Sequence[str]) -> str:
+    """A sentence on golden outputs that do not go with the new version; empty when there are none."""
+    if not names:
+        return ""
+    listed = ", ".join(safe_text(name, 80) for name in names[:5]) + (", …" if len(names) > 5 else "")
+    return f"{plural(len(names), 'golden output')} left behind, as the original does not pass: {listed}."

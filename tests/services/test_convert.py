@@ -12,9 +12,17 @@ from convert_models import external, function, gelu, product, random, relu, save
 
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.core.compatibility import ConvertRequest, RuntimeLimits
-from quickserveml_tui.core.errors import CancelledError, ConflictError, ModelError, QuickServeError, UsageError
+from quickserveml_tui.core.errors import (
+    CancelledError,
+    ConflictError,
+    ModelError,
+    QuickServeError,
+    RunnerCrashedError,
+    UsageError,
+)
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
+from quickserveml_tui.core.models import TrialOutcome, TrialReport
 from quickserveml_tui.services.convert import ConvertService
 from quickserveml_tui.services.home import LocalWorkbench
 
@@ -166,6 +174,20 @@ def test_the_same_conversion_is_not_added_twice_and_changes_nothing(workbench, a
     assert back.version.lineage.parent == "", "a version is not its child's child"
 
 
+def test_the_same_conversion_takes_a_label_or_says_why_not(workbench, add, tmp_path):
+    for ref, changes in ((add(relu(), "-a"), {"opset": 21}), (add(external(tmp_path / "from"), "-b"), {"opset": 13})):
+        workbench.convert.convert(ConvertRequest(ref, **changes))
+        workbench.catalog.update(f"{ref[:-2]}@2", _patch(notes="mine"))
+        again = workbench.convert.convert(ConvertRequest(ref, label="1.0.0", **changes))
+        assert (again.existed, again.version.version, again.version.label) == (True, 2, "1.0.0")
+        assert "the label 1.0.0 now" in again.warning
+        assert again.version.notes == "mine"
+        with pytest.raises(ConflictError, match="has the label"):
+            workbench.convert.convert(ConvertRequest(ref, label="2.0.0", **changes))
+        assert workbench.convert.convert(ConvertRequest(ref, label="1.0.0", **changes)).existed
+        assert versions(workbench, ref) == [1, 2]
+
+
 def test_saved_overrides_and_golden_outputs_come_along(workbench, add):
     ref = add(squeeze())
     workbench.catalog.set_feed(ref, FeedSpec(ranges={"x": (1.0, 2.0)}))
@@ -189,7 +211,41 @@ def test_a_golden_output_is_enough_where_the_original_cannot_be_run(workbench, a
 def test_a_golden_output_that_the_original_does_not_give_either_is_left_behind(workbench, add):
     ref = add(squeeze())
     _keep_golden(workbench, ref, {"x": np.ones((1, 3), np.float32)}, {"y": np.full(3, 99, np.float32)})
-    assert workbench.convert.convert(ConvertRequest(ref, opset=13)).version.golden == ()
+    added = workbench.convert.convert(ConvertRequest(ref, opset=13))
+    assert added.version.golden == ()
+    for words in (added.warning, added.version.notes):
+        assert "1 golden output left behind, as the original does not pass: given." in words
+
+
+def test_a_golden_output_whose_files_are_lost_is_left_behind_and_told(workbench, add):
+    ref = add(squeeze())
+    lost = workbench.golden.record(ref, "lost", feed=FeedSpec(seed=7))
+    workbench.golden.record(ref, "kept")
+    workbench.artifacts.blob_path(lost.inputs_digest).unlink()
+    added = workbench.convert.convert(ConvertRequest(ref, opset=13))
+    assert [item.name for item in added.version.golden] == ["kept"]
+    assert "left behind" in added.warning
+    assert "lost" in added.version.notes
+
+
+def test_a_golden_output_whose_files_go_at_the_last_moment_is_not_named(workbench, add):
+    ref = add(squeeze())
+    golden = workbench.golden.record(ref, "seven", feed=FeedSpec(seed=7))
+    workbench.catalog.set_feed(ref, FeedSpec(seed=3))
+    add_version = workbench.catalog.add
+
+    class Purging:
+        def add(self, *args, **options):
+            workbench.artifacts.blob_path(golden.inputs_digest).unlink()
+            return add_version(*args, **options)
+
+        def __getattr__(self, name):
+            return getattr(workbench.catalog, name)
+
+    by = ConvertService(Purging(), workbench.registry, workbench.artifacts, workbench.runners, workbench.limits)
+    added = by.convert(ConvertRequest(ref, opset=13))
+    assert (added.version.golden, added.version.feed) == ((), FeedSpec(seed=3))
+    assert "the files are gone: seven" in added.warning
 
 
 def _keep_golden(workbench, ref, inputs, outputs):
@@ -229,6 +285,51 @@ def test_a_converted_model_that_misses_a_golden_output_is_refused(workbench, add
     error = refused(workbench, ref, by=service(workbench, differs_only_there), opset=13)
     assert error.code == "convert.differs"
     assert "seven" in error.message
+
+
+def test_a_golden_output_on_which_the_converted_model_breaks_refuses_it(workbench, add):
+    ref = add(squeeze())
+    workbench.golden.record(ref, "seven", feed=FeedSpec(seed=7))
+
+    def break_converted(runner, path, **options):
+        if path.name.endswith("-converted.onnx"):
+            raise RunnerCrashedError("The runner crashed.", signal="SIGSEGV")
+        return runner.compare(path, **options)
+
+    error = refused(
+        workbench, ref, by=service(workbench, Meddling(workbench.runners, compare=break_converted)), opset=13
+    )
+    assert error.code == "convert.failed"
+    assert "seven" in error.message
+
+
+def test_what_does_not_pass_a_trial_is_not_run_without_a_short_limit(workbench, add, tmp_path):
+    def hang(runner, path, *_args, **_options):
+        return TrialReport(TrialOutcome.UNRUNNABLE, "It did not end in 30 s.", code="runtime.timeout")
+
+    def hang_converted(runner, path, *args, **options):
+        hanging = path.name.endswith("-converted.onnx")
+        return hang(runner, path) if hanging else runner.trial(path, *args, **options)
+
+    ran = []
+
+    def run(runner, path, **options):
+        ran.append(path.name)
+        return runner.predict(path, **options)
+
+    by = service(workbench, Meddling(workbench.runners, trial=hang_converted, predict=run))
+    error = refused(workbench, add(squeeze()), by=by, opset=13)
+    assert error.code == "convert.failed"
+    assert "did not end" in error.message
+    assert ran
+    assert not any(name.endswith("-converted.onnx") for name in ran)
+    ran.clear()
+    source = save(tmp_path / "endless.onnx", squeeze())
+    with pytest.raises(ModelError, match="did not end"):
+        service(workbench, Meddling(workbench.runners, trial=hang, predict=run)).write(
+            ConvertRequest(str(source), opset=13), str(tmp_path / "new.onnx")
+        )
+    assert not ran
 
 
 def _same_answer(runner, path, *, inputs, feed, keep_inputs, cancel):
