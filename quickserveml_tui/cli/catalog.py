@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Exit, Option
+from typer import Argument, Option
 
-from quickserveml_tui.cli.diagnostics import detail, note, warn
 from quickserveml_tui.cli.feeds import feed_spec
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import (
@@ -24,11 +23,11 @@ from quickserveml_tui.cli.options import (
     ShapeOption,
     WordOption,
 )
-from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.errors import NotFoundError, UsageError
 from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.catalog import AddRequest, AddResult, ModelView
+    from quickserveml_tui.core.catalog import ModelView
     from quickserveml_tui.core.compatibility import Compatibility
     from quickserveml_tui.core.ports import CatalogPort, InspectPort
 
@@ -110,10 +109,13 @@ def add(
 
     Each file is checked, copied while its digest is computed, and tried once in a process of its own. A file that is no
     ONNX model is rejected; a model that cannot run is kept with the reason, to be inspected. A file that is a version
-    already gets the details that are named. What --dim and the like say of its inputs holds for the trial, and is kept.
+    already gets the details that are named. Several files that are called alike, such as model.onnx, are named after
+    their folders. What --dim and the like say of its inputs holds for the trial, and is kept.
     A folder is searched for model files. With --link a model is only usable for as long as its files stay as they are.
     """
+    from quickserveml_tui.cli.adding import add_many, add_one, print_added
     from quickserveml_tui.core.catalog import AddRequest
+    from quickserveml_tui.core.file_names import names_from_paths
     from quickserveml_tui.core.models import Lineage
 
     invocation.note(home=home, as_json=as_json)
@@ -141,9 +143,14 @@ def add(
                 f"--name, --label and --alias fit one file, not {len(files):,}.", hint="Add the files one by one."
             )
         if len(paths) == 1 and files == paths:
-            _print_added(_add_one(workbench.catalog, AddRequest(path=files[0], **details)))
+            print_added(add_one(workbench.catalog, AddRequest(path=files[0], **details)))
         else:
-            _add_many(workbench.catalog, [AddRequest(path=path, **details) for path in files])
+            names = [name] if name else names_from_paths(files)
+            requests = zip(files, names, strict=True)
+            add_many(
+                workbench.catalog,
+                [AddRequest(path=path, **details | {"name": unlike}) for path, unlike in requests],
+            )
 
 
 def _model_files(catalog: CatalogPort, paths: list[str]) -> list[str]:
@@ -157,86 +164,13 @@ def _model_files(catalog: CatalogPort, paths: list[str]) -> list[str]:
             if len(files) > _MAX_FOUND:
                 raise UsageError(f"There are more than {_MAX_FOUND:,} model files.", hint="Add a smaller folder.")
     if not files:
-        raise UsageError(
-            "There is no model file in the folder.", hint="Files count as models by their content, not by their name."
+        where = f"below “{safe_text(paths[0], 200)}”" if len(paths) == 1 else "below these folders"
+        raise NotFoundError(
+            f"There is no model file {where}.",
+            hint="A folder is searched for names that end in .onnx; a file of another name is added by its own path.",
+            code="folder.no_models",
         )
     return files
-
-
-def _add_one(catalog: CatalogPort, request: AddRequest) -> AddResult:
-    from quickserveml_tui.cli.work import Narrator, run_cancellable
-
-    narrator = Narrator(quiet=True)
-    try:
-        return run_cancellable(lambda cancel: catalog.add(request, on_progress=narrator.on_progress, cancel=cancel))
-    finally:
-        narrator.close()
-
-
-def _add_many(catalog: CatalogPort, requests: list[AddRequest]) -> None:
-    from quickserveml_tui.cli.documents import error_entry
-
-    added: list[AddResult] = []
-    failed: list[tuple[str, QuickServeError]] = []
-    for request in requests:
-        try:
-            result = _add_one(catalog, request)
-        except QuickServeError as error:
-            if error.exit_code == 130:
-                raise
-            failed.append((request.path, error))
-            if not invocation.as_json:
-                warn(f"{request.path}: {error.message}")
-        else:
-            added.append(result)
-            if not invocation.as_json:
-                _print_added(result)
-    if invocation.as_json:
-        invocation.output.document(
-            {
-                "models": [_added_document(result) for result in added],
-                "failed": [{"path": safe_text(path), "error": error_entry(error)} for path, error in failed],
-            }
-        )
-    if failed:
-        raise Exit(int(failed[0][1].exit_code))
-
-
-def _added_document(result: AddResult) -> dict[str, Any]:
-    from quickserveml_tui.cli.documents import plain, trial_document, version_document
-
-    return version_document(result.model, result.version) | {
-        "existed": result.existed,
-        "trial": trial_document(result.trial),
-        "lineage": plain(result.version.lineage),
-        "warning": result.warning,
-    }
-
-
-def _print_added(result: AddResult) -> None:
-    output = invocation.output
-    if output.as_json:
-        output.document(_added_document(result))
-        return
-    version = result.version
-    ref = f"{result.model.name}@{version.version}"
-    where = ", which stays where it is" if version.artifact.is_linked else ""
-    if result.existed:
-        output.line(
-            f"{ref} is this very file already: its copy in the store was renewed, and what you said about it was noted."
-        )
-    else:
-        output.line(f"{output.style('✓', 'ok')} Added {output.style(ref, 'bold')}{where}.")
-    if result.warning:
-        warn(result.warning)
-    if not version.runnable:
-        warn(f"{ref} cannot be run: {version.trial.reason}")
-        if invocation.verbose:
-            detail(version.trial.detail)
-        if version.trial.quarantined:
-            note(f"It is in quarantine: `quickserveml trial {ref}` tries it again, `feed` with other inputs.")
-        else:
-            note("It can be inspected, but not measured or served.")
 
 
 def list_command(

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from quickserveml_tui.cli.bulk_text import DryRunOption, FilterOption, print_report, selection
 from quickserveml_tui.cli.catalog import parse_metadata, print_model
 from quickserveml_tui.cli.confirm import confirm
+from quickserveml_tui.cli.diagnostics import warn
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument
 from quickserveml_tui.core.errors import UsageError
@@ -264,12 +265,22 @@ def alias(
         elif protected is not None:
             _print_changed(*_protect(workbench.catalog, ref, parsed, alias_name, protected=protected))
         else:
-            model = workbench.catalog.set_alias(ref, alias_name)
-            _print_changed(model, _points(model, alias_name))
+            _print_changed(*_moved(workbench.catalog, ref, parsed, alias_name))
 
 
-def _points(model: ModelRecord, alias_name: str) -> str:
-    return f"{model.name}@{safe_text(alias_name)} is version {model.aliases.get(alias_name)} now."
+def _moved(catalog: CatalogPort, ref: str, parsed: ModelRef, alias_name: str) -> tuple[ModelRecord, str]:
+    """Move an alias; the model, and a sentence that says from where to where."""
+    from quickserveml_tui.cli.adding import moved_line
+    from quickserveml_tui.services.catalog_aliases import golden_left_behind, last_move
+
+    before = catalog.show(parsed.name).model
+    model = catalog.set_alias(ref, alias_name)
+    event = last_move(before, model, alias_name)
+    if event is None:
+        return model, f"{safe_text(alias_name)} points at {model.name}@{model.aliases.get(alias_name)} already."
+    if left := golden_left_behind(model, event):
+        warn(left)
+    return model, f"{model.name}  {moved_line(event)}"
 
 
 def _protect(
@@ -278,7 +289,8 @@ def _protect(
     is_new = alias_name not in catalog.show(parsed.name).model.aliases
     sentence = ""
     if protected and (parsed.selector or is_new):
-        sentence = _points(catalog.set_alias(ref, alias_name), alias_name) + " "
+        _model, line = _moved(catalog, ref, parsed, alias_name)
+        sentence = f"{line.rstrip('.')}. "
     model = catalog.protect_alias(parsed.name, alias_name, protected=protected)
     return model, f"{sentence}{safe_text(alias_name)} is {'protected' if protected else 'not protected any more'}."
 

@@ -169,7 +169,7 @@ def detail(text: str) -> None:
 def _tell_detail(terminal: Terminal, text: str) -> None:
     from quickserveml_tui.core.text import safe_lines
 
-    for line in safe_lines(text).splitlines() or ["There is nothing more to say about it."]:
+    for line in safe_lines(text).splitlines():
         terminal.line(f"    {line}")
 
 

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.cli.documents import protected_aliases
+from quickserveml_tui.cli.trial_text import remedy
 from quickserveml_tui.core.tensors import format_shape
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_bytes, format_count, significant
@@ -100,6 +101,7 @@ def _print_version(output: Output, version: VersionRecord) -> None:
             ("Golden outputs", len(version.golden) or ""),
             ("Notes", version.notes),
             ("In quarantine" if version.trial.quarantined else "Cannot run", version.trial.reason),
+            ("What to do", "" if version.runnable else remedy(version.trial)),
             ("Warning", version.trial.warning),
             ("Tried", _tried(version)),
             ("Inputs made by", shlex.join(version.feed.to_args())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quickserveml_tui.core.text import safe_lines
+from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.core.units import significant
 
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.models import TrialReport
+
+_MAX_REMEDY = 400
 
 
 def print_trial(output: Output, report: TrialReport) -> None:
@@ -29,6 +31,13 @@ def print_trial(output: Output, report: TrialReport) -> None:
         ]
     )
     output.lines(detail_lines(report))
+
+
+def remedy(report: TrialReport) -> str:
+    """What to do about a trial that failed: the hint of its error, which stands before the runtime's own words."""
+    line = report.detail.partition("\n")[0].strip()
+    is_sentence = line.endswith((".", "?")) and not line.startswith("[") and len(line) <= _MAX_REMEDY
+    return safe_text(line, _MAX_REMEDY) if is_sentence else ""
 
 
 def detail_lines(report: TrialReport) -> Iterator[str]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.compatibility import Conversion
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.models import Lineage, MetadataPatch, ModelRecord, TrashEntry, TrialReport, VersionRecord
+from quickserveml_tui.core.models import (
+    AliasEvent,
+    Lineage,
+    MetadataPatch,
+    ModelRecord,
+    TrashEntry,
+    TrialReport,
+    VersionRecord,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ class AddResult:
     """A sentence on what to look at, such as a registry that is nearly full."""
     conversion: Conversion | None = None
     """How it was converted, where it was."""
+    moved: AliasEvent | None = None
+    """The move of the alias that the request names, where it pointed elsewhere before, or nowhere."""
 
     @property
     def trial(self) -> TrialReport:

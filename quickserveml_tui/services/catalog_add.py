@@ -10,6 +10,7 @@ from typing import TypeVar
 from quickserveml_tui.core.errors import ModelError, RunnerCrashedError, RunnerTimeoutError, StoreError
 from quickserveml_tui.core.facts import ModelFacts
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.file_names import is_generic
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import ArtifactManifest, TrialOutcome, TrialReport
 from quickserveml_tui.core.runners import ModelRunner, RunnerPool
@@ -203,7 +204,10 @@ def storable_facts(facts: ModelFacts) -> ModelFacts:
 
 
 def _source_name(path: str) -> str:
-    return Path(path).name.encode("utf-8", "replace").decode()[:255]
+    """The file's name, with that of its folder where many files are called like it."""
+    file = Path(path)
+    name = f"{file.parent.name}/{file.name}" if is_generic(file) and file.parent.name else file.name
+    return name.encode("utf-8", "replace").decode()[-255:]
 
 
 def _missing(path: str) -> ModelError:

@@ -107,6 +107,28 @@ def _unprotected(model: ModelRecord, alias: str) -> tuple[str, ...]:
     return tuple(item for item in model.protected if item.lower() != alias.lower())
 
 
+def last_move(old: ModelRecord | None, new: ModelRecord, alias: str) -> AliasEvent | None:
+    """How a change moved an alias; None where it stayed."""
+    event = new.alias_history[-1] if new.alias_history else None
+    if event is None or event.alias != alias or (old is not None and old.aliases.get(alias) == new.aliases.get(alias)):
+        return None
+    return event
+
+
+def golden_left_behind(model: ModelRecord, event: AliasEvent | None) -> str:
+    """A sentence when an alias left a version with golden outputs for one without any."""
+    if event is None:
+        return ""
+    before, now = model.version(event.previous), model.version(event.version)
+    if before is None or now is None or now.golden or not before.golden:
+        return ""
+    old, new = (f"{model.name}@{item.version}" for item in (before, now))
+    return (
+        f"{new} has no golden outputs; {old}, which {event.alias} pointed at, has {len(before.golden):,}: "
+        f"`quickserveml verify {new} --against {old}`."
+    )
+
+
 def with_protection(model: ModelRecord, alias: str, *, protected: bool) -> ModelRecord:
     """The model with the alias protected, or no longer.
 

@@ -105,10 +105,12 @@ def register(
         else:
             model, number = _grown(old or new_model(name), request, intake, edit)
         written = edit.put(model)
-        return AddResult(written, _version(written, number), existed=known is not None)
+        moved = aliases.last_move(old, written, request.alias)
+        return AddResult(written, _version(written, number), existed=known is not None, moved=moved)
 
     result = registry.edit(work)
-    return replace(result, warning=" ".join(filter(None, (_unlinked(request, result), fullness(registry)))))
+    left = aliases.golden_left_behind(result.model, result.moved)
+    return replace(result, warning=" ".join(filter(None, (_unlinked(request, result), left, fullness(registry)))))
 
 
 def _unlinked(request: AddRequest, result: AddResult) -> str:

@@ -250,7 +250,7 @@ def test_adding_several_files_names_those_that_failed(cli: Cli, tmp_path: Path) 
     bad.write_text("no")
     result = cli("add", str(good), str(bad))
     assert result.code == 3
-    assert "Added good@1." in result.out
+    assert "good.onnx → good@1." in result.out
     assert "bad.onnx" in result.err
 
 

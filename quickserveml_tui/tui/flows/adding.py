@@ -94,11 +94,12 @@ class AddingFlow(FlowScreen):
         self.submit(UiJob("add", Path(request.path).name, work))
 
     def add_files(self, paths: Sequence[str]) -> None:
-        """Add some files, one job each."""
+        """Add some files, one job each, under names that tell them apart."""
         from quickserveml_tui.core.catalog import AddRequest
+        from quickserveml_tui.core.file_names import names_from_paths
 
-        for path in paths:
-            self.add_file(AddRequest(path))
+        for path, name in zip(paths, names_from_paths(paths), strict=True):
+            self.add_file(AddRequest(path, name=name))
 
     # ---- demo
 
