@@ -12,23 +12,30 @@ from quickserveml_tui.graph.reading import ModelProto, Node, bodies, subgraphs, 
 HIDDEN = "quickserveml.alike"
 """Domain of nodes that are kept from the converter."""
 
+MEANS_OTHERWISE = {
+    **dict.fromkeys(("PRelu", "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"), 7),
+    **dict.fromkeys(("Max", "Min", "Sum", "Mean"), 8), "Gemm": 7, "BatchNormalization": 9, "Upsample": 10,
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13), "RoiAlign": 16, "GroupNormalization": 21,
+}  # fmt: skip
+"""Operators that mean something else from this opset on, although inputs and attributes may look the same."""
+
 _Names: TypeAlias = frozenset[tuple[str, str]]
 """Domain and name of a model's own functions."""
 
 
-def hide_alike(model: ModelProto, opset: int) -> bool:
-    """Move nodes of the graph that can stay as they are to a domain that the converter leaves alone.
+def hide_alike(model: ModelProto, opset: int, op: str) -> bool:
+    """Move nodes of one operator that can stay as they are to a domain that the converter leaves alone.
 
     Attributes that the other opset lacks are taken away: they have their default value. Returns whether there were any.
     """
     before, own, count = standard_opset(model.opset_import), _own(model), 0
     for body in bodies(model):
         for node in body.nodes if body.function is None else ():
-            if _is_standard(node, own) and _can_stay(node, before, opset, own):
+            if text(node.op_type) == op and _is_standard(node, own) and _can_stay(node, before, opset, own):
                 _strip(node, opset)
                 node.domain = HIDDEN
                 count += 1
-    if count:
+    if count and all(text(entry.domain) != HIDDEN for entry in model.opset_import):
         model.opset_import.add(domain=HIDDEN, version=1)
     return count > 0
 
@@ -71,6 +78,9 @@ def _is_standard(node: Node, own: _Names) -> bool:
 
 def _can_stay(node: Node, before: int, opset: int, own: _Names) -> bool:
     """Whether the node fits its operator in the other opset, as far as inputs and attributes say, with all below it."""
+    changed = MEANS_OTHERWISE.get(text(node.op_type), 0)
+    if min(before, opset) < changed <= max(before, opset):
+        return False
     old, new = schema(text(node.op_type), before), schema(text(node.op_type), opset)
     if old is None or new is None or new.deprecated:
         return False

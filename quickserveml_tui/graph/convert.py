@@ -37,8 +37,17 @@ def convert_file(path: Path, target: Path, opset: int | None = None, ir_version:
     if target.name in files:
         raise _failed(f"The model's data lies in a file called “{shown(target.name)}” too.", "Choose another name.")
     model = _read_whole(path)
+    has_opset = _imports_standard(model)
     before, ir_before = standard_opset(model.opset_import), model.ir_version
     wanted = before if opset is None else opset
+    if not has_opset:
+        if ir_version in (None, ir_before):
+            raise ModelError(
+                "The model uses no operator of ai.onnx, so it has no opset that could be converted.",
+                hint="Name an IR version with --ir to change that one.",
+                code="convert.unneeded",
+            )
+        wanted = before
     _check_known(model, wanted)
     functions = (standard_opset(function.opset_import) for function in model.functions)
     by = f"quickserveml {__version__}"
@@ -123,6 +132,16 @@ def _stamp(imports: Any, opset: int) -> None:
     for entry in imports:
         if text(entry.domain) in STANDARD:
             entry.version = opset
+
+
+def _imports_standard(model: ModelProto) -> bool:
+    """Whether the model imports `ai.onnx`; if only its functions do, it is made to, as it will hold their nodes."""
+    if any(text(entry.domain) in STANDARD for entry in model.opset_import):
+        return True
+    own = [entry.version for item in model.functions for entry in item.opset_import if text(entry.domain) in STANDARD]
+    if own:
+        model.opset_import.add(domain="", version=max(own))
+    return bool(own)
 
 
 def _changes(body: Body, model: ModelProto, wanted: int) -> bool:

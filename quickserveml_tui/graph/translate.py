@@ -15,6 +15,8 @@ from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.graph.alike import hide_alike, show_hidden
 from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, tensors, text
+from quickserveml_tui.graph.restoring import restore
+from quickserveml_tui.graph.softmax import lost_softmax
 
 KEPT_BYTES = 1024
 """Weights up to this size go through the converter: its adapters read axes, scales and the like."""
@@ -39,26 +41,45 @@ def without_functions(model: ModelProto, opset: int) -> ModelProto:
     if flat.functions:
         name = safe_text(text(flat.functions[0].name), 80)
         raise _failed(f"The function “{name}” of the model cannot be put in place of its calls.")
+    restore(flat, model)
     return flat
 
 
 def translated(model: ModelProto, opset: int) -> ModelProto:
     """The model in another opset of `ai.onnx`, its functions as they are.
 
-    The converter has no way back for many operators that only got more data types or options since. Where it fails,
-    those are kept from it. Raises `ModelError` (`convert.failed`) that names
-    the operator in the way.
+    The converter has no way back for many operators that only got more data types or options since. Those that it
+    names are kept from it. Raises `ModelError` (`convert.failed`) that names the operator in the way.
     """
-    try:
-        result = _converted(model, opset)
-    except ModelError:
-        if not hide_alike(model, opset):
-            raise
-        result = _converted(_typed(model), opset)
-        show_hidden(result)
+    if opset < 13 and (lost := lost_softmax(model, _typed(model), opset)):
+        raise _failed(
+            f"The operator {lost} cannot be converted to opset {opset}: its axis is not known to be the last, "
+            "and before opset 13 it means something else."
+        )
+    current, hidden = model, set[str]()
+    while True:
+        try:
+            result = _converted(current, opset)
+            break
+        except ModelError as error:
+            name = _in_the_way(error.detail)
+            if not name or name in hidden:
+                raise
+            current = _typed(model) if current is model else current
+            if not hide_alike(current, opset, name):
+                raise
+            hidden.add(name)
+    show_hidden(result)
+    restore(result, model)
     result.functions.extend(model.functions)
     result.graph.quantization_annotation.extend(model.graph.quantization_annotation)
     return result
+
+
+def _in_the_way(said: str) -> str:
+    """The operator that the converter names as the one it has no way for; empty where it says something else."""
+    match = _NO_PREVIOUS.search(said) or _NO_ADAPTER.search(said)
+    return match[1] if match else ""
 
 
 def _converted(model: ModelProto, opset: int) -> ModelProto:
