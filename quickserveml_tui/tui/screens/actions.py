@@ -15,12 +15,13 @@ from quickserveml_tui.tui.keys import KeyEntry
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.rows import paragraph
 from quickserveml_tui.tui.sheets.sheet import Sheet
+from quickserveml_tui.tui.widgets.enter_input import EnterInput
 from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
 
-class SearchInput(Input):
+class SearchInput(EnterInput):
     """A search field above a list: up and down move the list's cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,6 +57,8 @@ class ActionList(Dialog[Any]):
         super().__init__(title, f"{len(entries)} actions")
         self.entries = tuple(entries)
         self.shown: list[KeyEntry | None] = []
+        self.searched = ""
+        """What the rows answer."""
 
     def compose_body(self) -> ComposeResult:
         """Search and list."""
@@ -65,14 +68,31 @@ class ActionList(Dialog[Any]):
     def on_mount(self) -> None:
         """Everything, before anything is typed."""
         self.query_one("#actions", VirtualTable).can_focus = False
-        self.query_one("#search").focus()
+        search = self.query_one("#search", SearchInput)
+        search.focus()
+        search.on_enter = self.take
         self.fill("")
 
     @on(Input.Changed, "#search")
     def search(self, event: Input.Changed) -> None:
         """Search as the user types."""
         event.stop()
-        self.fill(event.value)
+        self.search_for(self.query_one("#search", SearchInput).value)
+
+    def search_for(self, words: str) -> None:
+        """Show what matches, unless it is shown already: the cursor stays then."""
+        if words != self.searched:
+            self.searched = words
+            self.fill(words)
+
+    def on_screen_resume(self) -> None:
+        """An enter that another screen took does not close the field."""
+        for search in self.query(SearchInput):
+            search.reopen()
+
+    def take(self) -> None:
+        """Enter: go on with the row under the cursor."""
+        raise NotImplementedError
 
     def action_move(self, by: int) -> None:
         """Move the list's cursor."""
@@ -126,11 +146,12 @@ class Palette(ActionList):
             ]
         )
 
-    @on(Input.Submitted)
-    def run_chosen(self, event: Input.Submitted) -> None:
-        """Enter runs the action under the cursor."""
-        event.stop()
-        self._choose(self.query_one(VirtualTable).cursor_index)
+    def take(self) -> None:
+        """Run the action under the cursor of what was typed so far."""
+        search = self.query_one("#search", SearchInput)
+        self.search_for(search.value)
+        if not self._choose(self.query_one(VirtualTable).cursor_index):
+            search.reopen()
 
     @on(RowSelected)
     def run_clicked(self, event: RowSelected) -> None:
@@ -138,9 +159,11 @@ class Palette(ActionList):
         event.stop()
         self._choose(event.index)
 
-    def _choose(self, index: int | None) -> None:
-        if index is not None and index < len(self.shown):
-            self.dismiss(self.shown[index])
+    def _choose(self, index: int | None) -> bool:
+        if index is None or index >= len(self.shown):
+            return False
+        self.dismiss(self.shown[index])
+        return True
 
 
 class Help(ActionList):
@@ -187,8 +210,6 @@ class Help(ActionList):
             ]
         self.put(rows)
 
-    @on(Input.Submitted)
-    def close_help(self, event: Input.Submitted) -> None:
+    def take(self) -> None:
         """Enter closes."""
-        event.stop()
         self.dismiss(None)

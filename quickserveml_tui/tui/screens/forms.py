@@ -24,6 +24,7 @@ from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.dialog import Dialog
 from quickserveml_tui.tui.sheets.rows import heading, paragraph
 from quickserveml_tui.tui.sheets.sheet import Layout, Sheet
+from quickserveml_tui.tui.widgets.enter_input import EnterInput
 from quickserveml_tui.tui.widgets.ink import Lines, key_row, say, to_content
 
 MAX_ENTRIES = 20_000
@@ -90,7 +91,7 @@ def complete_path(value: str, kind: str = "file", suffixes: tuple[str, ...] = ()
     return f"{folder_text}{slash}{common if len(common) > len(start) else fitting[0]}"
 
 
-class FieldInput(Input):
+class FieldInput(EnterInput):
     """A text field; tab completes a path before it moves on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -125,6 +126,11 @@ class FieldInput(Input):
     def _select_untouched(self) -> None:
         if self.value and self.value == self.field.value:
             self.select_all()
+
+    def on_mount(self) -> None:
+        """Enter in any field submits the form."""
+        if isinstance(self.screen, FormDialog):
+            self.on_enter = self.screen.submit
 
     async def action_complete(self) -> None:
         """Take the completion; without one go to the next field."""
@@ -219,6 +225,8 @@ class FormDialog(Dialog[dict[str, Any]]):
         self.doing = doing
         self.applying: CancelToken | None = None
         """Ends what `apply` does; None while it does nothing."""
+        self.taken = False
+        """Whether the values were read for good: it closes, or waits for `apply`."""
 
     AUTO_FOCUS = "FieldInput, ChoiceField"
 
@@ -252,10 +260,15 @@ class FormDialog(Dialog[dict[str, Any]]):
         parts.append(("esc", "cancel"))
         return key_row(parts)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in any field submits."""
-        event.stop()
-        self.submit()
+    def on_screen_resume(self) -> None:
+        """An enter that another screen took, such as the help, closes no field of this one."""
+        if not self.taken:
+            self._reopen_fields()
+
+    def _reopen_fields(self) -> None:
+        self.taken = False
+        for field in self.query(FieldInput):
+            field.reopen()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A changed field takes the error away."""
@@ -278,16 +291,20 @@ class FormDialog(Dialog[dict[str, Any]]):
         return texts
 
     def submit(self) -> None:
-        """Check and close, or say what is wrong."""
+        """Check and close, or say what is wrong; an enter that comes behind the one that counted does nothing."""
+        if self.taken:
+            return
         values = self.values
         try:
             result: dict[str, Any] = self.check(values) if self.check else dict(values)
         except QuickServeError as error:
+            self._reopen_fields()
             self.show_error(error)
             return
+        self.taken = True
         if self.apply is None:
             self.dismiss(result)
-        elif self.applying is None:
+        else:
             cancel = self.applying = CancelToken()
             self._say(f"{self.doing}  esc cancels it", Role.INFO)
             self.run_worker(lambda: self._apply(result, cancel), thread=True, group="form", exit_on_error=False)
@@ -311,7 +328,9 @@ class FormDialog(Dialog[dict[str, Any]]):
             return
         if failure is None:
             self.dismiss(result)
-        elif isinstance(failure, CancelledError):
+            return
+        self._reopen_fields()
+        if isinstance(failure, CancelledError):
             self._say("cancelled; nothing was kept", Role.WARN)
         else:
             self.show_error(failure)

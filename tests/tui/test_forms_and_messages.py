@@ -1,0 +1,60 @@
+"""What enter takes, how many messages there are, and where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from doubles import World, sample_world
+from driving import Stage, stage
+from textual import events
+
+from quickserveml_tui.tui.screens.actions import Palette
+from quickserveml_tui.tui.screens.forms import FormDialog
+
+CHARACTERS = {"enter": "\r", "backspace": "\b", "space": " "}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return sample_world(tmp_path)
+
+
+def send(on: Stage, *keys: str) -> None:
+    """Put keys into the app's queue at once, as a terminal delivers what is typed fast."""
+    for key in keys:
+        on.app.post_message(events.Key(key, key if len(key) == 1 else CHARACTERS[key]))
+
+
+async def test_enter_takes_the_value_of_that_moment(world: World) -> None:
+    taken: list[dict[str, str] | None] = []
+    async with stage(world) as on:
+        from quickserveml_tui.tui.screens.forms import Field
+
+        on.app.push_screen(FormDialog("Form", [Field("one", "one"), Field("two", "two")]), taken.append)
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        await on.pilot.pause()
+        send(on, "a", "x", "backspace")
+        await on.pilot.pause()
+        send(on, "enter", "O", "D", "enter")
+        await on.until(lambda: taken, "the values")
+        assert taken == [{"one": "a", "two": ""}]
+
+
+async def test_a_form_that_was_refused_can_be_typed_into_again(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("a")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        send(on, "g", "enter", "z")
+        await on.shows("There is no file “g”")
+        await on.press("o")
+        assert on.app.screen.values["path"] == "go"
+
+
+async def test_the_palette_runs_what_was_found_when_enter_was_pressed(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("ctrl+p")
+        await on.until(lambda: isinstance(on.app.screen, Palette), "the palette")
+        send(on, *("space" if letter == " " else letter for letter in "edit tags"), "enter", *"quit")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        assert on.app.screen.heading.startswith("Tags")
