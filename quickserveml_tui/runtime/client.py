@@ -230,7 +230,7 @@ class RunnerProcess:
     ) -> Mapping[str, Any]:
         """Outputs by name of the `onnx` package's own, slow evaluator, for what the runtime cannot run."""
         args = calls.ReferenceArgs(_raw(path), _packed(inputs), self._bounds.memory_bytes)
-        limit_s = REFERENCE_TRIALS * self._bounds.trial_limit_s(model_bytes(path))
+        limit_s = round(REFERENCE_TRIALS * self._bounds.trial_limit_s(model_bytes(path)), 1)
         return _unpacked(self._call("reference", args, dict[str, Any], limit_s, cancel=cancel))
 
     def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quickserveml_tui.core.catalog import AddRequest
-from quickserveml_tui.core.errors import ModelError, ModelUnrunnableError
+from quickserveml_tui.core.errors import ModelError, ModelUnrunnableError, RunnerTimeoutError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import TrialOutcome
 from quickserveml_tui.runtime.limits import RunnerLimits
@@ -117,6 +117,12 @@ def test_each_way_to_die_is_named_by_its_signal(catalog, runners, tmp_path, numb
     report = result.trial
     assert (report.signal, report.code, report.quarantined) == (number.name, "runtime.crashed", True)
     check_sentence(report.reason)
+
+
+def test_the_evaluator_of_the_onnx_package_ends_soon_after_a_trial_would(runners, tmp_path):
+    path = hostile.save(hostile.endless_loop(), tmp_path / "model.onnx")
+    with runners.borrow() as runner, pytest.raises(RunnerTimeoutError, match="within 3 s"):
+        runner.reference(path, inputs={"x": np.ones((1, 4), np.float32)})
 
 
 def test_a_quarantined_version_is_freed_by_inputs_that_it_survives(catalog, tmp_path):
