@@ -13,6 +13,7 @@ from quickserveml_tui.graph.protobuf import (
     BYTES,
     FIXED32,
     FIXED64,
+    MAX_FIELD_NUMBER,
     VARINT,
     WireError,
     read_tag,
@@ -83,7 +84,7 @@ class _Reader:
                 break
             tag, at = self._varints(at, end)
             number, wire = tag >> 3, tag & 7
-            if (number < 1).any():
+            if ((number < 1) | (number > MAX_FIELD_NUMBER)).any():
                 raise WireError("field number")
             begin, at = self._values(wire, at, end)
             keep = (wire == BYTES) & np.isin(number, self._numbers)
