@@ -14,6 +14,7 @@ import onnx.version_converter
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.graph.alike import hide_alike, show_hidden
+from quickserveml_tui.graph.operators import STANDARD, standard_opset
 from quickserveml_tui.graph.reading import Graph, ModelProto, Tensor, bodies, tensors, text
 from quickserveml_tui.graph.restoring import restore
 from quickserveml_tui.graph.softmax import lost_softmax
@@ -55,6 +56,15 @@ def translated(model: ModelProto, opset: int) -> ModelProto:
         raise _failed(
             f"The operator {lost} cannot be converted to opset {opset}: its axis is not known to be the last, "
             "and before opset 13 it means something else."
+        )
+    if min(standard_opset(model.opset_import), opset) < 21 <= max(standard_opset(model.opset_import), opset) and any(
+        text(node.op_type) == "GroupNormalization" and text(node.domain) in STANDARD
+        for body in bodies(model)
+        for node in (body.nodes if body.function is None else ())
+    ):
+        raise _failed(
+            f"The operator GroupNormalization cannot be converted to opset {opset}: "
+            "its scale is one per group before opset 21, and one per channel from there on."
         )
     current, hidden = model, set[str]()
     while True:

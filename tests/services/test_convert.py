@@ -8,7 +8,22 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from convert_models import external, function, gelu, product, random, relu, save, squeeze, upsample
+from convert_models import (
+    branches,
+    constant,
+    external,
+    function,
+    gelu,
+    model,
+    product,
+    random,
+    relu,
+    save,
+    squeeze,
+    upsample,
+    value,
+)
+from onnx import TensorProto, helper
 
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.core.compatibility import ConvertRequest, RuntimeLimits
@@ -415,6 +430,55 @@ def test_a_cancel_ends_the_converter_in_its_midst(workbench, add):
             ConvertRequest(add(squeeze()), opset=13), cancel=cancel
         )
     assert not leftovers(workbench)
+
+
+# ---- evidence that is none --------------------------------------------------------------------------------------------
+
+
+def _compared(*ops, out=(3,), dtype=TensorProto.FLOAT):
+    """Squeeze of opset 11, then operators that turn [0, 1) into no number at all."""
+    nodes = [helper.make_node("Squeeze", ["x"], ["v0"], axes=[0])]
+    for index, op in enumerate(ops):
+        more = ["k"] if op in ("Greater", "Sub") else []
+        nodes.append(helper.make_node(op, [f"v{index}", *more], [f"v{index + 1}"]))
+    nodes[-1].output[0] = "y"
+    bound = constant("k", np.array(2, np.float32))
+    return model(nodes, [value("x", (1, 3))], [value("y", out, dtype)], [bound], opset=11)
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [_compared("Greater", "NonZero", out=(1, None), dtype=TensorProto.INT64), _compared("Sub", "Log")],
+    ids=["empty", "nan"],
+)
+def test_outputs_without_a_single_number_are_no_evidence(workbench, add, proto, request):
+    error = refused(workbench, add(proto, f"-{request.node.callspec.id}"), opset=13)
+    assert error.code == "convert.unverified"
+
+
+def _puts(proto):
+    def wrong(runner, path, target, *, opset, ir_version):
+        conversion = runner.convert(path, target, opset=opset, ir_version=ir_version)
+        target.write_bytes(proto.SerializeToString())
+        return conversion
+
+    return wrong
+
+
+def test_small_outputs_are_compared_by_their_own_size(workbench, add):
+    by = service(workbench, Meddling(workbench.runners, convert=_puts(squeeze(opset=11, scale=1.5e-7))))
+    assert refused(workbench, add(squeeze(scale=1e-7)), by=by, opset=13).code == "convert.differs"
+
+
+@pytest.mark.parametrize("wrong_branch", ["yes", "no"])
+def test_both_branches_are_compared(workbench, add, wrong_branch):
+    proto = branches()
+    for attribute in proto.graph.node[0].attribute:
+        if attribute.g.name == wrong_branch:
+            attribute.g.node[0].output[0] = "inner"
+            attribute.g.node.append(helper.make_node("Neg", ["inner"], [wrong_branch]))
+    by = service(workbench, Meddling(workbench.runners, convert=_puts(proto)))
+    assert refused(workbench, add(branches(), f"-{wrong_branch}"), by=by, opset=13).code == "convert.differs"
 
 
 # ---- files ------------------------------------------------------------------------------------------------------------
