@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 THEMES = {"dark": "ember-dark", "light": "ember-light"}
 MAX_RECENT = 20
+MAX_TOASTS = 3
+TOAST_S = 10.0
 _NOT_COMMANDS = {"Table", "Choices", "Start", "Page", "Form"}
 """Areas of keys that move or type: help lists them, the palette does not."""
 
@@ -90,6 +92,15 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             priority=True,
         ),
         bind("ctrl+q", "ask_quit", "quit", "app.quit_workbench", "", show=False),
+        bind(
+            "escape",
+            "dismiss_messages",
+            "dismiss",
+            "app.dismiss_messages",
+            "Take the messages in the corner away, where there are any",
+            show=False,
+            priority=True,
+        ),
     ]
 
     def __init__(self, factory: Callable[[], Workbench], options: WorkbenchOptions) -> None:
@@ -104,6 +115,8 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             self.memory = UiMemory.load(self.home)
         self.workbench: Workbench | None = None
         self.recent: list[str] = []
+        self._held_toasts: list[str] = []
+        """Messages that came while a dialog was open."""
         self.heartbeat = Heartbeat(lambda: any(worker.is_running for worker in self.workers))
         self.bench = WorkbenchScreen()
         self.choose_theme(THEMES.get(options.theme or self.memory.theme, THEMES["dark"]))
@@ -128,6 +141,32 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     def here(self, text: str) -> str:
         """`text` with the commands in it made for this home, so that they can be copied and pasted."""
         return at_home(text, self.workbench.home_to_name) if self.workbench is not None else text
+
+    # ---- messages in the corner
+
+    def toast(self, words: str) -> None:
+        """Show an error in the corner; equal ones once, and none over a dialog: they wait until it is closed."""
+        if self.screen is not self.bench:
+            held = [one for one in self._held_toasts if one != words]
+            self._held_toasts = [*held, words][-MAX_TOASTS:]
+        elif all(shown.message != words for shown in self._notifications):
+            self.notify(words, severity="error", timeout=TOAST_S, markup=False)
+
+    def release_toasts(self) -> None:
+        """Show what waited for a dialog."""
+        held, self._held_toasts = self._held_toasts, []
+        for words in held:
+            self.toast(words)
+
+    def action_dismiss_messages(self) -> None:
+        """Take the messages in the corner away."""
+        self.clear_notifications()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc means what it means elsewhere where there is no message."""
+        if action == "dismiss_messages":
+            return self.screen is self.bench and bool(self._notifications)
+        return super().check_action(action, parameters)
 
     # ---- services
 

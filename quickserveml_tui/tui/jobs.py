@@ -42,6 +42,10 @@ class UiJob:
     detail: Any = None
     """What the job's own pane needs to know of it, such as the benchmark's settings."""
     result: Any = None
+    error: QuickServeError | None = None
+    """Why it failed."""
+    party: list[UiJob] = field(default_factory=list)
+    """All jobs that were asked for together, itself among them: their ends are told once, in one sentence."""
     request: JobRequest | None = None
     """What a process of its own is asked for; None for work that ends with this one."""
     record_id: str = ""
@@ -145,6 +149,7 @@ class JobLane:
 
     def finish(self, job: UiJob, result: Any, error: QuickServeError | None, clock: str) -> None:
         """Record the end of a job."""
+        job.error = error
         job.ended, job.ended_clock, job.result, job.ended_at = time.monotonic(), clock, result, time.time()
         partial = bool(getattr(getattr(result, "summary", result), "cancelled", False))
         if job.cancel.cancelled or partial or isinstance(error, CancelledError):

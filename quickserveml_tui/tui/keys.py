@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KEY_NAMES = {
     "question_mark": "?", "slash": "/", "left_square_bracket": "[", "right_square_bracket": "]", "escape": "esc",
-    "number_sign": "#", "comma": ",", "full_stop": ".", "plus": "+", "minus": "-", "space": "space",
+    "number_sign": "#", "asterisk": "*", "comma": ",", "full_stop": ".", "plus": "+", "minus": "-", "space": "space",
     "pageup": "pgup", "pagedown": "pgdn", "delete": "del", "less_than_sign": "<", "greater_than_sign": ">",
     "up": "↑", "down": "↓", "left": "←", "right": "→",
 }  # fmt: skip

@@ -81,9 +81,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(world: World, size: tuple[int, int] = (160, 45), *, unread: bool = False, **options):
+async def stage(
+    world: World, size: tuple[int, int] = (160, 45), *, unread: bool = False, notifications: bool = False, **options
+):
     app = WorkbenchApp(lambda: world, WorkbenchOptions(**{"fresh": True, **options}))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=notifications) as pilot:
         opened = Stage(app, pilot, world)
         try:
             await opened.until(lambda: app.bench.workbench is not None, "the services")

@@ -8,7 +8,9 @@ import pytest
 from doubles import World, sample_world
 from driving import Stage, stage
 from textual import events
+from textual.widgets._toast import Toast
 
+from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.tui.screens.actions import Palette
 from quickserveml_tui.tui.screens.forms import FormDialog
 
@@ -49,6 +51,41 @@ async def test_a_form_that_was_refused_can_be_typed_into_again(world: World) -> 
         await on.shows("There is no file “g”")
         await on.press("o")
         assert on.app.screen.values["path"] == "go"
+
+
+def toasts(on: Stage) -> list[str]:
+    return [toast._notification.message for toast in on.app.screen.query(Toast) if toast.visible]
+
+
+async def test_many_failures_make_one_message_with_counts_and_every_reason_a_key_away(world, tmp_path) -> None:
+    for number in range(5):
+        (tmp_path / f"bad-{number}.txt").write_text("no model")
+    async with stage(world, notifications=True) as on:
+        on.bench.add_files([str(tmp_path / f"bad-{number}.txt") for number in range(5)])
+        await on.shows("0 added, 5 rejected.")
+        await on.until(lambda: toasts(on), "the message")
+        assert len(toasts(on)) == 1
+        await on.press("w")
+        await on.shows("bad-0.txt", "bad-4.txt", "is not an ONNX model")
+
+
+async def test_messages_are_said_once_wait_for_dialogs_and_go_by_esc(world: World) -> None:
+    wrong = QuickServeError("The disk is full.", hint="Make room.")
+    async with stage(world, notifications=True) as on:
+        for _ in range(3):
+            on.bench.tell_error(wrong)
+            await on.pilot.pause()
+        await on.until(lambda: toasts(on), "the message")
+        assert len(toasts(on)) == 1
+        await on.press("a")
+        await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
+        on.bench.tell_error(QuickServeError("Another thing."))
+        await on.pilot.pause()
+        assert toasts(on) == []
+        await on.press("escape")
+        await on.until(lambda: len(toasts(on)) == 2, "both messages")
+        await on.press("escape")
+        await on.until(lambda: not toasts(on), "no message")
 
 
 async def test_the_palette_runs_what_was_found_when_enter_was_pressed(world: World) -> None:

@@ -50,6 +50,12 @@ def _check_folder(values: dict[str, str]) -> dict[str, Any]:
     return dict(values)
 
 
+def _short_name(request: AddRequest, *, alone: bool) -> str:
+    """The file's name; among others, which may be called alike, its folder as well."""
+    path = Path(request.path)
+    return path.name if alone or not path.parent.name else f"{path.parent.name}/{path.name}"
+
+
 class AddingFlow(FlowScreen):
     """Files become versions, as jobs that can be cancelled."""
 
@@ -75,14 +81,14 @@ class AddingFlow(FlowScreen):
         if values is not None:
             self.add_file(AddRequest(values["path"], name=values["name"], tags=values["tags"]))
 
-    def add_file(self, request: AddRequest) -> None:
-        """Add one file as a job."""
+    def add_file(self, request: AddRequest, party: list[UiJob] | None = None) -> bool:
+        """Add one file as a job, one of a `party` where more are added; False when it was refused."""
         from quickserveml_tui.core.catalog import AddRequest
         from quickserveml_tui.tui.reporting import Reporter
 
         workbench = self.ready()
         if workbench is None:
-            return
+            return False
         request = AddRequest(
             **{**{name: getattr(request, name) for name in request.__slots__}, "path": expanded(request.path)}
         )
@@ -91,15 +97,25 @@ class AddingFlow(FlowScreen):
             reporter = Reporter(self.post_message, job)
             return workbench.catalog.add(request, on_progress=reporter.progress, cancel=job.cancel)
 
-        self.submit(UiJob("add", Path(request.path).name, work))
+        job = UiJob("add", _short_name(request, alone=party is None), work)
+        if party is not None:
+            job.party = party
+            party.append(job)
+        if self.submit(job):
+            return True
+        if party is not None:
+            party.remove(job)
+        return False
 
     def add_files(self, paths: Sequence[str]) -> None:
         """Add some files, one job each, under names that tell them apart."""
         from quickserveml_tui.core.catalog import AddRequest
         from quickserveml_tui.core.file_names import names_from_paths
 
+        party: list[UiJob] = []
         for path, name in zip(paths, names_from_paths(paths), strict=True):
-            self.add_file(AddRequest(path, name=name))
+            if not self.add_file(AddRequest(path, name=name), party):
+                break
 
     # ---- demo
 

@@ -139,7 +139,7 @@ class FlowScreen(Screen[None]):
         self.last_error = ToldError(error, doing, self.ref)
         words = "\n".join(filter(None, (error.message, error.hint, "w says more." if error.detail else "")))
         self.refresh_bindings()
-        self.notify(safe_lines_of(self.owner.here(words)), severity="error", timeout=10, markup=False)
+        self.owner.toast(safe_lines_of(self.owner.here(words)))
 
     # ---- work
 

@@ -221,7 +221,9 @@ class RunningFlow(HomeJobsFlow):
             self.benchmark_pane.finish(run)
             if run is None and self.selected is not None:
                 self.benchmark_pane.show_selection(self.ref, self.benchmark_pane.history)
-        if error is not None and job.state is JobState.FAILED:
+        if len(job.party) > 1:
+            self._tell_party(job)
+        elif error is not None and job.state is JobState.FAILED:
             self.tell_error(error, job.kind)
         else:
             good = job.state is not JobState.CANCELLED and is_good(job)
@@ -232,6 +234,21 @@ class RunningFlow(HomeJobsFlow):
         self.read_jobs()
         self.show_outcome(job)
         self.sample_host()
+
+    def _tell_party(self, job: UiJob) -> None:
+        """Nothing but the status line while others of the party are under way; all of them at its end."""
+        from quickserveml_tui.tui.party import party_error, party_words
+
+        left = sum(other.live for other in job.party)
+        if left:
+            role = Role.WARN if job.state is JobState.FAILED else Role.INFO
+            self.tell(f"{job.kind.capitalize()} {job.subject}: {job.outcome}  {left:,} to go", role)
+            return
+        error = party_error(job.party, self.workbench.home_to_name if self.workbench is not None else "")
+        if error is not None:
+            self.tell_error(error, job.kind)
+        else:
+            self.tell(party_words(job.party).capitalize(), Role.OK)
 
     def sample_host(self) -> None:
         """Show the load of the machine."""

@@ -114,6 +114,10 @@ class WorkbenchScreen(
         self.inspector_pane.show_tab(memory.tab)
         self.restore_spec()
 
+    def on_screen_resume(self) -> None:
+        """A dialog was closed: what it held back is said now."""
+        self.owner.release_toasts()
+
     # ---- services
 
     @on(BackendReady)
