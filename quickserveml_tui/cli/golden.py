@@ -82,7 +82,7 @@ def record(
     Without --inputs the inputs are made up by the seed, laid over the feed that is saved with the version. It runs
     twice; outputs that do not repeat within the tolerance are refused.
     """
-    from quickserveml_tui.cli.golden_text import golden_document
+    from quickserveml_tui.cli.golden_text import content_lines, golden_document
     from quickserveml_tui.cli.work import run_cancellable
 
     output = invocation.note(home=home, as_json=as_json).output
@@ -108,8 +108,20 @@ def record(
     if output.as_json:
         output.document({"ref": safe_text(ref), **golden_document(golden)})
     else:
-        output.line(f"{output.style('✓', 'ok')} Recorded {output.style(golden.name, 'bold')} of {safe_text(ref)}.")
-        output.line(output.style(f"quickserveml verify {safe_text(ref)}", "muted"))
+        shown, content = _numbered(workbench, ref), workbench.golden.content(ref, golden.name)
+        output.line(f"{output.style('✓', 'ok')} Recorded {output.style(golden.name, 'bold')} of {shown}.")
+        output.lines(f"  {line}" for line in content_lines(content))
+        output.line(output.style(f"quickserveml verify {shown}", "muted"))
+
+
+def _numbered(workbench: Workbench, ref: str) -> str:
+    """The version that a reference names, by its number."""
+    from quickserveml_tui.core.refs import ModelRef, parse_ref
+    from quickserveml_tui.services.catalog_lookup import select_version
+
+    model, parsed = workbench.catalog.show(ref).model, parse_ref(ref)
+    selector = parsed.selector if isinstance(parsed, ModelRef) else ""
+    return f"{model.name}@{select_version(model, selector).version}"
 
 
 @application.command("list")
@@ -174,7 +186,12 @@ def verify(
     ] = None,
     *,
     every: Annotated[
-        bool, Option("--all", help="Every version of the catalog that has golden outputs.", show_default=False)
+        bool,
+        Option(
+            "--all",
+            help="Every version of the catalog that has golden outputs; with --require every one that runs.",
+            show_default=False,
+        ),
     ] = False,
     name: Annotated[
         list[str] | None,
@@ -188,7 +205,12 @@ def verify(
 ) -> None:
     """Run the golden outputs of versions again.
 
-    The exit code is 1 when one differs or could not be run, 3 when a version cannot be found or read.
+    against: Annotated[
+        str, Option("--against", metavar="REF", help="Run the golden outputs of another version.", show_default=False)
+    ] = "",
+    With --against, those of another version are run on these, such as those of the model before it was trained again;
+    nothing is recorded. The exit code is 1 when one differs or could not be run, 3 when a version cannot be found or
+    read.
     """
     from quickserveml_tui.cli.golden_text import print_reports, reports_document
     from quickserveml_tui.cli.work import Narrator, run_cancellable
@@ -200,11 +222,15 @@ def verify(
     with invocation.workbench() as workbench:
         names = tuple(name or ())
         wanted = (
-            list(_all_with_golden(workbench, names)) if every else [(ref, names) for ref in dict.fromkeys(refs or ())]
+            list(_all_versions(workbench, names, require=require))
+            if every
+            else [(ref, names) for ref in dict.fromkeys(refs or ())]
+    if every and against:
+        raise UsageError("--against goes with versions that are named.", hint="Name them instead of --all.")
         )
         try:
             reports, failures = run_cancellable(
-                lambda cancel: _verify_all(workbench, wanted, narrator.on_progress, cancel)
+                lambda cancel: _verify_all(workbench, wanted, against, narrator.on_progress, cancel)
             )
         finally:
             narrator.close()
@@ -221,7 +247,7 @@ def verify(
 
 
 def _verify_all(
-    workbench: Workbench, wanted: Sequence[_Wanted], on_progress: ProgressSink, cancel: CancelToken
+    workbench: Workbench, wanted: Sequence[_Wanted], against: str, on_progress: ProgressSink, cancel: CancelToken
 ) -> tuple[list[GoldenReport], list[tuple[str, QuickServeError]]]:
     """A report for each version, and the errors of those that have none; one does not keep the next from its turn."""
     reports: list[GoldenReport] = []
@@ -229,7 +255,8 @@ def _verify_all(
     for ref, names in wanted:
         cancel.raise_if_cancelled()
         try:
-            reports.append(workbench.golden.verify(ref, names, on_progress=on_progress, cancel=cancel))
+            report = workbench.golden.verify(ref, names, against=against, on_progress=on_progress, cancel=cancel)
+            reports.append(report)
         except QuickServeError as error:
             if error.exit_code is ExitCode.INTERRUPTED:
                 raise
@@ -237,8 +264,8 @@ def _verify_all(
     return reports, failures
 
 
-def _all_with_golden(workbench: Workbench, names: Sequence[str]) -> Iterator[_Wanted]:
-    """Every version that has golden outputs, or those of these names."""
+def _all_versions(workbench: Workbench, names: Sequence[str], *, require: bool) -> Iterator[_Wanted]:
+    """Every version that has golden outputs, or those of these names; with `require` every one that runs."""
     from quickserveml_tui.core.catalog import CatalogQuery
 
     token = ""
@@ -247,8 +274,8 @@ def _all_with_golden(workbench: Workbench, names: Sequence[str]) -> Iterator[_Wa
         for view in page.models:
             for item in view.model.versions:
                 found = [golden.name for golden in item.golden if not names or golden.name in names]
-                if found:
-                    yield f"{view.model.name}@{item.version}", found
+                if found or (require and item.runnable):
+                    yield f"{view.model.name}@{item.version}", found or names
         token = page.next_page_token
         if not token:
             return

@@ -10,7 +10,7 @@ from quickserveml_tui.core.units import significant
 from quickserveml_tui.reports.tables import Column, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.errors import QuickServeError
@@ -25,6 +25,7 @@ def _difference(value: float | None) -> str:
     return "–" if value is None else "0" if value == 0 else f"{value:.2e}"
 
 
+_MAX_LINES = 8
 _LIST_COLUMNS = (
     Column("name", "Name"),
     Column("rtol", "rtol", align="right", show=lambda value: f"{value:g}"),
@@ -112,6 +113,15 @@ def print_content(output: Output, ref: str, content: GoldenContent) -> None:
     output.line()
     sides = (("input", content.inputs), ("output", content.outputs))
     print_table(output, table(_VALUE_COLUMNS, [row for role, values in sides for row in _value_rows(role, values)]))
+
+
+def content_lines(content: GoldenContent) -> Iterator[str]:
+    """What goes in and what must come out, each in a line: `input  x  float32  1×4`."""
+    for role, values in (("input", content.inputs), ("output", content.outputs)):
+        for _role, name, dtype, shape, _range in _value_rows(role, values)[:_MAX_LINES]:
+            yield f"{role}  {safe_text(name, 80)}  {dtype}  {shape}"
+        if len(values) > _MAX_LINES:
+            yield f"and {len(values) - _MAX_LINES:,} more {role}s"
 
 
 def print_reports(

@@ -208,20 +208,23 @@ class GoldenService:
         ref: str,
         names: Sequence[str] = (),
         *,
+        against: str = "",
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
     ) -> GoldenReport:
         """Run these golden outputs again, or all of the version, in a runner, whatever passed before.
 
-        What fails is in the report, also a model that crashes its runner and files that are gone. Raises
+        With `against`, those of that version are run on this one. What fails is in the report, also a model that
+        crashes its runner and files that are gone. Raises
         `NotFoundError`, `ModelUnrunnableError`, `StoreError` when the model cannot be opened, and `CancelledError`.
         """
         without_node(ref)
         resolved = self._catalog.resolve(ref, runnable=True, on_progress=on_progress, cancel=cancel)
         assert resolved.version is not None
         version = resolved.version
-        items = [find_golden(resolved.ref, version, name) for name in dict.fromkeys(names)]
-        wanted = items or sorted(version.golden, key=lambda item: item.name)
+        owner = self._version(against) if against else version
+        items = [find_golden(against or resolved.ref, owner, name) for name in dict.fromkeys(names)]
+        wanted = items or sorted(owner.golden, key=lambda item: item.name)
         return self._gate.verify(
             resolved.ref, Path(resolved.path), version, wanted, again=True, on_progress=on_progress, cancel=cancel
         )

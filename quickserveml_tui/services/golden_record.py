@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import ConflictError, DataError
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.golden import DIFFERS
+from quickserveml_tui.core.golden import DIFFERS, ValueDifference
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.runners import ModelRunner
 from quickserveml_tui.core.text import safe_text
@@ -17,6 +17,9 @@ from quickserveml_tui.core.units import format_bytes
 from quickserveml_tui.services.golden_checks import first_difference
 from quickserveml_tui.services.golden_expected import load_expected
 from quickserveml_tui.storage.fs import store_error
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.values import Value
 
 MAX_BYTES = 256 << 20
 """Largest file of inputs or outputs."""
@@ -52,9 +55,9 @@ class Recording:
         inputs = _write(folder / "inputs.npz", first.inputs, "inputs")
         own = _write(folder / "outputs.npz", first.outputs, "outputs")
         unlike = self._compare(runner, inputs, own, cancel)
-        if unlike:
+        if any(not item.ok for item in unlike):
             raise ConflictError(
-                f"Two runs on the same inputs do not agree: {unlike}",
+                f"Two runs on the same inputs do not agree: {first_difference(unlike)}",
                 hint="Give a wider --rtol or --atol, or take what is random out of the model.",
                 code="golden.unstable",
             )
@@ -63,19 +66,37 @@ class Recording:
         wanted = load_expected(self.outputs, first.outputs, MAX_BYTES)
         expected = _write(folder / "expected.npz", wanted, "expected outputs")
         unlike = self._compare(runner, inputs, expected, cancel)
-        if unlike:
+        if any(not item.ok for item in unlike):
             raise ConflictError(
-                f"The model does not answer what “{safe_text(self.outputs.name, 80)}” holds: {unlike}",
-                hint="Give a wider --rtol or --atol, or leave --outputs out to keep what the model answers.",
+                f"The model does not answer what “{safe_text(self.outputs.name, 80)}” holds: "
+                f"{first_difference(unlike)}",
+                hint=_refusal_hint(unlike, first.outputs),
                 code=DIFFERS,
             )
         return Recorded(inputs, expected, first.runtime)
 
-    def _compare(self, runner: ModelRunner, inputs: Path, outputs: Path, cancel: CancelToken | None) -> str:
+    def _compare(
+        self, runner: ModelRunner, inputs: Path, outputs: Path, cancel: CancelToken | None
+    ) -> Sequence[ValueDifference]:
         differences, _run_ms = runner.compare(
             self.model, inputs=inputs, outputs=outputs, rtol=self.rtol, atol=self.atol, cancel=cancel
         )
-        return first_difference(differences)
+        return differences
+
+
+def _refusal_hint(differences: Sequence[ValueDifference], outputs: Mapping[str, Value]) -> str:
+    """What to do about outputs that differ: a wider tolerance only helps where all of them are floats of one shape."""
+    keep = "leave --outputs out to keep what the model answers."
+    wrong = [item for item in differences if not item.ok]
+    if all(item.max_abs is not None and _is_float(outputs.get(item.output)) for item in wrong):
+        return f"Give a wider --rtol or --atol, or {keep}"
+    return f"No tolerance covers that: correct the file, or {keep}"
+
+
+def _is_float(value: Value) -> bool:
+    """Whether the value has floats, as a tolerance has no say over integers, booleans and strings."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    return kind in "fcV"
 
 
 def _write(path: Path, values: Mapping[str, Any], what: str) -> Path:

@@ -47,6 +47,13 @@ def test_an_alias_that_leaves_golden_outputs_behind_warns_and_says_how_to_run_th
     assert moved.code == 0
     command = f"quickserveml --home {cli.home} verify linear@2 --against linear@1"
     assert f"linear@2 has no golden outputs; linear@1, which prod pointed at, has 1: `{command}`." in moved.err
+    ran = cli("verify", "linear@2", "--against", "linear@1")
+    assert ran.code == 1
+    assert "linear@2  0 of 1 ok" in ran.out
+    assert cli("verify", "linear@1", "--against", "linear@1").code == 0
+    assert cli("golden", "list", "linear@2").out.startswith("linear@2 has no golden outputs")
+    assert cli("verify", "--all").code == 0
+    assert cli("verify", "--all", "--require").code == 1
     assert cli("alias", "linear@1", "prod").err == ""
     third = save_model(tmp_path / "linear.onnx", scale=3)
     assert "linear@3 has no golden outputs" in cli("add", str(third), "--alias", "prod").err
@@ -71,3 +78,24 @@ def test_a_folder_without_models_is_named(cli: Cli, tmp_path: Path) -> None:
     assert result.code == 3
     assert "bare" in result.err
     assert ".onnx" in result.err
+
+
+def test_integers_that_differ_are_not_offered_a_tolerance(cli: Cli, tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])], "n", [value("x", TensorProto.INT64, [2])],
+        [value("y", TensorProto.INT64, [2])],
+    )  # fmt: skip
+    path = tmp_path / "neg.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    assert cli("add", str(path)).code == 0
+    (tmp_path / "expected.json").write_text('{"y": [5, 6]}')
+    refused = cli("golden", "record", "neg", "--outputs", str(tmp_path / "expected.json"))
+    assert refused.code == 3
+    assert "--rtol" not in refused.err
+    recorded = cli("golden", "record", "neg")
+    assert "of neg@1." in recorded.out
+    assert "output  y  int64  2" in recorded.out

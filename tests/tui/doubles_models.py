@@ -128,7 +128,7 @@ class Golden:
         self._put(ref, left)
         return self.world.models[ref.partition("@")[0]]
 
-    def verify(self, ref: str, names=(), *, on_progress=ignore_progress, cancel=None) -> GoldenReport:
+    def verify(self, ref: str, names=(), *, against="", on_progress=ignore_progress, cancel=None) -> GoldenReport:
         on_progress(Progress("verifying", 1, 2, "golden outputs"))
         return GoldenReport(ref, RUNTIME, tuple(self._check(item.name) for item in self.list(ref)))
 

@@ -118,10 +118,11 @@ class GoldenPort(Protocol):
         ref: str,
         names: Sequence[str] = (),
         *,
+        against: str = "",
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
     ) -> GoldenReport:
-        """Run these golden outputs again, or all of the version, in a runner."""
+        """Run these golden outputs again, or all of the version, in a runner; with `against`, those of that one."""
         ...
 
 
