@@ -23,6 +23,7 @@ from quickserveml_tui.cli.options import (
     WordOption,
 )
 from quickserveml_tui.core.errors import ExitCode, NotFoundError, QuickServeError, UsageError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.text import safe_text
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def record(
     for option, path in (("--inputs", inputs), ("--outputs", outputs)):
         if path and Path(path).suffix.lower() not in _FILES:
             raise UsageError(f"{option} takes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
+    if inputs and feed != FeedSpec():
+        raise UsageError("--inputs gives the inputs.", hint="Leave out the options that make inputs up, or --inputs.")
     with invocation.workbench() as workbench:
         golden = run_cancellable(
             lambda cancel: workbench.golden.record(
@@ -105,10 +108,10 @@ def record(
                 cancel=cancel,
             )
         )
+        shown, content = _numbered(workbench, ref), workbench.golden.content(ref, golden.name)
     if output.as_json:
         output.document({"ref": safe_text(ref), **golden_document(golden)})
     else:
-        shown, content = _numbered(workbench, ref), workbench.golden.content(ref, golden.name)
         output.line(f"{output.style('✓', 'ok')} Recorded {output.style(golden.name, 'bold')} of {shown}.")
         output.lines(f"  {line}" for line in content_lines(content))
         output.line(output.style(f"quickserveml verify {shown}", "muted"))
@@ -155,6 +158,8 @@ def show(
     from quickserveml_tui.cli.golden_text import content_document, print_content
 
     output = invocation.note(home=home, as_json=as_json).output
+    if overwrite and not output_dir:
+        raise UsageError("--overwrite goes with --output-dir.", hint="Name the folder to write to.")
     with invocation.workbench() as workbench:
         content = workbench.golden.content(ref, name)
         files = workbench.golden.export(ref, name, output_dir, overwrite=overwrite) if output_dir else ()
@@ -200,14 +205,14 @@ def verify(
     require: Annotated[
         bool, Option("--require", help="Fail for a version without golden outputs.", show_default=False)
     ] = False,
+    against: Annotated[
+        str, Option("--against", metavar="REF", help="Run the golden outputs of another version.", show_default=False)
+    ] = "",
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run the golden outputs of versions again.
 
-    against: Annotated[
-        str, Option("--against", metavar="REF", help="Run the golden outputs of another version.", show_default=False)
-    ] = "",
     With --against, those of another version are run on these, such as those of the model before it was trained again;
     nothing is recorded. The exit code is 1 when one differs or could not be run, 3 when a version cannot be found or
     read.
@@ -218,6 +223,8 @@ def verify(
     output = invocation.note(home=home, as_json=as_json).output
     if bool(refs) == every:
         raise UsageError("Nothing was named to verify.", hint="Name versions, or give --all and none.")
+    if every and against:
+        raise UsageError("--against goes with versions that are named.", hint="Name them instead of --all.")
     narrator = Narrator(quiet=True)
     with invocation.workbench() as workbench:
         names = tuple(name or ())
@@ -225,9 +232,13 @@ def verify(
             list(_all_versions(workbench, names, require=require))
             if every
             else [(ref, names) for ref in dict.fromkeys(refs or ())]
-    if every and against:
-        raise UsageError("--against goes with versions that are named.", hint="Name them instead of --all.")
         )
+        if names and not wanted:
+            raise NotFoundError(
+                f"No version has a golden output “{safe_text(', '.join(names), 200)}”.",
+                hint="`quickserveml golden list REF` names those of a version.",
+                code="golden.not_found",
+            )
         try:
             reports, failures = run_cancellable(
                 lambda cancel: _verify_all(workbench, wanted, against, narrator.on_progress, cancel)
