@@ -107,7 +107,7 @@ def _import(path: str, name: str) -> None:
     if output.as_json:
         document = version_document(result.model, version)
         extra = {"existed": result.existed, "trial": trial_document(result.trial), "warning": safe_text(result.warning)}
-        output.document(document | extra)
+        output.document(document | extra | {"moved": None})  # an import names no alias
         return
     if result.existed:
         output.line(f"{ref} is this very model already; it has what the bundle adds to it.")

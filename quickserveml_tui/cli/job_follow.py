@@ -44,8 +44,8 @@ _ERRORS: dict[int, type[QuickServeError]] = {
 def follow(jobs: JobsPort, first: Callable[[CancelToken], JobRecord], *, detaches: bool) -> JobRecord:
     """Follow the job that `first` finds or starts, saying on stderr how far it is; returns its record.
 
-    `first` takes the token that Ctrl-C cancels. The first Ctrl-C, also one while `first` is at work, asks the job to stop, or with `detaches` ends only the
-    watching; a second one raises `KeyboardInterrupt`.
+    `first` takes the token that Ctrl-C cancels. The first Ctrl-C, also one while `first` is at work, asks the job to
+    stop, or with `detaches` ends only the watching; a second one raises `KeyboardInterrupt`.
     """
     from quickserveml_tui.cli.work import Narrator, run_cancellable
 

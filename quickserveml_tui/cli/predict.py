@@ -24,6 +24,7 @@ from quickserveml_tui.cli.options import (
     WordOption,
 )
 from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.units import significant
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def predict(
     feed = feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent)
     if inputs and Path(inputs).suffix.lower() not in (".npz", ".json"):
         raise UsageError("--inputs takes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
+    if inputs and feed != FeedSpec():
+        raise UsageError("--inputs gives the inputs.", hint="Leave out the options that make inputs up, or --inputs.")
     if output_path and not output_path.lower().endswith((".npz", ".json")):
         raise UsageError("--output writes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
     with invocation.workbench() as workbench:

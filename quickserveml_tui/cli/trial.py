@@ -21,7 +21,7 @@ from quickserveml_tui.cli.options import (
     ShapeOption,
     WordOption,
 )
-from quickserveml_tui.core.errors import QuickServeError, UsageError
+from quickserveml_tui.core.errors import CancelledError, QuickServeError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.text import plural, safe_text
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.ports import CatalogPort, Workbench
 
 _PAGE = 1000
+_WIDE = 100
+"""Cells that the table of trials takes with the runtime."""
 _VersionArgument = Annotated[
     str, Argument(metavar="REF", help="The version: name[@version|@label|@alias].", show_default=False)
 ]
@@ -64,7 +66,7 @@ def trial(
         raise UsageError("What is to be tried?", hint="Give references, --all or --filter: one of them.")
     with invocation.workbench() as workbench:
         wanted = list(refs or ()) or _found(workbench.catalog, filter_text, every_version=all_models)
-        tried, failed = _try_all(workbench, wanted)
+        tried, failed, stopped = _try_all(workbench, wanted)
     if invocation.as_json:
         from quickserveml_tui.cli.documents import error_entry
 
@@ -76,6 +78,9 @@ def trial(
         )
     else:
         _print_trials(tried)
+    if stopped is not None:
+        note(f"{plural(len(tried), 'version')} of {len(wanted):,} tried before it was cancelled.")
+        raise Exit(int(stopped.exit_code))
     if failed:
         raise Exit(int(failed[0][1].exit_code))
 
@@ -98,19 +103,35 @@ def _found(catalog: CatalogPort, filter_text: str, *, every_version: bool) -> li
             return refs
 
 
-def _try_all(workbench: Workbench, refs: list[str]) -> tuple[list[_Tried], list[tuple[str, QuickServeError]]]:
+def _try_all(
+    workbench: Workbench, refs: list[str]
+) -> tuple[list[_Tried], list[tuple[str, QuickServeError]], CancelledError | None]:
+    """What was tried, what could not be, and what stopped it before the end."""
+    from quickserveml_tui.cli.work import Narrator
+    from quickserveml_tui.core.jobs import Progress
+
     tried: list[_Tried] = []
     failed: list[tuple[str, QuickServeError]] = []
-    for ref in refs:
-        try:
-            tried.append(_try_one(workbench.catalog, ref))
-        except QuickServeError as error:
-            if error.exit_code == 130 or len(refs) == 1:
-                raise
-            failed.append((ref, error))
-            if not invocation.as_json:
-                warn(f"{safe_text(ref, 200)}: {error.message}")
-    return tried, failed
+    narrator = Narrator(quiet=True)
+    try:
+        for done, ref in enumerate(refs):
+            narrator.on_progress(Progress("trying", done, len(refs), "versions", failed=0, note=ref))
+            try:
+                tried.append(_try_one(workbench.catalog, ref))
+            except CancelledError as error:
+                if not tried:
+                    raise
+                return tried, failed, error
+            except QuickServeError as error:
+                if len(refs) == 1:
+                    raise
+                failed.append((ref, error))
+                narrator.close()
+                if not invocation.as_json:
+                    warn(f"{safe_text(ref, 200)}: {error.message}")
+    finally:
+        narrator.close()
+    return tried, failed, None
 
 
 def _try_one(catalog: CatalogPort, ref: str) -> _Tried:
@@ -144,6 +165,8 @@ def _trial_document(model: ModelRecord, version: VersionRecord, before: TrialRep
 
 
 def _print_trials(tried: list[_Tried]) -> None:
+    import shutil
+
     from quickserveml_tui.cli.tables import print_table
     from quickserveml_tui.core.units import significant
     from quickserveml_tui.reports.tables import Column, table
@@ -159,8 +182,8 @@ def _print_trials(tried: list[_Tried]) -> None:
         Column("load_ms", "Load", "ms", align="decimal", show=significant),
         Column("run_ms", "Run", "ms", align="decimal", show=significant),
         Column("runtime", "Runtime"),
-        Column("reason", "Reason"),
     )
+    is_narrow = output.stream.isatty() and shutil.get_terminal_size().columns < _WIDE
     rows = [
         (
             f"{model.name}@{version.version}",
@@ -169,11 +192,17 @@ def _print_trials(tried: list[_Tried]) -> None:
             version.trial.load_ms,
             version.trial.run_ms,
             version.trial.runtime,
-            version.trial.reason or version.trial.warning,
-        )
+        )[: len(columns) - is_narrow]
         for model, version, before in tried
     ]
-    print_table(output, table(columns, rows))
+    print_table(output, table(columns[:-1] if is_narrow else columns, rows))
+    reasons = [
+        (row[0], version.trial.reason or version.trial.warning)
+        for row, (_, version, _) in zip(rows, tried, strict=True)
+    ]
+    if any(reason for _, reason in reasons):
+        output.line()
+        output.lines(f"{ref}: {safe_text(reason, 1000)}" for ref, reason in reasons if reason)
     changed = sum(row[1] != row[2] for row in rows)
     output.line()
     output.line(output.style(f"{plural(len(rows), 'version')} tried, {changed:,} changed.", "muted"))

@@ -64,6 +64,10 @@ class ModelRunner(Protocol):
         """Whether the child can take another call."""
         ...
 
+    def runtime(self, cancel: CancelToken | None = None) -> str:
+        """Name and version of the runtime in the child, which may be older than the one installed by now."""
+        ...
+
     def external_files(self, path: Path) -> tuple[str, ...]:
         """Relative paths of the external data that the model refers to; raises `ModelError` for one that escapes."""
         ...

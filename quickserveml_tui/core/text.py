@@ -116,8 +116,9 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 
 _COMMAND = re.compile(
-    r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|delete|doctor|export|fsck|gc|import|"
-    r"feed|inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|trial|update)\b)"
+    r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|config|convert|delete|doctor|export|"
+    r"feed|fsck|gc|golden|import|inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|"
+    r"trial|update|verify)\b)"
 )
 
 

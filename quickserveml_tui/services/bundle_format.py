@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun
-from quickserveml_tui.core.errors import DataError, QuickServeError
+from quickserveml_tui.core.errors import DataError, QuickServeError, UsageError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.models import GoldenOutput, Lineage, VersionState
 from quickserveml_tui.core.refs import check_category, check_label, check_name, check_tag, parse_version
@@ -266,8 +266,12 @@ def _check_files(document: BundleDocument) -> None:
 
 
 def check_golden_name(name: str) -> str:
-    """`name`, if golden outputs can have it: the rule of tags. Raises `UsageError`."""
-    return check_tag(name)
+    """`name`, if golden outputs can have it: the rule of tags. Raises `UsageError` (`golden.invalid`)."""
+    try:
+        return check_tag(name)
+    except UsageError as error:
+        message = error.message.replace("a valid tag", "a valid name of a golden output")
+        raise UsageError(message, hint=error.hint, code="golden.invalid") from error
 
 
 def invalid(why: str, detail: str = "") -> DataError:

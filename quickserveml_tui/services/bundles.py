@@ -8,13 +8,14 @@ from quickserveml_tui.core.care import BundleInfo
 from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import TrialReport
+from quickserveml_tui.core.models import ModelRecord, TrialReport
 from quickserveml_tui.core.runners import RunnerPool
-from quickserveml_tui.core.stores import ArtifactStore, RegistryStore, StateStore
+from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
 from quickserveml_tui.services.bundle_export import MODEL_SUFFIX, Export, export_target, runs_of
 from quickserveml_tui.services.bundle_import import Import, import_name
 from quickserveml_tui.services.bundle_read import open_bundle
 from quickserveml_tui.services.catalog_add import take_in
+from quickserveml_tui.services.catalog_edit import with_version
 from quickserveml_tui.services.catalog_lookup import select_version, unknown_model, without_node
 from quickserveml_tui.services.decoration import RunDecoration
 from quickserveml_tui.services.golden_gate import GoldenGate
@@ -126,7 +127,25 @@ class BundleService:
             told = self._gate.problem(ref, path, version, on_progress=on_progress, cancel=cancel)
         except StoreError as error:
             told = f"The golden outputs of {ref} were not verified: {error.message}"
+        cancel.raise_if_cancelled()
+        if told:
+            result = self._with_warning(result, told)
         return replace(result, warning=" ".join(filter(None, (result.warning, told))))
+
+    def _with_warning(self, result: AddResult, told: str) -> AddResult:
+        """The result, with the warning in the report that was made for it, unless another one took its place."""
+        number, trial = result.version.version, result.version.trial
+
+        def work(edit: RegistryEdit) -> ModelRecord | None:
+            now = edit.find(result.model.id)
+            found = now.version(number) if now is not None else None
+            if now is None or found is None or found.trial != trial:
+                return None
+            return edit.put(with_version(now, replace(found, trial=replace(trial, warning=told))))
+
+        model = self._registry.edit(work)
+        version = model.version(number) if model is not None else None
+        return result if model is None or version is None else replace(result, model=model, version=version)
 
 
 def _accept(_report: TrialReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from quickserveml_tui.core.catalog import (
@@ -22,14 +23,14 @@ from quickserveml_tui.core.catalog import (
 from quickserveml_tui.core.errors import ModelError, StoreError
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry, VersionRecord
+from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry, TrialOutcome, VersionRecord
 from quickserveml_tui.core.refs import PathRef, check_alias, check_name, name_from_path, parse_ref
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
-from quickserveml_tui.services.catalog_add import locate, take_in
+from quickserveml_tui.services.catalog_add import Intake, locate, take_in
 from quickserveml_tui.services.catalog_bulk import check_action, run_bulk, targets_of
 from quickserveml_tui.services.catalog_listing import EVERYTHING, CatalogListing
 from quickserveml_tui.services.catalog_lookup import (
@@ -39,9 +40,10 @@ from quickserveml_tui.services.catalog_lookup import (
     select_version,
     unknown_model,
     unrunnable,
+    version_with,
     without_node,
 )
-from quickserveml_tui.services.catalog_register import check_promotable, check_request, register
+from quickserveml_tui.services.catalog_register import check_promotable, check_request, gets_report, register
 from quickserveml_tui.services.catalog_retry import CatalogTrials
 from quickserveml_tui.services.catalog_scan import KnownFiles, check_folder, scan
 from quickserveml_tui.services.catalog_trash import CatalogTrash
@@ -118,7 +120,8 @@ class CatalogService:
         """What a reference or path stands for.
 
         With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
-        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried, and not hashed before its digest is asked for.
+        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried, and
+        not hashed before its digest is asked for.
         """
         parsed = parse_ref(ref)
         if isinstance(parsed, PathRef):
@@ -213,12 +216,27 @@ class CatalogService:
             self._artifacts,
             self._runners,
             accept=lambda report: check_promotable(request, name, self._registry.find(name), report),
-            keep=lambda intake: register(self._registry, name, request, intake, promotion),
+            keep=lambda intake: register(
+                self._registry, name, request, self._with_warning(request, name, intake, cancel), promotion
+            ),
             on_progress=on_progress,
             cancel=cancel or CancelToken(),
             link=request.link,
             feed=request.feed,
         )
+
+    def _with_warning(self, request: AddRequest, name: str, intake: Intake, cancel: CancelToken | None) -> Intake:
+        """The intake, warned of golden outputs that the version which gets its report does not give."""
+        model = self._registry.find(name)
+        known = version_with(model, intake.artifact.digest) if model is not None else None
+        is_ready = intake.trial.outcome is TrialOutcome.READY
+        if known is None or not known.golden or not is_ready or not gets_report(known, request, intake):
+            return intake
+        path = self._artifacts.open_path(intake.artifact)
+        told = self._gate.problem(f"{name}@{known.version}", path, known, cancel=cancel)
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        return replace(intake, trial=replace(intake.trial, warning=told))
 
     def _verify_known(self, request: AddRequest, name: str, promotion: Promotion) -> None:
         """Check the golden outputs of versions that are this very file, where the request would promote one."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import ConflictError, NotFoundError, UsageError
-from quickserveml_tui.core.models import AliasEvent, ModelRecord
+from quickserveml_tui.core.models import AliasEvent, ModelRecord, VersionRecord
 from quickserveml_tui.core.refs import PROTECTED_ALIASES, check_alias
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.services.catalog_lookup import unrunnable
@@ -183,12 +183,20 @@ def check_deletable(model: ModelRecord, aliases: Sequence[str], what: str, *, fo
         )
 
 
+def may_return(version: VersionRecord) -> bool:
+    """Whether protected aliases may come back to a version without a look at what it answers."""
+    return version.runnable and not version.golden
+
+
 def with_aliases_back(model: ModelRecord, aliases: Sequence[str], number: int) -> ModelRecord:
-    """The model with those of the aliases that it does not have now, pointing at version `number` again."""
+    """The model with those of the aliases that it does not have now, pointing at version `number` again.
+
+    A protected one only comes back to a version that runs and has no golden outputs: nothing was verified.
+    """
     version = model.version(number)
     for alias in aliases:
         taken = any(item.lower() == alias.lower() for item in model.aliases)
-        barred = is_protected(model, alias) and (version is None or not version.runnable)
+        barred = is_protected(model, alias) and (version is None or not may_return(version))
         if not taken and not barred and len(model.aliases) < MAX_ALIASES:
             model = with_alias(model, alias, number)
     return model

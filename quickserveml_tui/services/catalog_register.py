@@ -182,16 +182,24 @@ def _with_details(
     return _detailed(model, version.version, request, edit)
 
 
+def gets_report(version: VersionRecord, request: AddRequest, intake: Intake) -> bool:
+    """Whether the report of an intake replaces that of the version that the file is: where it tells more."""
+    if request.feed != NO_FEED:
+        return True
+    is_newer = intake.trial.runtime not in ("", version.trial.runtime)
+    is_better = intake.trial.outcome is TrialOutcome.READY and not version.runnable
+    return version.feed == NO_FEED and (is_newer or is_better)
+
+
 def _with_trial(ref: str, version: VersionRecord, request: AddRequest, intake: Intake) -> VersionRecord:
     """The version with the overrides of the request, and with the new report where that tells more than the old one."""
-    is_ready = intake.trial.outcome is TrialOutcome.READY
-    if request.feed != NO_FEED:
-        if version.runnable and not is_ready:
-            raise refused(ref, intake.trial)
-        return replace(version, feed=request.feed, trial=intake.trial)
-    is_newer = intake.trial.runtime not in ("", version.trial.runtime)
-    tells_more = version.feed == NO_FEED and (is_newer or (is_ready and not version.runnable))
-    return replace(version, trial=intake.trial) if tells_more else version
+    if not gets_report(version, request, intake):
+        return version
+    if request.feed == NO_FEED:
+        return replace(version, trial=intake.trial)
+    if version.runnable and intake.trial.outcome is not TrialOutcome.READY:
+        raise refused(ref, intake.trial)
+    return replace(version, feed=request.feed, trial=intake.trial)
 
 
 def _detailed(model: ModelRecord, number: int, request: AddRequest, edit: RegistryEdit) -> ModelRecord:

@@ -216,13 +216,14 @@ def _whole_model(find: Find, entry: TrashEntry, record: ModelRecord) -> ModelRec
 
 def _own_model(entry: TrashEntry, version: VersionRecord, name: str) -> ModelRecord:
     now = utc_now()
+    kept = [alias for alias in entry.aliases if aliases.may_return(version) or not aliases.is_always_protected(alias)]
     return ModelRecord(
         new_id("model"),
         name,
         created_at=now,
         updated_at=now,
         versions=(version,),
-        aliases=dict.fromkeys(entry.aliases, version.version),
+        aliases=dict.fromkeys(kept, version.version),
         next_version=version.version + 1,
     )
 
@@ -264,6 +265,13 @@ def lost_on_return(entry: TrashEntry, model: ModelRecord) -> tuple[str, ...]:
     for alias in entry.aliases:
         target = model.aliases.get(alias)
         if target != version.version:
-            where = f"points at version {target} now" if target else "could not be set again"
-            lost.append(f"The alias {alias} {where}.")
+            where = f"points at version {target} now." if target else _why_not_set(model, now, alias)
+            lost.append(f"The alias {alias} {where}")
     return tuple(lost)
+
+
+def _why_not_set(model: ModelRecord, version: VersionRecord | None, alias: str) -> str:
+    if version is None or not version.golden or not version.runnable or not aliases.is_protected(model, alias):
+        return "could not be set again."
+    ref = f"{model.name}@{version.version}"
+    return f"is protected and was not set again: `quickserveml alias {ref} {alias}` verifies golden outputs first."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quickserveml_tui.core.errors import CancelledError, QuickServeError, StoreError, UnavailableError
@@ -26,9 +26,15 @@ class GoldenChecks:
         self._runners = runners
 
     def run(
-        self, path: Path, items: Sequence[GoldenOutput], *, on_progress: ProgressSink, cancel: CancelToken
+        self,
+        path: Path,
+        items: Sequence[GoldenOutput],
+        *,
+        on_progress: ProgressSink,
+        cancel: CancelToken,
+        on_runner: Callable[[ModelRunner], None] | None = None,
     ) -> tuple[GoldenCheck, ...]:
-        """One check per golden output, in their order.
+        """One check per golden output, in their order; `on_runner` is told each runner that is used.
 
         Raises `CancelledError`, and `UnavailableError` when no runner can be had; all else is a failed check.
         """
@@ -36,6 +42,8 @@ class GoldenChecks:
         started = time.monotonic()
         while waiting:
             with self._runners.borrow() as runner:
+                if on_runner is not None:
+                    on_runner(runner)
                 while True:  # also with a runner that is dead already: it fails one check, and not for ever
                     item = waiting.popleft()
                     failed = sum(not check.ok for check in checks)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from quickserveml_tui.core.catalog import Resolved
-from quickserveml_tui.core.errors import GateError, QuickServeError
+from quickserveml_tui.core.errors import GateError, QuickServeError, RunnerError
 from quickserveml_tui.core.golden import DIFFERS, GoldenCheck, GoldenReport
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.models import GoldenOutput, VersionRecord
-from quickserveml_tui.core.runners import RunnerPool
+from quickserveml_tui.core.runners import ModelRunner, RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.golden_checks import GoldenChecks
@@ -57,9 +57,23 @@ class GoldenGate:
         with self._lock:
             known = {} if again else {item: self._known[key] for item, key in keys.items() if key in self._known}
         todo = [item for item in wanted if item not in known]
-        made = self._checks.run(path, todo, on_progress=on_progress, cancel=cancel or CancelToken()) if todo else ()
+        token, used = cancel or CancelToken(), set[str]()
+        made = (
+            ()
+            if not todo
+            else self._checks.run(
+                path,
+                todo,
+                on_progress=on_progress,
+                cancel=token,
+                on_runner=lambda runner: used.add(_runs(runner, token)),
+            )
+        )
         found = known | dict(zip(todo, made, strict=True))
-        self._remember({keys[item]: check for item, check in found.items()})
+        if used:  # runners from before an upgrade: what they pass is not known of the runtime that is installed now
+            runtime = " and ".join(sorted(used))
+        self._remember({keys[item]: check for item, check in found.items() if item in known or not check.ok})
+        self._remember({_key(version, item, runtime): found[item] for item in todo})
         return GoldenReport(ref, runtime, tuple(_named(found[item], item.name) for item in wanted))
 
     def _remember(self, checks: dict[_Key, GoldenCheck]) -> None:
@@ -134,6 +148,14 @@ def refusal(report: GoldenReport, consequence: str, way_out: str = GO_ON) -> Gat
 
 def _key(version: VersionRecord, item: GoldenOutput, runtime: str) -> _Key:
     return version.artifact.digest, item.inputs_digest, item.outputs_digest, item.rtol, item.atol, runtime
+
+
+def _runs(runner: ModelRunner, cancel: CancelToken) -> str:
+    """The runtime of a runner; `unknown` for one that is dead, whose check tells why."""
+    try:
+        return runner.runtime(cancel)
+    except RunnerError:
+        return "unknown"
 
 
 def _named(check: GoldenCheck, name: str) -> GoldenCheck:

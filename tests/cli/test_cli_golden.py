@@ -129,9 +129,21 @@ def test_bad_options_are_usage_errors(recorded: Cli) -> None:
         ("record", "lin", "--atol", "-1"),
         ("record", "lin", "--seed", "-1"),
         ("record", "lin", "../x"),
+        ("record", "lin", "--inputs", "x.npz", "--seed", "3"),
+        ("show", "lin", "default", "--overwrite"),
     ):
         refused = recorded("golden", *arguments, "--json")
         assert (refused.code, bool(refused.error["hint"])) == (2, True), arguments
+
+
+def test_a_name_that_no_version_has_and_one_that_cannot_be_are_told(recorded: Cli) -> None:
+    missing = recorded("verify", "--all", "--name", "typo", "--json")
+    assert (missing.code, missing.error["code"]) == (3, "golden.not_found")
+    assert (
+        "is not a valid name of a golden output"
+        in recorded("golden", "record", "lin", "x/y", "--json").error["message"]
+    )
+    assert recorded("predict", "lin", "--inputs", "x.npz", "--batch", "2").code == 2
 
 
 def test_benchmark_batch_and_serve_refuse_a_version_that_fails(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from cli_harness import Cli, save_model, save_unrunnable
 from onnx import TensorProto, helper, numpy_helper
+
+from quickserveml_tui.cli import trial as trial_command
+from quickserveml_tui.core.errors import CancelledError
 
 KEPT = {"dims": {}, "shapes": {}, "ranges": {}, "batch": None, "seed": 0, "lengths": {}, "words": {}, "absent": []}
 
@@ -113,3 +117,25 @@ def test_a_limit_of_the_settings_holds_for_a_trial(cli: Cli, tmp_path: Path) -> 
     assert cli("config", "set", "trial.timeout_s", "0.5").code == 2
     assert cli("config", "set", "trial.timeout_s", "120").code == 0
     assert cli("config", "get", "trial.timeout_s").out.strip() == "120.0"
+
+
+def test_what_was_tried_before_a_cancel_is_printed(stocked: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trial_command._try_one
+
+    def cancelled_at_two(catalog: Any, ref: str) -> Any:
+        if ref.endswith("@2"):
+            raise CancelledError("Cancelled.")
+        return real(catalog, ref)
+
+    monkeypatch.setattr(trial_command, "_try_one", cancelled_at_two)
+    result = stocked("trial", "--all")
+    assert result.code == 130
+    assert "linear@1" in result.out
+
+
+def test_the_reason_stands_below_the_table_in_full(cli: Cli, tmp_path: Path) -> None:
+    assert cli("add", str(save_unrunnable(tmp_path / "odd.onnx"))).code == 0
+    reason = cli.json("trial", "trial", "odd")["trials"][0]["trial"]["reason"]
+    lines = cli("trial", "odd").out.splitlines()
+    assert f"odd@1: {reason}" in lines
+    assert max(map(len, lines[: lines.index(f"odd@1: {reason}")])) <= 80

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quickserveml_tui.cli.commands import COMMANDS
 from quickserveml_tui.core.text import (
     MAX_MARKS,
     at_home,
@@ -115,6 +116,11 @@ def test_a_count_takes_its_noun_along():
 def test_commands_in_a_text_name_the_home(text, there):
     assert at_home(text, "/h") == there
     assert at_home(text, "") == text
+
+
+def test_every_command_of_a_home_is_known_in_a_text():
+    for name in {entry.name for entry in COMMANDS.values() if not entry.hidden} - {"demo", "completion"}:
+        assert at_home(f"`quickserveml {name} x`", "/h") == f"`quickserveml --home /h {name} x`"
 
 
 def test_a_home_with_odd_characters_is_quoted_for_the_shell():

@@ -22,6 +22,7 @@ from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.runtime.pool import LocalRunnerPool
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog import CatalogService
+from quickserveml_tui.services.catalog_trash import lost_on_return
 from quickserveml_tui.services.golden_gate import GoldenGate
 from quickserveml_tui.services.home import open_workbench
 
@@ -64,10 +65,11 @@ def table(tmp_path):
 
 
 class Counting:
-    """A pool that counts the comparisons that its runners make."""
+    """A pool that counts the comparisons that its runners make, which may name another runtime than theirs."""
 
-    def __init__(self, pool):
+    def __init__(self, pool, runtime=None):
         self.compared = 0
+        self.runtime = runtime
         self._pool = pool
 
     @contextmanager
@@ -83,6 +85,9 @@ class _Counted:
 
     def __getattr__(self, name):
         return getattr(self._runner, name)
+
+    def runtime(self, cancel=None):
+        return self._owner.runtime[0] if self._owner.runtime else self._runner.runtime(cancel)
 
     def compare(self, *arguments, **options):
         self._owner.compared += 1
@@ -181,7 +186,8 @@ def test_a_version_without_golden_outputs_has_nothing_to_verify(home):
 
 
 def test_what_passed_is_known_until_the_content_or_the_runtime_changes(home):
-    pool, runtime = Counting(home.runners), ["onnxruntime 1"]
+    runtime = ["onnxruntime 1"]
+    pool = Counting(home.runners, runtime)
     gate = GoldenGate(home.artifacts, pool, lambda: runtime[0])
     correct(home, "lin@1", "a")
     assert [gate.require(resolved(home), "x") for _ in range(3)] == ["1 of 1"] * 3
@@ -196,6 +202,19 @@ def test_what_passed_is_known_until_the_content_or_the_runtime_changes(home):
         "lin@1", home.artifacts.open_path(resolved(home).version.artifact), resolved(home).version, again=True
     )
     assert (report.ok, pool.compared) == (True, 6)
+
+
+def test_a_runner_from_before_an_upgrade_says_nothing_of_the_runtime_that_is_installed_now(home):
+    pool = Counting(home.runners, ["onnxruntime 1"])
+    gate = GoldenGate(home.artifacts, pool, lambda: "onnxruntime 2")
+    correct(home, "lin@1")
+    model = resolved(home)
+    assert gate.verify("lin@1", Path(model.path), model.version).runtime == "onnxruntime 1"
+    gate.require(model, "x")
+    assert pool.compared == 2
+    pool.runtime = ["onnxruntime 2"]
+    assert [gate.require(model, "x") for _ in range(2)] == ["1 of 1"] * 2
+    assert pool.compared == 3
 
 
 def test_what_failed_is_run_again(home):
@@ -388,3 +407,41 @@ def test_a_linked_model_that_changed_is_told_and_not_verified(home, tmp_path):
     for use in (lambda: home.golden.verify("linked"), lambda: home.catalog.set_alias("linked@1", "prod")):
         with pytest.raises(StoreError):
             use()
+
+
+@pytest.mark.parametrize("way", ["add", "import"])
+def test_a_file_that_comes_again_after_an_upgrade_does_not_hide_failing_golden_outputs(home, tmp_path, way):
+    """Its new report has the warning that a trial of the version itself would have."""
+    if way == "import":
+        correct(home, "lin@1", "fine")
+        home.bundles.export("lin@1", str(tmp_path / "lin.qsml"))
+    tamper(home, "lin@1")
+
+    def age(model):
+        first = model.versions[0]
+        return edits.with_version(
+            model, replace(first, trial=replace(first.trial, runtime="onnxruntime 0.1", warning=""))
+        )
+
+    home.registry.put("lin", age)
+    if way == "add":
+        result = home.catalog.add(AddRequest(str(save_linear(tmp_path / "same.onnx")), name="lin"))
+        assert result.version.trial.runtime != "onnxruntime 0.1"
+    else:
+        result = home.bundles.import_bundle(str(tmp_path / "lin.qsml"), name="lin")
+    assert result.existed
+    assert "does not give its golden output default" in home.registry.find("lin").versions[0].trial.warning
+
+
+def test_a_restored_version_gets_no_protected_alias_back_unverified(home):
+    tamper(home, "lin@1")
+    home.registry.put("lin", lambda model: replace(model, aliases={"prod": 1, "old": 1}))
+    for name in ("", "own"):
+        home.catalog.delete("lin@1", force=True)
+        entry = home.catalog.trash()[0]
+        model = home.catalog.restore("lin@1", name=name)
+        assert model.aliases == {"old": 1}
+        assert "`quickserveml alias" in lost_on_return(entry, model)[-1]
+        home.registry.put(model.id, lambda found: replace(found, aliases={"prod": 1, "old": 1}))
+    home.catalog.delete("own", force=True)
+    home.registry.put("lin", lambda found: replace(found, versions=(model.versions[0], *found.versions)))

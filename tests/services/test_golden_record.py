@@ -391,5 +391,6 @@ def test_both_files_are_written_or_none(home, tmp_path):
         home.golden.export("lin", "smoke", str(folder))
     assert not inputs.exists()
     home.golden.export("lin", "smoke", str(folder), overwrite=True)
+    assert all(path.is_file() for path in home.golden.export("lin", "smoke", str(tmp_path / "a" / "b")))
     with pytest.raises(UsageError):
-        home.golden.export("lin", "smoke", str(tmp_path / "a" / "b"))
+        home.golden.export("lin", "smoke", str(outputs / "b"))

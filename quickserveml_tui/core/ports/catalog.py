@@ -49,8 +49,8 @@ class CatalogPort(Protocol):
         """What a reference or path stands for.
 
         With `runnable`, raises `ModelUnrunnableError` for a registered version whose trial failed; one that was tried
-        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried: ask `InspectPort.trial` before it is opened
-        outside a runner.
+        with another runtime is tried again first, which can be cancelled (`CancelledError`). A path is not tried: ask
+        `InspectPort.trial` before it is opened outside a runner.
         """
         ...
 
