@@ -128,7 +128,8 @@ def _print_added(ref: str, added: AddResult) -> None:
         output.line(f"{made} is what it converts to already; nothing was added.{label}")
         return
     changed = f": {_changes(added.conversion)}" if added.conversion else ""
-    output.line(f"{output.style('✓', 'ok')} Added {made}{changed}.")
+    newest = ", which is the newest version now" if added.version == added.model.latest else ""
+    output.line(f"{output.style('✓', 'ok')} Added {made}{newest}{changed}.")
     if added.conversion:
         output.line(f"Its outputs equal those of {safe_text(added.conversion.compared_with)}.")
     if added.warning:

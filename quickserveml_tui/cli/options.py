@@ -32,7 +32,10 @@ ShapeOption: TypeAlias = Annotated[
 RangeOption: TypeAlias = Annotated[
     list[str] | None,
     Option(
-        "--range", metavar="INPUT=LOW:HIGH", help="Range of an input's values, such as x=0:255.", show_default=False
+        "--range",
+        metavar="INPUT=LOW:HIGH",
+        help="Values of an input, both ends included, such as x=0:255, or one: x=10.",
+        show_default=False,
     ),
 ]
 BatchOption: TypeAlias = Annotated[

@@ -129,11 +129,11 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def parse_range(text: str) -> tuple[str, tuple[float, float]]:
-    """Input name and bounds of `image=0:255`. Raises `UsageError`."""
+    """Input name and bounds of `image=0:255`, both inclusive; `trips=10` is one value. Raises `UsageError`."""
     name, value = _pair(text, "image=0:255")
-    low, _, high = value.partition(":")
+    low, colon, high = value.partition(":")
     try:
-        bounds = float(low), float(high)
+        bounds = float(low), float(high if colon else low)
     except ValueError:
         bounds = (1.0, 0.0)
     if not bounds[0] <= bounds[1] or abs(bounds[0]) == float("inf") or abs(bounds[1]) == float("inf"):

@@ -186,7 +186,8 @@ _SHAPES = (
     (
         _is_tensor,
         Mistaken(
-            f"a tensor (TensorProto), {_PART}", "Use it as input data: `quickserveml predict MODEL --inputs FILE`."
+            f"a tensor (TensorProto), {_PART}",
+            "It can be input data once it is saved with `numpy.savez`, made an array by `onnx.numpy_helper.to_array`.",
         ),
     ),
     (_is_graph, Mistaken(f"a bare graph (GraphProto), {_PART}", SAVE_MODEL)),

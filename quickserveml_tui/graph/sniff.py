@@ -127,7 +127,10 @@ def _not_onnx(name: str, head: bytes) -> ModelError:
     hint = "Choose the binary .onnx file."
     if PurePath(name).suffix.lower() in _WEIGHTS:
         hint = "If it holds the weights of a model, add the .onnx file that belongs to it; the weights come along."
-    why = ": its bytes look compressed, encrypted or random" if _looks_random(head) else ""
+    why = ""
+    if _looks_random(head):
+        why = ": its bytes look compressed, encrypted or random"
+        hint = "Unpack or decrypt it, or download it again."
     return ModelError(f"“{name}” is not an ONNX model{why}.", hint=hint, code="model.not_onnx")
 
 

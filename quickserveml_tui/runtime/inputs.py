@@ -83,7 +83,7 @@ def parse_json(data: bytes, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"The file is neither NPZ nor JSON: {safe_text(error, 120)}.",
-            hint="NaN and infinity are not JSON; put them into an NPZ file.",
+            hint='Where it has NaN or infinity, write the strings "NaN", "Infinity", "-Infinity".',
             code="data.unreadable",
         ) from error
     if isinstance(document, dict) and "inputs" in document and "inputs" not in {spec.name for spec in inputs}:

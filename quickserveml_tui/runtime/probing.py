@@ -209,7 +209,7 @@ def _none_works(
     )
     more = ", …" if len(sizes) > _SHOWN_DIMS else ""
     tried_sizes = f"Tried {'; '.join(listed)}{more}."
-    hint = f"{tried_sizes} Set what the model needs, such as {option}."
+    hint = f"{tried_sizes} Set what the model needs, such as {option}, or values with --range INPUT=LOW:HIGH."
     if "--range" in error.hint:  # then it is about values, and sizes are only a part of the answer
         hint = f"{error.hint} {tried_sizes}"
     return type(error)(error.message, hint=hint, code=error.code, detail=error.detail)

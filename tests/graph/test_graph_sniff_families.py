@@ -134,7 +134,7 @@ FOREIGN = {
     "text onnx": (b'ir_version: 8\ngraph {\n  node {\n    input: "x"\n', "protobuf's text format", 'format="textproto"'),
     "onnx syntax": (b'<\n  ir_version: 8,\n  opset_import: ["" : 17]\n>\nagraph (float[N] x)', "ONNX's text syntax", 'format="onnxtxt"'),
     "json onnx": (b'{\n  "irVersion": "8",\n  "graph": {', "written as JSON", 'format="json"'),
-    "random": (np.random.default_rng(5).bytes(5000), "compressed, encrypted or random", "binary"),
+    "random": (np.random.default_rng(5).bytes(5000), "compressed, encrypted or random", "download it again"),
     "zeros": (b"\0" * 9000, "filled with zeros", "again"),
     "zeros at the end": (BYTES + b"\0" * 5000, "ends in zeros", "again"),
     "no opset": (BYTES[: -len(field(8, MODEL.opset_import[0].SerializeToString()))], "which opset", "again"),
