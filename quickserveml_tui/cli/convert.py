@@ -128,7 +128,8 @@ def _print_added(ref: str, added: AddResult) -> None:
         output.line(f"{made} is what it converts to already; nothing was added.{label}")
         return
     changed = f": {_changes(added.conversion)}" if added.conversion else ""
-    newest = ", which is the newest version now" if added.version == added.model.latest else ""
+    is_newest = len(added.model.versions) > 1 and added.version == added.model.latest
+    newest = ", which is the newest version now" if is_newest else ""
     output.line(f"{output.style('✓', 'ok')} Added {made}{newest}{changed}.")
     if added.conversion:
         output.line(f"Its outputs equal those of {safe_text(added.conversion.compared_with)}.")
