@@ -266,12 +266,12 @@ def _check_files(document: BundleDocument) -> None:
 
 
 def check_golden_name(name: str) -> str:
-    """`name`, if golden outputs can have it: the rule of tags. Raises `UsageError` (`golden.invalid`)."""
+    """`name`, if golden outputs can have it: the rule of tags. Raises `UsageError`."""
     try:
         return check_tag(name)
     except UsageError as error:
         message = error.message.replace("a valid tag", "a valid name of a golden output")
-        raise UsageError(message, hint=error.hint, code="golden.invalid") from error
+        raise UsageError(message, hint=error.hint, code=error.code) from error
 
 
 def invalid(why: str, detail: str = "") -> DataError:
