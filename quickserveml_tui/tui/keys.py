@@ -52,6 +52,8 @@ class KeyEntry:
     """Where the action lives, for live entries."""
     reason: str = ""
     """Why it cannot run now."""
+    main: bool = False
+    """Whether the footer shows it: what is asked for most."""
 
     @property
     def area(self) -> str:
@@ -87,7 +89,7 @@ def _entries(bindings: Iterable[Binding], node: DOMNode | None) -> Iterator[KeyE
     for action_id, same in grouped.items():
         first = same[0]
         keys = tuple(dict.fromkeys(item.key for item in same))
-        yield KeyEntry(action_id, keys, first.description, first.tooltip, first.action, node)
+        yield KeyEntry(action_id, keys, first.description, first.tooltip, first.action, node, main=first.show)
 
 
 def declared_entries(classes: Iterable[type[DOMNode]]) -> tuple[KeyEntry, ...]:

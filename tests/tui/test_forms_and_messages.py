@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from doubles import World, sample_world
 from driving import Stage, stage
@@ -11,8 +13,12 @@ from textual import events
 from textual.widgets._toast import Toast
 
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.keys import show_key
+from quickserveml_tui.tui.panes.catalog_rows import fitting_columns
 from quickserveml_tui.tui.screens.actions import Palette
 from quickserveml_tui.tui.screens.forms import FormDialog
+from quickserveml_tui.tui.screens.outputs import OutputsDialog
+from quickserveml_tui.tui.widgets.table_cells import Cell
 
 CHARACTERS = {"enter": "\r", "backspace": "\b", "space": " "}
 
@@ -86,6 +92,44 @@ async def test_messages_are_said_once_wait_for_dialogs_and_go_by_esc(world: Worl
         await on.until(lambda: len(toasts(on)) == 2, "both messages")
         await on.press("escape")
         await on.until(lambda: not toasts(on), "no message")
+
+
+async def test_the_outputs_say_what_they_come_from(world: World, monkeypatch) -> None:
+    fed = {"image": np.zeros((1, 1, 8, 8), np.float32), "sr": np.array([16000]), "steps": [np.zeros(3)]}
+    predict = world.predict.predict
+
+    def with_inputs(*args, keep_inputs=False, **options):
+        return replace(predict(*args, **options), inputs=fed if keep_inputs else {})
+
+    monkeypatch.setattr(world.predict, "predict", with_inputs)
+    async with stage(world, (80, 24)) as on:
+        await on.press("p")
+        await on.until(lambda: isinstance(on.app.screen, OutputsDialog), "the outputs")
+        await on.shows("on made-up inputs:", "image", "1×1×8×8, sr = 16000", "steps sequence of 1.")
+        assert on.app.screen.fed == "image 1×1×8×8, sr = 16000, steps sequence of 1"
+        assert not on.app.screen.prediction.inputs
+
+
+def test_names_come_before_aliases_where_there_is_little_room() -> None:
+    rows = [{"name": Cell("a" * 24, suffix=" @1"), "alias": Cell("production")}]
+    widths = {room: {column.key: column.width for column in fitting_columns(rows, room)} for room in (60, 42, 30)}
+    assert widths[60]["alias"] == 10
+    assert widths[42]["alias"] == 5
+    assert "alias" not in widths[30]
+
+
+def test_help_and_palette_write_a_star_as_people_do() -> None:
+    assert show_key("asterisk") == "*"
+
+
+async def test_palette_and_help_begin_with_what_the_footer_shows(world: World) -> None:
+    async with stage(world) as on:
+        await on.press("ctrl+p")
+        await on.until(lambda: isinstance(on.app.screen, Palette) and on.app.screen.shown, "the palette")
+        shown = on.app.screen.shown
+        assert shown == sorted(shown, key=lambda entry: (bool(entry.reason), not entry.main, entry.command))
+        assert shown[0].main
+        assert not shown[0].reason
 
 
 async def test_the_palette_runs_what_was_found_when_enter_was_pressed(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,17 @@ class ShownRun:
     """One run with its outputs in words."""
 
     def __init__(
-        self, prediction: Prediction, words: tuple[ValueWords, ...], inputs: Path | None, feed: FeedSpec
-    ) -> None:
+        self, prediction: Prediction, words: tuple[ValueWords, ...], inputs: Path | None, feed: FeedSpec,
+        fed: str = "",
+    ) -> None:  # fmt: skip
         self.prediction = prediction
         self.words = words
         self.inputs = inputs
         """File that the inputs came from; None for made-up ones."""
         self.feed = feed
         """How they were made up, with what was kept with the version."""
+        self.fed = fed
+        """What they were, in words."""
 
 
 def _check_data(values: dict[str, str]) -> dict[str, Any]:
@@ -121,10 +125,12 @@ class ValuesFlow(FlowScreen):
         asked = (feed or FeedSpec()).over(row.version.feed if row is not None and row.ref == ref else FeedSpec())
 
         def work(job: UiJob) -> ShownRun:
-            from quickserveml_tui.tui.sheets.values import describe_outputs
+            from quickserveml_tui.tui.sheets.values import describe_outputs, fed_words
 
-            found = workbench.predict.predict(ref, inputs=inputs, feed=asked, cancel=job.cancel)
-            return ShownRun(found, describe_outputs(found.outputs, found.dtypes), inputs, asked)
+            found = workbench.predict.predict(ref, inputs=inputs, feed=asked, keep_inputs=True, cancel=job.cancel)
+            fed = fed_words(found.inputs)
+            found = replace(found, inputs={})  # only what they were is shown; they may be large
+            return ShownRun(found, describe_outputs(found.outputs, found.dtypes), inputs, asked, fed)
 
         self.submit_once(UiJob("run", self._shown_name(), work, detail=ref))
 
@@ -145,7 +151,7 @@ class ValuesFlow(FlowScreen):
         registered = self.selected is not None and self.selected.ref == run.prediction.ref
         why = "" if registered else "Golden outputs belong to a version; a adds the file."
         why = self.why_read_only() or why
-        dialog = OutputsDialog(run.prediction, run.words, why_not_record=why)
+        dialog = OutputsDialog(run.prediction, run.words, fed=run.fed, why_not_record=why)
         self.app.push_screen(dialog, lambda way: self._after_outputs(way, run))
 
     def _after_outputs(self, way: str | None, run: ShownRun) -> None:

@@ -26,6 +26,7 @@ from quickserveml_tui.tui.widgets.table_messages import RowHighlighted, RowSelec
 if TYPE_CHECKING:
     from quickserveml_tui.core.catalog import ModelView
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
+    from quickserveml_tui.tui.widgets.table_cells import CellLike
 
 SORTS = ("name", "p50", "size", "params", "versions", "updated")
 TABLE_ACTIONS = {
@@ -82,6 +83,7 @@ class CatalogPane(FilteredPane):
         self.unfolded: set[str] = set()
         self.sort = "name"
         self.current: CatalogRow | None = None
+        self._shown_rows: list[dict[str, CellLike]] = []
         self.failure = ""
         """Why there is no list and what mends it; empty while there is one."""
 
@@ -169,18 +171,32 @@ class CatalogPane(FilteredPane):
         return {name} if latest and number and number != str(latest.version) else set()
 
     def _fill(self, wanted: str) -> None:
-        from quickserveml_tui.tui.panes.catalog_rows import fitting_columns, index_of, table_row, visible_rows
+        from quickserveml_tui.tui.panes.catalog_rows import index_of, table_row, visible_rows
 
         glyphs = glyphs_of(self)
         self.rows = visible_rows(self.views, self.unfolded)
         index = index_of(self.rows, wanted)
         rows = [table_row(row, glyphs) for row in self.rows]
-        if (columns := fitting_columns(rows)) != self.table.columns:
-            self.table.set_columns(columns)
+        self._shown_rows = rows
+        self._fit_columns()
         self.table.set_rows(rows)
         if self.rows:
             self.table.move_to_key(self.rows[index].key)
         self._highlight(index)
+
+    def _fit_columns(self) -> None:
+        """Give the names what they need; aliases get the rest."""
+        from quickserveml_tui.tui.panes.catalog_rows import fitting_columns
+        from quickserveml_tui.tui.widgets.virtual_table import PADDING
+
+        columns = fitting_columns(self._shown_rows, max(self.table.size.width - 2 * PADDING, 0))
+        if columns != self.table.columns:
+            self.table.set_columns(columns)
+
+    def on_resize(self) -> None:
+        """Another width leaves aliases another one."""
+        if self._shown_rows:
+            self.call_after_refresh(self._fit_columns)  # the table has its new width by then
 
     @on(RowHighlighted)
     def show_cursor(self, event: RowHighlighted) -> None:

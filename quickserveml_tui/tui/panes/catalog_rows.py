@@ -12,7 +12,7 @@ from quickserveml_tui.core.text import cell_width
 from quickserveml_tui.core.units import significant
 from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.sheets.rows import ALIAS_ROLES, trial_sign
-from quickserveml_tui.tui.widgets.table_cells import Cell, CellLike, Column
+from quickserveml_tui.tui.widgets.table_cells import GAP, Cell, CellLike, Column
 
 COLUMNS = (
     Column("name", "model", kind="name", flex=1, min_width=10),
@@ -21,17 +21,32 @@ COLUMNS = (
 )
 
 
+LEAST_ALIAS = 5
+"""Cells that an alias keeps where names are long: `prod`, `stag…`."""
+LEAST_NAME = 20
+"""Cells for names below which aliases leave."""
 MAX_ALIAS = 10
 """Cells that an alias may take; names need the rest."""
 
 
-def fitting_columns(rows: Iterable[Mapping[str, CellLike]]) -> tuple[Column, ...]:
-    """The columns with no more room for aliases than they need: none at all where there is no alias."""
+def fitting_columns(rows: Sequence[Mapping[str, CellLike]], room: int = 0) -> tuple[Column, ...]:
+    """The columns with no more for aliases than they need, and than the names leave of `room` cells where it is known.
+
+    Where names would be short of cells even so, aliases leave; so they do where there are none.
+    """
     words = [cell.value for row in rows if isinstance(cell := row["alias"], Cell) and isinstance(cell.value, str)]
     widest = max((cell_width(word) for word in words), default=0)
     if not widest:
         return tuple(column for column in COLUMNS if column.key != "alias")
     width = min(max(widest, cell_width("alias")), MAX_ALIAS)
+    if room:
+        names = [cell for row in rows if isinstance(cell := row["name"], Cell)]
+        longest = max((cell_width(f"{cell.value}{cell.suffix}") for cell in names), default=0)
+        others = sum(GAP + (column.width or 0) for column in COLUMNS if column.key not in ("name", "alias"))
+        left = room - others - GAP
+        width = max(min(width, left - longest), LEAST_ALIAS)
+        if left - width < min(longest, LEAST_NAME):
+            return tuple(column for column in COLUMNS if column.key != "alias")
     return tuple(replace(column, width=width) if column.key == "alias" else column for column in COLUMNS)
 
 

@@ -20,6 +20,9 @@ from quickserveml_tui.tui.widgets.table_cells import Cell, Column
 from quickserveml_tui.tui.widgets.table_messages import RowSelected
 from quickserveml_tui.tui.widgets.virtual_table import VirtualTable
 
+MOVING = "Table"
+"""Area of the keys that move in any table: help lists it last."""
+
 
 class SearchInput(EnterInput):
     """A search field above a list: up and down move the list's cursor."""
@@ -123,14 +126,14 @@ class Palette(ActionList):
         self.recent = list(recent)
 
     def fill(self, words: str) -> None:
-        """Best match first, then recent ones."""
-        ranked: list[tuple[int, int, str, KeyEntry]] = []
+        """Best match first, then recent ones, then what the footer shows; what cannot run now comes last."""
+        ranked: list[tuple[int, int, bool, bool, str, KeyEntry]] = []
         for entry in self.entries:
             rank = fuzzy_rank(words, f"{entry.command} {entry.title}")
             if rank is not None:
                 used = self.recent.index(entry.id) if entry.id in self.recent else len(self.recent)
-                ranked.append((rank, used, entry.command, entry))
-        ranked.sort(key=lambda item: item[:3])
+                ranked.append((rank, used, bool(entry.reason), not entry.main, entry.command, entry))
+        ranked.sort(key=lambda item: item[:-1])
         self.shown = [entry for *_, entry in ranked]
         self.put(
             [
@@ -167,7 +170,7 @@ class Palette(ActionList):
 
 
 class Help(ActionList):
-    """Keys of what has the focus, then all keys by area; searchable."""
+    """Keys of what has the focus, then all keys by area, those of the footer first in each; searchable."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("keys", "keys", width=14),
@@ -196,7 +199,7 @@ class Help(ActionList):
         for entry in self.entries:
             if fuzzy_rank(words, f"{entry.shown_keys} {entry.command} {entry.about}") in (0, 1):
                 groups.setdefault(f"Here: {self.place}" if entry.id in self.here else entry.area, []).append(entry)
-        ordered = sorted(groups, key=lambda name: (not name.startswith("Here"), name))
+        ordered = sorted(groups, key=lambda name: (not name.startswith("Here"), name == MOVING, name))
         for group in ordered:
             rows.append({"_group": group})
             rows += [
@@ -206,7 +209,7 @@ class Help(ActionList):
                     "about": Cell(entry.about or entry.title),
                     "id": Cell(entry.id, role=Role.MUTED),
                 }
-                for entry in groups[group]
+                for entry in sorted(groups[group], key=lambda entry: not entry.main)
             ]
         self.put(rows)
 

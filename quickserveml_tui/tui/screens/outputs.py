@@ -33,6 +33,7 @@ COLUMNS = (
     Column("odd", "not finite", width=14, align="right", drop=3),
 )
 TABLE_ROWS = 8
+MAX_ABOUT = 4
 LOW = 36
 """Rows of the screen below which the table takes half as many; the values need the rest."""
 ROWS_AROUND = 14
@@ -59,11 +60,15 @@ class OutputsDialog(Dialog[str]):
         bind("space", "page_values", "more values", "outputs.page_values", "Scroll the values by a page", show=False),
     ]
 
-    def __init__(self, prediction: Prediction, words: tuple[ValueWords, ...], *, why_not_record: str = "") -> None:
+    def __init__(
+        self, prediction: Prediction, words: tuple[ValueWords, ...], *, fed: str = "", why_not_record: str = ""
+    ) -> None:
         took = f"{significant(prediction.latency_ms)} ms"
         super().__init__(f"Outputs of {prediction.ref.rpartition('/')[2]}", took)
         self.prediction = prediction
         self.words = words
+        self.fed = fed
+        """What it ran on, input by input."""
         self.why_not_record = why_not_record
 
     def compose_body(self) -> ComposeResult:
@@ -77,7 +82,8 @@ class OutputsDialog(Dialog[str]):
         made = "on made-up inputs" if self.prediction.synthetic else "on the inputs of a file"
         count = plural(len(self.prediction.outputs), "output")
         with_what = f" with {self.prediction.runtime}" if self.prediction.runtime else ""
-        return paragraph(f"{count}, one run {made}{with_what}.", width)
+        fed = f": {self.fed}" if self.fed else ""
+        return paragraph(f"{count}, one run{with_what} {made}{fed}.", width)[:MAX_ABOUT]
 
     def _keys(self, copy: str) -> Row:
         record = [] if self.why_not_record else [("n", "keep as golden")]

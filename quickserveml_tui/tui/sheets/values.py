@@ -17,6 +17,7 @@ MAX_PREVIEW = 64
 MAX_NESTED = 12
 MAX_DEPTH = 4
 MAX_OUTPUTS = 2_000
+MAX_FED = 6
 CHUNK = 1 << 20
 
 
@@ -33,6 +34,21 @@ class ValueWords:
     """`3 NaN, 1 infinite`; empty when there are none."""
     preview: tuple[str, ...] = ()
     """Lines with the first elements."""
+
+
+def fed_words(inputs: Mapping[str, Any]) -> str:
+    """`image 1×3×8×8, sr = 16000`: what a run was given, at most six inputs of it."""
+    words = []
+    for name, value in list(inputs.items())[:MAX_FED]:
+        words.append(f"{safe_text(name, 40)} {_fed_shape(value)}")
+    more = len(inputs) - len(words)
+    return ", ".join(words) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _fed_shape(value: Any) -> str:
+    if not hasattr(value, "reshape"):
+        return describe("", "", value).shape
+    return f"= {element(value.reshape(-1)[0])}" if value.size == 1 else format_shape(tuple(value.shape), "×")
 
 
 def describe_outputs(outputs: Mapping[str, Any], dtypes: Mapping[str, str]) -> tuple[ValueWords, ...]:
