@@ -14,9 +14,11 @@ from quickserveml_tui.runtime.dtypes import onnx_name
 from quickserveml_tui.services.outputs import as_standard, encode, prediction_document, to_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quickserveml_tui.core.predictions import Prediction
 
-__all__ = ["as_standard", "encode", "prediction_document", "preview", "to_file"]
+__all__ = ["as_standard", "brief_values", "encode", "prediction_document", "preview", "to_file"]
 
 _PREVIEW_VALUES = 10
 _PREVIEW_ITEMS = 4
@@ -96,3 +98,21 @@ def _value_range(array: np.ndarray[Any, Any]) -> str:
     finite = numbers[np.isfinite(numbers)]
     odd = f", {numbers.size - finite.size:,} not finite" if finite.size < numbers.size else ""
     return f"  {finite.min():.4g} to {finite.max():.4g}{odd}" if finite.size else "  nothing finite"
+
+
+def brief_values(values: Mapping[str, Value]) -> str:
+    """Values in a few words: `input 1×512, sr = 16000`; the first eight."""
+    told = [_brief(safe_text(name, 40), value) for name, value in list(values.items())[:8]]
+    return ", ".join(told) + (", …" if len(values) > 8 else "")
+
+
+def _brief(name: str, value: Value) -> str:
+    if value is None:
+        return f"{name} absent"
+    if isinstance(value, np.ndarray):
+        if value.size == 1:
+            return f"{name} = {safe_text(encode(value.reshape(-1)[0]), 40)}"
+        return f"{name} {format_shape(value.shape)}"
+    if isinstance(value, list | dict):
+        return f"{name} of {plural(len(value), 'element')}"
+    return f"{name} {format_shape(value.shape)}, sparse"

@@ -68,7 +68,7 @@ def predict(
     with invocation.workbench() as workbench:
         prediction = run_cancellable(
             lambda cancel: workbench.predict.predict(
-                ref, inputs=Path(inputs) if inputs else None, feed=feed, cancel=cancel
+                ref, inputs=Path(inputs) if inputs else None, feed=feed, keep_inputs=not inputs, cancel=cancel
             )
         )
     if output_path:
@@ -80,14 +80,15 @@ def predict(
 
 
 def _print_prediction(prediction: Prediction, output_path: str) -> None:
-    from quickserveml_tui.cli.arrays import prediction_document, preview
+    from quickserveml_tui.cli.arrays import brief_values, prediction_document, preview
 
     output = invocation.output
     if output.as_json:
         output.document(prediction_document(prediction) | ({"output": output_path} if output_path else {}))
         return
     if prediction.synthetic:
-        note("The inputs are synthetic; --inputs FILE takes your own.")
+        made = f": {brief_values(prediction.inputs)}" if prediction.inputs else ""
+        note(f"The inputs are made up{made}. --inputs FILE takes your own.")
     for line in preview(prediction):
         output.line(line)
     output.line()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import (
@@ -17,6 +19,8 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialOutcome, TrialReport
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.probing import find_feeds, integer_inputs
 from quickserveml_tui.runtime.session import runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
@@ -54,7 +58,7 @@ def run_trial(
     except MemoryError:
         return _starved(sessions)
     try:
-        load_ms, run_ms = _load_and_run(sessions, path, feed, cancel, memory_bytes, on_loaded=on_loaded)
+        load_ms, run_ms, warning = _load_and_run(sessions, path, feed, cancel, memory_bytes, on_loaded=on_loaded)
     except (CancelledError, UsageError):
         raise
     except ModelError as error:
@@ -68,7 +72,14 @@ def run_trial(
         return _starved(sessions)
     finally:
         sessions.clear()
-    return TrialReport(TrialOutcome.READY, load_ms=load_ms, run_ms=run_ms, runtime=runtime_name(), tried_at=utc_now())
+    return TrialReport(
+        TrialOutcome.READY,
+        load_ms=load_ms,
+        run_ms=run_ms,
+        runtime=runtime_name(),
+        tried_at=utc_now(),
+        warning=warning,
+    )
 
 
 def _load_and_run(
@@ -79,13 +90,28 @@ def _load_and_run(
     memory_bytes: int | None,
     *,
     on_loaded: Callable[[list[str]], None],
-) -> tuple[float, float]:
-    """Milliseconds of both; apart, so that nothing of the session is left when it returns."""
+) -> tuple[float, float, str]:
+    """Milliseconds of both, and what is odd about the outputs; apart, so that nothing of the session is left."""
     begin = time.perf_counter_ns()
     session = sessions.open(path, SessionSettings(), memory_bytes)
     load_ms = (time.perf_counter_ns() - begin) / 1e6
     on_loaded(integer_inputs(session.inputs, feed))
-    return load_ms, find_feeds(session, feed, cancel).run_ms
+    found = find_feeds(session, feed, cancel)
+    return load_ms, found.run_ms, _oddity(found.outputs)
+
+
+def _oddity(outputs: Mapping[str, Value]) -> str:
+    """A sentence on float outputs without a single finite number; empty when all is well."""
+    floats = {
+        name: value for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    }
+    empty = [name for name, value in floats.items() if value.size and not np.isfinite(value).any()]
+    if not empty:
+        return ""
+    named = ", ".join(f"“{safe_text(name, 60)}”" for name in empty[:3])
+    return (
+        f"On made-up inputs it gives nothing but NaN and infinity in {named}{' and others' if len(empty) > 3 else ''}."
+    )
 
 
 def _starved(sessions: SessionCache, detail: str = "") -> TrialReport:

@@ -114,8 +114,8 @@ def unrunnable(name: str, version: VersionRecord, consequence: str) -> ModelUnru
     if version.trial.quarantined:
         return ModelUnrunnableError(
             f"{ref} is in quarantine, so {consequence}: {safe_text(version.trial.reason, 300)}",
-            hint=f"It can be inspected; `quickserveml trial {ref}` tries it again, and `quickserveml feed {ref}` with "
-            "other inputs.",
+            hint=f"It can be inspected; `quickserveml trial {ref}` tries it again, and where its inputs were at fault "
+            f"`quickserveml feed {ref}` takes others.",
             code="model.quarantined",
             detail=version.trial.detail,
         )

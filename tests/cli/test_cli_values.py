@@ -40,6 +40,13 @@ def every(tmp_path: Path) -> str:
     return str(save(tmp_path / "every.onnx", nodes, inputs, outputs, ml=True, opset=21, ir=10))
 
 
+def test_what_was_made_up_is_said_in_a_few_words(cli: Cli, every: str) -> None:
+    said = cli("predict", every).err
+    assert "s of 2 elements" in said
+    assert "x 1×2" in said or "x 2×2" in said
+    assert "i 2×1" in said
+
+
 def test_every_kind_of_output_has_a_short_preview(cli: Cli, every: str) -> None:
     shown = cli("predict", every, "--length", "s=6", "--word", "o=red", "--word", "o=blue", "--batch", "2")
     assert shown.code == 0

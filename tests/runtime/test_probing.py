@@ -280,3 +280,12 @@ def test_a_file_that_does_not_load_is_loaded_once_and_nothing_is_printed(tmp_pat
     with pytest.raises(ModelUnrunnableError):
         Session(models.adder(tmp_path))
     assert (len(loads), capsys.readouterr().out) == (1, "")
+
+
+@pytest.mark.parametrize("op", ["Log", "Abs"])
+def test_outputs_without_a_finite_number_are_warned_of(tmp_path, op) -> None:
+    nodes = [node("Sub", ["x", "x"], ["z"]), node(op, ["z"], ["y"])]
+    path = models.save(tmp_path / "odd.onnx", nodes, [models.value("x", shape=[3])], [models.value("y", shape=[3])], [])
+    report = run_trial(SessionCache(), path, FEED, CancelToken())
+    assert report.outcome is TrialOutcome.READY
+    assert ("nothing but NaN and infinity in “y”" in report.warning) == (op == "Log")
