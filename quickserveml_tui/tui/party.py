@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quickserveml_tui.core.catalog import AddResult
-from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.errors import ModelError, QuickServeError
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.text import at_home, safe_text
 from quickserveml_tui.tui.jobs import UiJob
@@ -35,7 +35,7 @@ def party_error(jobs: Sequence[UiJob], home: str = "") -> QuickServeError | None
     ]
     if len(failed) > MAX_REASONS:
         reasons.append(f"and {len(failed) - MAX_REASONS:,} more; 4 lists them.")
-    return QuickServeError(f"{party_words(jobs)}.", hint="4 lists each of them.", detail="\n\n".join(reasons))
+    return ModelError(f"{party_words(jobs)}.", hint="4 lists each of them.", detail="\n\n".join(reasons))
 
 
 def _reason(error: QuickServeError, home: str) -> str:

@@ -71,6 +71,8 @@ async def test_many_failures_make_one_message_with_counts_and_every_reason_a_key
         await on.shows("0 added, 5 rejected.")
         await on.until(lambda: toasts(on), "the message")
         assert len(toasts(on)) == 1
+        await on.press("down")
+        await on.settled()
         await on.press("w")
         await on.shows("bad-0.txt", "bad-4.txt", "is not an ONNX model")
 

@@ -62,6 +62,8 @@ class ToldError:
     doing: str
     ref: str
     """What was selected then."""
+    anywhere: bool = False
+    """Whether it has nothing to do with what is selected."""
 
 
 class FlowScreen(Screen[None]):
@@ -132,11 +134,11 @@ class FlowScreen(Screen[None]):
         """Say something in the status line."""
         self.query_one(StatusLine).tell(self.owner.here(sentence), role)
 
-    def tell_error(self, error: QuickServeError, doing: str = "") -> None:
+    def tell_error(self, error: QuickServeError, doing: str = "", *, anywhere: bool = False) -> None:
         """A toast with what, why and the next step; the first sentence stays in the status line."""
         log.warning("%s: %s (%s)", doing or "call", error.message, error.code)
         self.tell(error.message, Role.ERROR)
-        self.last_error = ToldError(error, doing, self.ref)
+        self.last_error = ToldError(error, doing, self.ref, anywhere)
         words = "\n".join(filter(None, (error.message, error.hint, "w says more." if error.detail else "")))
         self.refresh_bindings()
         self.owner.toast(safe_lines_of(self.owner.here(words)))

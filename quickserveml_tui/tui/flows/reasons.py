@@ -22,7 +22,7 @@ class ReasonFlow(FlowScreen):
         """Show the error that was just told, else what the trial of the version found."""
         told, shown = self.last_error, self.inspector_pane.shown
         trial = shown.trial if shown is not None else None
-        if told is not None and (told.ref == self.ref or trial is None):
+        if told is not None and (told.anywhere or told.ref == self.ref or trial is None):
             self._show_error(told)
         elif trial is not None:
             self._show_trial(trial)

@@ -246,7 +246,7 @@ class RunningFlow(HomeJobsFlow):
             return
         error = party_error(job.party, self.workbench.home_to_name if self.workbench is not None else "")
         if error is not None:
-            self.tell_error(error, job.kind)
+            self.tell_error(error, job.kind, anywhere=True)  # the cursor goes to what was added last
         else:
             self.tell(party_words(job.party).capitalize(), Role.OK)
 
