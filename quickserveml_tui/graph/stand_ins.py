@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -12,6 +14,8 @@ _TENSOR = onnx.TensorProto
 _ONNX, _ML = ("", "ai.onnx"), ("ai.onnx.ml",)
 _SAME_SHAPE_FLOAT = {"Scaler", "Imputer", "Normalizer", "Binarizer"}
 _LABEL_TYPES = {"values_strings": _TENSOR.STRING, "values_int64s": _TENSOR.INT64, "values_floats": _TENSOR.FLOAT}
+_TERM = rb"[A-Za-z]*(?:\.\.\.)?[A-Za-z]*"
+_EQUATION = re.compile(rb"%b(?:,%b)*(?:->%b)?" % (_TERM, _TERM, _TERM))
 _NEEDS_TYPE = {"LabelEncoder", "DictVectorizer", "TreeEnsemble"}
 _LEFT_OUT = "NotInferred"
 """No operator has this name: inference passes over it, and over what needs its result."""
@@ -21,21 +25,25 @@ def stand_in_for_uninferred(skeleton: ModelProto) -> ModelProto:
     """Replace, in place, operators that onnx cannot infer by others with the same result type; returns the model.
 
     The ai.onnx.ml operators that begin most scikit-learn pipelines have no inference: without this all shapes behind
-    them are unknown. Others take the process down (SIGSEGV, SIGABRT; onnx 1.19 to 1.23) when their input has no type,
-    as behind an operator of another domain, or when `Split` has more outputs than it says.
+    them are unknown. Others end the process (SIGSEGV, SIGABRT) when their input has no type, as behind an operator of
+    another domain, or when `Split` has more outputs than it says; and an `Einsum` whose equation has any odd character
+    never ends. All seen with onnx 1.23.
     """
     for body in bodies(skeleton):
         typed: set[str | bytes] | None = None
         for node in body.nodes:
-            if node.op_type in _SAME_SHAPE_FLOAT and node.domain in _ML and len(node.input) == 1:
+            op = node.op_type
+            if op not in _MET:  # all but a few of what may be 100,000 nodes
+                continue
+            if op in _SAME_SHAPE_FLOAT and node.domain in _ML and len(node.input) == 1:
                 _cast(node, _TENSOR.FLOAT)
             elif (to := _result_type(node)) is not None:
                 _cast(node, to)
-            elif node.op_type in _NEEDS_TYPE and node.domain in _ML:
+            elif op in _NEEDS_TYPE and node.domain in _ML:
                 typed = _declared(body) if typed is None else typed
                 if not node.input or node.input[0] not in typed:
                     _leave_out(node)
-            elif node.op_type == "Split" and node.domain in _ONNX and _says_other_count(node):
+            elif op in _CHECKS and node.domain in _ONNX and not _CHECKS[op](node):
                 _leave_out(node)
     return skeleton
 
@@ -79,5 +87,15 @@ def _declared(body: Body) -> set[str | bytes]:
     return {info.name for info in infos if info.type.WhichOneof("value")}
 
 
-def _says_other_count(node: Node) -> bool:
-    return any(attribute.name == "num_outputs" and attribute.i != len(node.output) for attribute in node.attribute)
+def _has_its_outputs(split: Node) -> bool:
+    says = [attribute.i for attribute in split.attribute if attribute.name == "num_outputs"]
+    return all(count == len(split.output) for count in says)
+
+
+def _has_equation(einsum: Node) -> bool:
+    equations = [attribute.s for attribute in einsum.attribute if attribute.name == "equation"]
+    return all(_EQUATION.fullmatch(equation.replace(b" ", b"")) for equation in equations)
+
+
+_CHECKS: dict[str, Callable[[Node], bool]] = {"Split": _has_its_outputs, "Einsum": _has_equation}
+_MET = _SAME_SHAPE_FLOAT | _NEEDS_TYPE | _CHECKS.keys() | {"RegexFullMatch", "EyeLike"}

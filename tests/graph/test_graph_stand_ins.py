@@ -81,3 +81,20 @@ def test_a_split_that_says_its_outputs_keeps_their_shapes(tmp_path):
     split = helper.make_node("Split", ["x"], ["a", "b"], num_outputs=2, axis=0)
     proto = model([split], [value("x", (12, 4))], [value("a", None), value("b", None)], opset=18)
     assert read_layers(save(proto, tmp_path)).rows[0].output_shape == (6, 4)
+
+
+def einsum(equation):
+    node = helper.make_node("Einsum", ["x", "x"], ["y"], equation=equation)
+    return model([node], [value("x", (5, 4, 4))], [value("y", None)])
+
+
+@pytest.mark.parametrize(
+    "equation", [b"bi]j,bjk", b"\x94\x96 bjk -> bik", b"i>bi", b"bij,bjk->b..k", b"bij,b\njk->bik"]
+)
+def test_an_equation_with_odd_characters_ends(equation, tmp_path):
+    assert read_in_a_child(save(einsum(equation), tmp_path)) == "1 1"
+
+
+@pytest.mark.parametrize("equation", ["bij,bjk->bik", " b i j , b j k -> b i k ", "...ij,...jk->...ik"])
+def test_an_equation_that_is_one_gives_its_shape(equation, tmp_path):
+    assert read_layers(save(einsum(equation), tmp_path)).rows[0].output_shape == (5, 4, 4)
