@@ -8,8 +8,10 @@ from catalog_builders import READY, UNRUNNABLE, make_facts, make_model, make_ver
 from quickserveml_tui.core import benchmarks as b
 from quickserveml_tui.core.benchmarks import BenchmarkFigures
 from quickserveml_tui.core.heads import ModelHead
-from quickserveml_tui.core.models import VersionState
+from quickserveml_tui.core.models import GoldenOutput, VersionState
 from quickserveml_tui.core.tensors import TensorSpec
+
+GOLDEN = GoldenOutput("ones", "1" * 64, "2" * 64, "2026-02-03T00:00:00.000Z")
 
 
 def head_of(model):
@@ -131,7 +133,7 @@ def zoo():
         make_model(
             "many", id="model-6", aliases={"prod": 2, "canary": 3}, created_at="2026-02-03T00:00:00.000Z",
             updated_at="2026-02-03T00:00:00.000Z",
-            versions=(make_version(1), make_version(2, label="1.2.0"), make_version(3, label="1.3.0", trial=READY)),
+            versions=(make_version(1), make_version(2, label="1.2.0"), make_version(3, label="1.3.0", trial=READY, golden=(GOLDEN,))),
         ),
     ]  # fmt: skip
 

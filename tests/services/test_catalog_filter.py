@@ -109,6 +109,7 @@ FIELD_CASES = {
     "outcome": [("outcome = unrunnable", {"broken"}), ("outcome != ready", {"broken"})],
     "runnable": [("runnable = no", {"broken"}), ("runnable:true name:m", {"many"})],
     "size": [("size > 6kB", {"bert"}), ("size = 5000", {"resnet50"}), ("size >= 9 kB", {"bert"})],
+    "golden": [("golden > 0", {"many"}), ("golden = 0", {"resnet50", "bert", "old-net", "broken"})],
     "params": [("params < 30M AND params > 1M", {"resnet50"}), ("parameters = 0.11B", {"bert"})],
     "macs": [("macs >= 4.1G", {"resnet50"}), ("macs EXISTS", EVERYTHING - {"bert", "empty"})],
     "nodes": [("nodes IN (120, 300)", {"resnet50", "bert"})],
