@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def spawn_words(words: list[str], *, columns: int = 100, **extra: str) -> pexpec
         dimensions=(30, columns),
         encoding="utf-8",
         timeout=TIMEOUT_S,
+        # Whoever runs the tests may ignore it, as under nohup; a terminal's programs do not.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 

@@ -255,7 +255,7 @@ async def test_commands_name_a_home_that_is_not_the_default_one(world: World, mo
         await on.press("y", "escape")
         assert copied == [f"{named} fsck --repair"]
         toasts: list[str] = []
-        monkeypatch.setattr(on.bench, "notify", lambda words, **_: toasts.append(words))
+        monkeypatch.setattr(on.app, "toast", toasts.append)
         on.bench.tell_error(StoreError("It failed.", hint="Its log: quickserveml job logs j1"))
         assert toasts == [f"It failed.\nIts log: {named} job logs j1"]
         await on.press("K")
