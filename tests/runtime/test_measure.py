@@ -51,7 +51,9 @@ def test_a_run_ends_when_its_time_is_over(session):
     spec = BenchmarkSpec(duration_s=0.2, warmup_s=0)
     raw = run_closed_loop(session, spec, ignore, never)
     assert len(raw.warmup_latencies_ms) == 0
-    assert raw.starts_s[-2] - raw.starts_s[0] <= 0.2, "the clock is read before each, so only the last one may begin late"
+    assert raw.starts_s[-2] - raw.starts_s[0] <= 0.2, (
+        "the clock is read before each, so only the last one may begin late"
+    )
     assert len(raw.latencies_ms) > 10
 
 
