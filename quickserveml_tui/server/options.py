@@ -42,6 +42,41 @@ class ServeOptions:
     drain_timeout_s: int = 30
     """Longest wait for requests under way."""
     log_level: str = "warning"
+    log_format: str = "json"
+    """`json` or `text`, on stderr."""
+    access_log: str = ""
+    """File that gets a line for every request, `-` for stderr; empty writes none."""
+    workers: int = 1
+    grpc_port: int | None = None
+    """Port of gRPC; None serves none, 0 picks a free one."""
+    auth: str = "auto"
+    """`keys` asks for API keys, `none` does not; `auto` asks wherever the server can be reached from elsewhere."""
+    allow_remote: bool = False
+    """Whether an address beyond loopback may be listened on; API keys are asked for there without exception."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names beside the server's own address that requests may name."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages, such as `https://ui.example`, that may use the server beside its own."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain."""
+    tls_key: str = ""
+    """PEM file with its private key."""
+    request_timeout_s: float = 60.0
+    """Longest time that a request may wait before it runs; then it is answered with 504. A request may ask for less."""
+    max_delay_us: int = 0
+    """Longest wait for further requests of a shared run."""
+    max_inflight_bytes: int = 1024 * MIB
+    """Bodies that may be read and wait at once, over all connections of a worker; beyond it requests get 503."""
+    cache_bytes: int = 0
+    """Memory of a worker for answers to equal requests; 0 keeps none."""
+    isolate: tuple[str, ...] = ()
+    """Names of models that run in a process of their own each."""
+    follow: bool = True
+    """Whether new versions and moved aliases of the catalog are taken up while serving."""
+    docs: bool = True
+    """Whether `/docs`, `/redoc` and `/openapi.json` are offered."""
+    home: str = ""
+    """Home of catalog and keys; empty serves files only."""
     loop: str = "auto"
     """`auto` takes uvloop where it is installed, `asyncio` never does."""
 

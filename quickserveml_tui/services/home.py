@@ -29,8 +29,12 @@ if TYPE_CHECKING:
         HostPort,
         InspectPort,
         JobsPort,
+        KeysPort,
         MaintenancePort,
+        MonitorPort,
         PredictPort,
+        RemotePort,
+        ServersPort,
     )
     from quickserveml_tui.core.runners import ModelRunner
     from quickserveml_tui.core.stores import ArtifactStore
@@ -252,6 +256,35 @@ class LocalWorkbench:
         from quickserveml_tui.services.jobs import DetachedJobs
 
         return DetachedJobs(self.home, self.state, lambda: self.catalog, read_only=self._read_only)
+
+    @part
+    def servers(self) -> ServersPort:
+        """Servers of this home."""
+        from quickserveml_tui.services.servers import ServersService
+
+        return ServersService(self.home, self._home_args, read_only=self._read_only)
+
+    @part
+    def monitor(self) -> MonitorPort:
+        """Watch any server."""
+        from quickserveml_tui.client.monitor import MonitorClient
+
+        return MonitorClient()
+
+    @part
+    def remote(self) -> RemotePort:
+        """Ask a server."""
+        from quickserveml_tui.client.remote import RemoteClient
+
+        return RemoteClient()
+
+    @part
+    def keys(self) -> KeysPort:
+        """API keys of this home's servers."""
+        from quickserveml_tui.services.api_keys import KeysService
+        from quickserveml_tui.storage.api_keys import KeyStore
+
+        return KeysService(KeyStore(self._home / "keys.json", read_only=self._read_only))
 
     @part
     def maintenance(self) -> MaintenancePort:

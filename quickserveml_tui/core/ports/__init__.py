@@ -10,6 +10,7 @@ from quickserveml_tui.core.ports.care import BackupPort, BundlePort, Maintenance
 from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
+from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
 from quickserveml_tui.core.ports.workbench import DemoPort, HostPort, Workbench
 
 __all__ = [
@@ -24,7 +25,11 @@ __all__ = [
     "HostPort",
     "InspectPort",
     "JobsPort",
+    "KeysPort",
     "MaintenancePort",
+    "MonitorPort",
     "PredictPort",
+    "RemotePort",
+    "ServersPort",
     "Workbench",
 ]

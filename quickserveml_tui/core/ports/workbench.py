@@ -15,6 +15,7 @@ from quickserveml_tui.core.ports.care import BackupPort, BundlePort, Maintenance
 from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
+from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
 
 
 class DemoPort(Protocol):
@@ -78,6 +79,26 @@ class Workbench(Protocol):
     @property
     def jobs(self) -> JobsPort:
         """Work in processes of its own."""
+        ...
+
+    @property
+    def servers(self) -> ServersPort:
+        """Servers of this home."""
+        ...
+
+    @property
+    def monitor(self) -> MonitorPort:
+        """Watch any server."""
+        ...
+
+    @property
+    def remote(self) -> RemotePort:
+        """Ask a server."""
+        ...
+
+    @property
+    def keys(self) -> KeysPort:
+        """API keys of this home's servers."""
         ...
 
     @property
