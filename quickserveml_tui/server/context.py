@@ -16,8 +16,11 @@ from quickserveml_tui.services.serving_stats import Counters
 
 
 class Control(Protocol):
-    """The supervisor as a worker sees it. Called in the event loop; the calls that wait return once all workers have
-    converged, or raise the `QuickServeError` that stopped them, and then nothing has changed."""
+    """The supervisor as a worker sees it. Called in the event loop.
+
+    The calls that wait return once all workers have converged, or raise the `QuickServeError` that stopped them, and
+    then nothing has changed.
+    """
 
     @property
     def revision(self) -> int:
@@ -25,8 +28,11 @@ class Control(Protocol):
         ...
 
     async def load(self, name: str, versions: Sequence[str] = ()) -> None:
-        """Serve a model of the catalog or the repository folder: these versions (numbers, labels, aliases), or what its
-        version policy says. Served already, it is looked at again: what has changed is swapped, new before old."""
+        """Serve a model of the catalog or the repository folder: these versions, or what its version policy says.
+
+        Versions are numbers, labels or aliases. Served already, it is looked at again: what has changed is swapped,
+        new before old.
+        """
         ...
 
     async def unload(self, name: str, version: str = "") -> None:
@@ -77,7 +83,7 @@ class Gatekeeper(Protocol):
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """The caller by the headers (names in lower case) of a request, or by the metadata of a gRPC call.
 
-        Raises `NotPermittedError` with HTTP status 401 (`auth.missing`, `auth.invalid`, `auth.expired`, `auth.revoked`).
+        Raises `NotPermittedError` with HTTP status 401: `auth.missing`, `auth.invalid`, `auth.expired`, `auth.revoked`.
         """
         ...
 
@@ -85,7 +91,7 @@ class Gatekeeper(Protocol):
 class AccessLog(Protocol):
     """Takes note of requests. Called in the event loop for each one: it must cost next to nothing."""
 
-    def note(
+    def note(  # noqa: PLR0917 - called once a request: keywords would cost
         self,
         method: bytes,
         path: bytes,

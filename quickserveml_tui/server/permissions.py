@@ -40,7 +40,7 @@ class Check:
 
 
 def requires(permission: Permission, *, model: str = "") -> list[Any]:
-    """`dependencies` of a route that needs `permission`: `@routes.get(path, dependencies=requires(Permission.READ))`."""
+    """What goes into `dependencies` of a route: `@routes.get(path, dependencies=requires(Permission.READ))`."""
     return [Depends(Check(permission, model))]
 
 
