@@ -77,7 +77,7 @@ class Gatekeeper(Protocol):
 
     @property
     def version(self) -> int:
-        """Changes when what was found out before may not hold any more: a key was made, changed, revoked, or expired."""
+        """Changes when what was found out before may not hold any more: a key was made, changed, or expired."""
         ...
 
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
