@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,10 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from quickserveml_tui import __version__
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.server import docs_pages, inference_routes, info_routes, original_routes
+from quickserveml_tui.server import api, docs_pages, inference_routes, info_routes, original_routes
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.engine import Engine
+
+if TYPE_CHECKING:
+    from quickserveml_tui.server.context import ServerContext
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +39,8 @@ def to_response(answer: Answer) -> Response:
     return Response(answer.body, answer.status, answer.headers(), media_type=answer.content_type)
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The application over an engine."""
+def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
+    """The application over an engine; with a context it offers the management API too."""
     app = FastAPI(
         title="QuickServeML",
         version=__version__,
@@ -50,6 +54,8 @@ def create_app(engine: Engine) -> FastAPI:
     app.include_router(inference_routes.router(engine))
     app.include_router(original_routes.router(engine))
     app.include_router(docs_pages.router(app.title, "/openapi.json"))
+    if context is not None:
+        api.mount(app, context)
     _answer_errors(app)
     app.add_middleware(_HeadAsGet)
     return app

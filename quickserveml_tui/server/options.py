@@ -25,6 +25,8 @@ class ServeOptions:
     """Requests that may wait for one model; beyond it they are refused with 503."""
     max_body_bytes: int = 64 * MIB
     """Largest request body, also after decompression."""
+    max_upload_bytes: int = 4096 * MIB
+    """Largest model file or bundle that can be uploaded."""
     max_head_bytes: int = 32 * 1024
     """Largest request line with headers."""
     max_headers: int = 100
@@ -97,6 +99,7 @@ class ServeOptions:
             (not 1 <= self.intra_op_threads <= 1024, "Intra-op threads must be between 1 and 1024."),
             (not 1 <= self.queue_limit <= 1_000_000, "The queue limit must be between 1 and 1,000,000."),
             (not 1024 <= self.max_body_bytes <= 2**31, "The body limit must be between 1 KiB and 2 GiB."),
+            (not 1024 <= self.max_upload_bytes <= 2**40, "The upload limit must be between 1 KiB and 1 TiB."),
             (not 1 <= self.max_connections <= 1_000_000, "Connections must be between 1 and 1,000,000."),
             (min(self.head_timeout_s, self.body_timeout_s, self.keep_alive_s) < 1, "Timeouts must be at least 1 s."),
             (not 0 < self.run_timeout_s <= 86_400, "The time of a run must be positive and at most a day."),
