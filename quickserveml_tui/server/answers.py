@@ -31,6 +31,8 @@ class Answer(NamedTuple):
             headers["Inference-Header-Content-Length"] = str(self.json_length)
         if self.status in (503, 429):
             headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         return headers
 
 
@@ -88,4 +90,6 @@ def to_bytes(answer: Answer, date_line: bytes, *, close: bool) -> bytes:
         extra += b"inference-header-content-length: %d\r\n" % answer.json_length
     if answer.status == 503:
         extra += b"retry-after: %d\r\n" % RETRY_AFTER_S
+    if answer.status == 401:
+        extra += b"www-authenticate: Bearer\r\n"
     return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, date_line, extra, len(answer.body), answer.body)

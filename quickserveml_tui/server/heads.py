@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import httptools
 
 from quickserveml_tui.server.answers import Answer, is_protocol_path, plain_error
-from quickserveml_tui.server.options import ServeOptions, is_loopback
+from quickserveml_tui.server.host_policy import HostPolicy, Refusal
+from quickserveml_tui.server.options import ServeOptions
 
 if TYPE_CHECKING:
     from quickserveml_tui.server.batcher import Batcher
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 _CACHE_ENTRIES = 1024
 _CACHE_HEAD_BYTES = 2048
 _LENGTH_HEADER = b"inference-header-content-length"
-
-Refusal: TypeAlias = tuple[int, str, str, str]
-"""Status, code, detail and hint."""
 
 _MALFORMED: Refusal = (400, "http.malformed", "The request is not valid HTTP/1.1.", "")
 
@@ -81,6 +78,7 @@ class HeadReader:
 
     def __init__(self, options: ServeOptions, routes: dict[bytes, Route]) -> None:
         self._options = options
+        self._hosts = HostPolicy(options)
         self._routes = routes
         self._known: dict[bytes, Head] = {}
 
@@ -167,48 +165,7 @@ class HeadReader:
                 f"The body has {int(length)} bytes; at most {options.max_body_bytes} are taken.",
                 "Send smaller batches, or start the server with a higher limit.",
             )
-        return self._refuse_foreign(parsed, version)
-
-    def _refuse_foreign(self, parsed: _Parsed, version: str) -> Refusal | None:
-        """Against DNS rebinding and pages of other sites: only this machine's own names, only the same origin."""
-        hosts = parsed.all(b"host")
-        if len(hosts) != 1:
-            if not hosts and version == "1.0":
-                return None
-            return 400, "http.host", "The request needs exactly one Host header.", ""
-        host = hosts[0].decode("latin-1")
-        if not self._is_own(host):
-            return (
-                403,
-                "http.host",
-                "This server does not answer under that host name.",
-                "Address it as localhost or by its loopback address.",
-            )
-        origins = parsed.all(b"origin")
-        if origins and any(not _same_origin(origin.decode("latin-1"), host) for origin in origins):
-            return 403, "http.origin", "Pages of other sites may not use this server.", "Call it from its own origin."
-        return None
-
-    def _is_own(self, host: str) -> bool:
-        name = _host_name(host)
-        return name is not None and (is_loopback(name) or name == self._options.host.lower())
-
-
-def _host_name(host: str) -> str | None:
-    """The name or address in a Host header, without port; None for anything odd."""
-    if any(char in host for char in "/@\\?# \t,%") or not host.isascii():
-        return None
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts.hostname
-
-
-def _same_origin(origin: str, host: str) -> bool:
-    scheme, separator, rest = origin.partition("://")
-    return bool(separator) and scheme in ("http", "https") and rest.lower() == host.lower()
+        return self._hosts.refuse(parsed.headers, version)
 
 
 def _refuse(raw: bytes, path: str, refusal: Refusal) -> Head:
