@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PAINT_INTERVAL_S = 0.1
+_SIGNAL_S = 0.25
+"""How soon a Ctrl-C is seen that the system gave to another thread: it does not wake the one that waits."""
 
 
 class _Work(Generic[T]):
@@ -57,7 +59,8 @@ def run_cancellable(work: Callable[[CancelToken], T]) -> T:
             if not is_started:
                 is_started = True  # first, so that a Ctrl-C while the thread starts cancels it like any other
                 thread.start()
-            job.done.wait()
+            while not job.done.wait(_SIGNAL_S):
+                pass
             return job.outcome()
         except KeyboardInterrupt:
             if job.cancel.cancelled:
