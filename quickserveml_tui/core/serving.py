@@ -78,6 +78,18 @@ class ServedStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerCrash:
+    """How often a version took a worker down, by the signal that ended it."""
+
+    model: str
+    """Empty where no model was running."""
+    version: str
+    signal: str
+    """`SIGSEGV` and so on; empty for an exit by itself."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerPlan:
     """What `serve` is asked to do, as a front writes it: the options of the command by their names."""
 

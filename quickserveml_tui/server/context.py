@@ -9,7 +9,7 @@ from typing import Protocol
 from quickserveml_tui.core.access import Principal
 from quickserveml_tui.core.monitoring import WorkerSnapshot
 from quickserveml_tui.core.ports import Workbench
-from quickserveml_tui.core.serving import ServedStatus
+from quickserveml_tui.core.serving import ServedStatus, WorkerCrash
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_stats import Counters
@@ -45,6 +45,10 @@ class Control(Protocol):
 
     def workers(self) -> tuple[WorkerSnapshot, ...]:
         """All workers; a snapshot at most a second old."""
+        ...
+
+    def crashes(self) -> tuple[WorkerCrash, ...]:
+        """Workers that died, by what they were running, since the server started: `qsml_worker_crashes_total`."""
         ...
 
 
