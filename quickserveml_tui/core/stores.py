@@ -16,6 +16,7 @@ from quickserveml_tui.core.care import BlobInfo, CollectReport, StoreProblem
 from quickserveml_tui.core.heads import ModelHead
 from quickserveml_tui.core.job_records import JobRecord, Lease
 from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, ProgressSink, ignore_progress
+from quickserveml_tui.core.metric_history import RollUp
 from quickserveml_tui.core.models import ArtifactManifest, ModelRecord, TrashEntry
 from quickserveml_tui.core.predictions import BatchResult
 
@@ -261,6 +262,10 @@ class StateStore(Protocol):
         """Keep several runs in one commit."""
         ...
 
+    def remove_benchmark(self, run_id: str) -> bool:
+        """Forget a run; whether there was one."""
+        ...
+
     def benchmark(self, run_id: str) -> BenchmarkRun | None:
         """The run with this id."""
         ...
@@ -281,6 +286,10 @@ class StateStore(Protocol):
 
     def add_batch(self, result: BatchResult) -> None:
         """Keep the result of a batch durably; a result with the same id is replaced."""
+        ...
+
+    def remove_batch(self, result_id: str) -> bool:
+        """Forget the result of a batch; whether there was one."""
         ...
 
     def batch(self, result_id: str) -> BatchResult | None:
@@ -345,6 +354,22 @@ class StateStore(Protocol):
 
     def leases(self) -> tuple[Lease, ...]:
         """All leases, also those that ran out and were not taken away yet."""
+        ...
+
+    # ---- figures over time
+
+    def add_rollups(self, rollups: Sequence[RollUp]) -> None:
+        """Keep roll-ups in one commit; one whose key is there is added to it."""
+        ...
+
+    def rollups(
+        self, model: str, *, version: str = "", since: int = 0, until: int = 2**62, limit: int = 100_000
+    ) -> tuple[RollUp, ...]:
+        """Roll-ups of a model that begin in [`since`, `until`), oldest first."""
+        ...
+
+    def thin_rollups(self, now: float, *, most: int = 500_000) -> int:
+        """Make old roll-ups coarser, forget the oldest and those beyond `most`; returns how many rows went."""
         ...
 
     # ---- keeping

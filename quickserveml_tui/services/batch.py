@@ -90,6 +90,11 @@ class BatchService:
             )
         return result
 
+    def delete(self, result_id: str) -> None:
+        """Forget a saved result; its output stays. Raises `NotFoundError` (`batch.not_found`)."""
+        self.get(result_id)
+        self._state.remove_batch(result_id)
+
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
         """Results, newest first."""
         return self._state.batches(limit)

@@ -115,6 +115,11 @@ class BenchmarkService:
             )
         return run
 
+    def delete(self, run_id: str) -> None:
+        """Forget a saved run. Raises `NotFoundError` (`benchmark.not_found`)."""
+        self.get(run_id)
+        self._state.remove_benchmark(run_id)
+
     def history(self, ref: str | None = None, limit: int = 100) -> tuple[BenchmarkRun, ...]:
         """Saved runs, newest first: all, or those of a model, a version or a file."""
         if ref is None:

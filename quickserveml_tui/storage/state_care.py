@@ -19,6 +19,7 @@ from quickserveml_tui.core.clock import utc_days_ago
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import JobState, Progress
+from quickserveml_tui.core.metric_history import RollUp
 from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.state_errors import REPAIR_COMMAND, WHAT, errors, translate
@@ -71,6 +72,7 @@ class StateCare(StateLeases):
                     view.rows(f"SELECT id FROM {table} ORDER BY seq DESC LIMIT 1")
                 for table in ("jobs", "newest_runs", "leases", "meta"):
                     view.rows(f"SELECT 1 FROM {table} LIMIT 1", since=2)
+                view.rows("SELECT 1 FROM metric_rollups LIMIT 1", since=3)
         except StoreError as error:
             return _problem(error.code, error.message, error.hint)
         return (
@@ -114,7 +116,7 @@ class StateCare(StateLeases):
         limits = max(keep_runs, 0), utc_days_ago(keep_days)
         if dry_run:
             with self._file.reading() as view:
-                if view.connection is None or view.schema < SCHEMA:
+                if view.connection is None or view.schema < 2:
                     return 0  # nothing is removed before the first write has led it to this schema
                 return sum(len(rows) for rows in self._beyond(view.connection, limits))
         with self._file.writing() as connection:
@@ -221,6 +223,9 @@ def _findings(view: View) -> Iterator[str]:
         job = _decoded(row[4], JobRecord)
         if job is None or (job.id, job.state, job.created_at) != tuple(row[:3]) or _decoded(row[3], Progress) is None:
             yield f"The job {row[0]} cannot be read."
+    for row_id, document in view.each("SELECT id, document FROM metric_rollups", since=3):
+        if _decoded(document, RollUp) is None:
+            yield f"The metric roll-up {row_id} cannot be read."
     for name, digests in view.each("SELECT name, digests FROM leases", since=2):
         if _decoded(digests, tuple[str, ...]) is None:
             yield f"The lease {name} cannot be read."
@@ -235,7 +240,7 @@ def _run_findings(view: View) -> Iterator[str]:
         elif run.model and run.version is not None and not run.summary.cancelled and not run.origin:
             mine = (created_at, seq, msgspec.json.encode(figures_of(run)))
             newest[run.model, run.version] = max(newest.get((run.model, run.version), mine), mine)
-    if view.schema < SCHEMA:
+    if view.schema < 2:
         return
     kept = {(row[0], row[1]): row[2] for row in view.each("SELECT model, version, figures FROM newest_runs")}
     if kept != {key: value[2] for key, value in newest.items()}:

@@ -18,6 +18,7 @@ from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import Progress
+from quickserveml_tui.core.metric_history import RollUp
 from quickserveml_tui.core.predictions import BatchResult
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.state_copies import DailyCopies
@@ -26,6 +27,7 @@ from quickserveml_tui.storage.state_figures import refresh_all_newest
 from quickserveml_tui.storage.state_file import StateFile
 from quickserveml_tui.storage.state_jobs import put_job
 from quickserveml_tui.storage.state_leases import LEASE_COLUMNS
+from quickserveml_tui.storage.state_metrics import put_rollup
 from quickserveml_tui.storage.state_migrate import stamp, sync_file
 from quickserveml_tui.storage.state_repair_report import Saved, SavedTable, Table, told
 from quickserveml_tui.storage.state_runs import load, put_batch, put_benchmark
@@ -255,10 +257,15 @@ def _put_job(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
     put_job(fresh, (record.id, str(record.state), record.created_at, int(rev), progress, document))
 
 
+def _put_rollup(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    put_rollup(fresh, load(row[0], RollUp))
+
+
 _TABLES = (
     Table("benchmark_runs", "document", "benchmark runs", _put_run),
     Table("batch_runs", "document", "batch results", _put_batch),
     Table("jobs", "document, progress, rev", "jobs", _put_job),
+    Table("metric_rollups", "document", "metric roll-ups", _put_rollup),
 )
 
 

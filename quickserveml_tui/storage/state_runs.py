@@ -46,6 +46,19 @@ class StateRuns:
                 refresh_newest(connection, model, version)
             bump(connection)
 
+    def remove_benchmark(self, run_id: str) -> bool:
+        """Forget a run; whether there was one. Its samples go with the next collection."""
+        if self._file.is_absent():
+            return False
+        with self._file.writing() as connection:
+            places = _place_of(connection, run_id)
+            connection.execute("DELETE FROM benchmark_runs WHERE id = ?", (run_id,))
+            for model, version in places:
+                refresh_newest(connection, model, version)
+            if places:
+                bump(connection)
+        return bool(places)
+
     def benchmark(self, run_id: str) -> BenchmarkRun | None:
         """The run with this id."""
         with self._file.reading() as view:
@@ -98,6 +111,16 @@ class StateRuns:
         with self._file.writing() as connection:
             put_batch(connection, result, document)
             bump(connection)
+
+    def remove_batch(self, result_id: str) -> bool:
+        """Forget the result of a batch; whether there was one."""
+        if self._file.is_absent():
+            return False
+        with self._file.writing() as connection:
+            removed = connection.execute("DELETE FROM batch_runs WHERE id = ?", (result_id,)).rowcount > 0
+            if removed:
+                bump(connection)
+        return removed
 
     def batch(self, result_id: str) -> BatchResult | None:
         """The batch result with this id."""

@@ -9,7 +9,7 @@ from quickserveml_tui.storage.documents import newer_schema
 from quickserveml_tui.storage.state_errors import WHAT, damaged
 from quickserveml_tui.storage.state_figures import refresh_all_newest, samples_of
 
-SCHEMA = 2
+SCHEMA = 3
 READABLE_FROM = 2
 """Oldest schema whose programs can read what this one writes; a file says so in `meta`."""
 
@@ -73,6 +73,22 @@ CREATE TABLE leases (
 INSERT INTO meta (key, value) VALUES ('generation', 0), ('reads', 2);
 """
 
+# Figures of served versions over time. Programs of the second schema can read the rest as it is.
+_THIRD = """
+CREATE TABLE metric_rollups (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    document BLOB NOT NULL
+);
+CREATE INDEX metric_rollups_by_model ON metric_rollups (model, at, version, step);
+CREATE INDEX metric_rollups_by_step ON metric_rollups (step, at);
+CREATE INDEX metric_rollups_by_time ON metric_rollups (at, seq);
+"""
+
 
 def _to_first(connection: sqlite3.Connection) -> None:
     _run(connection, _FIRST)
@@ -85,7 +101,11 @@ def _to_second(connection: sqlite3.Connection) -> None:
     refresh_all_newest(connection)
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_first, _to_second)
+def _to_third(connection: sqlite3.Connection) -> None:
+    _run(connection, _THIRD)
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_first, _to_second, _to_third)
 """Step n leads from schema n to schema n + 1."""
 
 

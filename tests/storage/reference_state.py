@@ -8,6 +8,7 @@ from quickserveml_tui.core.clock import instant, utc_days_ago, utc_now
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.job_records import Lease
 from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.metric_history import KEEP_S, STEPS_S, coarsened, joined
 from quickserveml_tui.storage.state_figures import figures_of
 
 LIVE = (JobState.QUEUED, JobState.RUNNING)
@@ -21,6 +22,7 @@ class MemoryState:
         self._batches = {}
         self._jobs = {}
         self._leases = {}
+        self._rollups = []
         self._clock = clock
         self._writes = 0
 
@@ -29,6 +31,29 @@ class MemoryState:
 
     def problem(self):
         return None
+
+    # ---- figures over time
+
+    def add_rollups(self, rollups):
+        found = {item.key: item for item in self._rollups}
+        for item in rollups:
+            found[item.key] = joined(found[item.key], item) if item.key in found else item
+        self._rollups = list(found.values())
+
+    def rollups(self, model, *, version="", since=0, until=2**62, limit=100_000):
+        chosen = [r for r in self._rollups if r.model == model and version in ("", r.version) and since <= r.at < until]
+        return tuple(sorted(chosen, key=lambda item: (item.at, item.version, item.step_s))[:limit])
+
+    def thin_rollups(self, now, *, most=500_000):
+        before = len(self._rollups)
+        for step, longer, keep in zip(STEPS_S, STEPS_S[1:], KEEP_S, strict=False):
+            cut = int(now - keep) // longer * longer
+            old = [item for item in self._rollups if item.step_s == step and item.at < cut]
+            self._rollups = [item for item in self._rollups if item not in old]
+            self.add_rollups(coarsened(old, longer))
+        kept = [item for item in self._rollups if item.at >= int(now - KEEP_S[-1])]
+        self._rollups = sorted(kept, key=lambda item: item.at, reverse=True)[:most]
+        return before - len(self._rollups)
 
     # ---- runs
 
@@ -39,6 +64,11 @@ class MemoryState:
         for run in runs:
             self._runs[run.id] = run
         self._writes += bool(runs)
+
+    def remove_benchmark(self, run_id):
+        removed = self._runs.pop(run_id, None) is not None
+        self._writes += removed
+        return removed
 
     def benchmark(self, run_id):
         return self._runs.get(run_id)
@@ -64,6 +94,11 @@ class MemoryState:
     def add_batch(self, result):
         self._batches[result.id] = result
         self._writes += 1
+
+    def remove_batch(self, result_id):
+        removed = self._batches.pop(result_id, None) is not None
+        self._writes += removed
+        return removed
 
     def batch(self, result_id):
         return self._batches.get(result_id)

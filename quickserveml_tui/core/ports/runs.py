@@ -36,6 +36,10 @@ class BenchmarkPort(Protocol):
         """A saved run. Raises `NotFoundError`."""
         ...
 
+    def delete(self, run_id: str) -> None:
+        """Forget a saved run. Raises `NotFoundError`."""
+        ...
+
     def history(self, ref: str | None = None, limit: int = 100) -> tuple[BenchmarkRun, ...]:
         """Saved runs, newest first."""
         ...
@@ -62,6 +66,10 @@ class BatchPort(Protocol):
 
     def get(self, result_id: str) -> BatchResult:
         """A saved result. Raises `NotFoundError`."""
+        ...
+
+    def delete(self, result_id: str) -> None:
+        """Forget a saved result; its output stays. Raises `NotFoundError`."""
         ...
 
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
