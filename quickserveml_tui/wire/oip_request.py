@@ -48,7 +48,13 @@ class RequestDecoder:
                 raise _bad("Inference-Header-Content-Length is larger than the body.", "request.length")
             view = memoryview(body)
             body, binary = view[:header_length], view[header_length:]
-        document = parse_document(body)
+        return self.decode_document(parse_document(body), binary)
+
+    def decode_document(self, document: Any, binary: memoryview) -> InferRequest:
+        """The request in a document, whatever form it came in; `binary` holds the tensors without `data`.
+
+        Raises `DataError`.
+        """
         if type(document) is not dict:
             raise _bad("The request must be a JSON object.")
         request_id = document.get("id", "")
