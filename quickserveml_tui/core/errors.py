@@ -147,6 +147,13 @@ class NotPermittedError(QuickServeError):
     http_status = 403
 
 
+class UnauthenticatedError(NotPermittedError):
+    """Nobody knows who the caller is: no key, or one that does not hold."""
+
+    default_code = "auth.missing"
+    http_status = 401
+
+
 class RunnerError(QuickServeError):
     """The runtime failed on the model in a way that is not the user's data: crash, limit, timeout."""
 

@@ -13,15 +13,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quickserveml_tui import __version__
+from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.server import api, docs_pages, inference_routes, info_routes, original_routes
+from quickserveml_tui.server.access import Doorman, OpenGatekeeper, asks_for_keys
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.host_policy import HostPolicy
+from quickserveml_tui.server.permissions import CALLER, neutral, require_declared
 
 if TYPE_CHECKING:
     from quickserveml_tui.server.context import ServerContext
+from quickserveml_tui.server.cross_origin import CrossOrigin
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +52,23 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
     )
     app.include_router(info_routes.router(engine))
     app.include_router(inference_routes.router(engine))
     app.include_router(original_routes.router(engine))
-    app.include_router(docs_pages.router(app.title, "/openapi.json"))
+    gatekeeper = context.gatekeeper if context is not None else OpenGatekeeper()
+    if engine.options.docs:
+        permission = Permission.READ if asks_for_keys(engine.options) else Permission.PUBLIC
+        app.include_router(docs_pages.router(app.title, "/openapi.json", permission))
     if context is not None:
         api.mount(app, context)
     _answer_errors(app)
     app.add_middleware(_HeadAsGet)
+    app.add_middleware(Doorman, gatekeeper=gatekeeper)
+    app.add_middleware(CrossOrigin, policy=HostPolicy(engine.options))
+    require_declared(app)
     return app
 
 
@@ -77,6 +88,7 @@ def _answer_errors(app: FastAPI) -> None:
     async def known(request: Request, error: Exception) -> Response:
         if not isinstance(error, QuickServeError):
             raise error
+        error = neutral(error, request.scope.get(CALLER))
         return to_response(error_answer(error, protocol=is_protocol_path(request.url.path)))
 
     async def http(request: Request, error: Exception) -> Response:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from quickserveml_tui.core.access import Principal
-from quickserveml_tui.core.monitoring import WorkerSnapshot
-from quickserveml_tui.core.ports import Workbench
-from quickserveml_tui.core.serving import ServedStatus, WorkerCrash
-from quickserveml_tui.server.options import ServeOptions
-from quickserveml_tui.services.serving import ServingService
-from quickserveml_tui.services.serving_stats import Counters
+
+if TYPE_CHECKING:
+    from quickserveml_tui.core.monitoring import WorkerSnapshot
+    from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.core.serving import ServedStatus, WorkerCrash
+    from quickserveml_tui.server.options import ServeOptions
+    from quickserveml_tui.services.serving import ServingService
+    from quickserveml_tui.services.serving_stats import Counters
 
 
 class Control(Protocol):

@@ -8,9 +8,12 @@ from importlib import resources
 from importlib.util import find_spec
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
+
+from quickserveml_tui.core.access import Permission
+from quickserveml_tui.server.permissions import requires
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -50,9 +53,10 @@ def _asset(name: str) -> bytes:
     return (resources.files("fastapi_offline") / "static" / name).read_bytes()
 
 
-def router(title: str, openapi_url: str) -> APIRouter:
-    """`/docs`, `/redoc` and their files."""
+def router(title: str, openapi_url: str, permission: Permission = Permission.PUBLIC) -> APIRouter:
+    """`/docs`, `/redoc`, their files, and the OpenAPI document."""
     routes = APIRouter(include_in_schema=False)
+    needed = requires(permission)
     safe_title = escape(title)
     start = (
         b"window.ui = SwaggerUIBundle({url: %b, dom_id: '#ui', deepLinking: true, validatorUrl: null,"
@@ -72,22 +76,26 @@ def router(title: str, openapi_url: str) -> APIRouter:
         '<script src="/docs/assets/redoc.standalone.js"></script>',
     )
 
-    @routes.get("/docs")
+    @routes.get("/docs", dependencies=needed)
     async def swagger_page() -> Response:
         return HTMLResponse(swagger, headers=_HEADERS)
 
-    @routes.get("/redoc")
+    @routes.get("/redoc", dependencies=needed)
     async def redoc_page() -> Response:
         return HTMLResponse(redoc, headers=_HEADERS)
 
-    @routes.get("/docs/assets/start.js")
+    @routes.get("/docs/assets/start.js", dependencies=needed)
     async def start_script() -> Response:
         return Response(start, media_type="text/javascript", headers=_CACHED)
 
-    @routes.get("/docs/assets/{name}")
+    @routes.get("/docs/assets/{name}", dependencies=needed)
     def asset(name: str) -> Response:
         if name not in _ASSETS:
             raise HTTPException(404)
         return Response(_asset(name), media_type=_ASSETS[name], headers=_CACHED)
+
+    @routes.get(openapi_url, dependencies=needed)
+    def openapi(request: Request) -> Response:
+        return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
 
     return routes

@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.batcher import Job
 from quickserveml_tui.server.dialects import INFERENCE_PROTOCOL, SHORT_FORM, Dialect
 from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.permissions import requires
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.encodings import decompress
 
@@ -62,7 +64,12 @@ def router(engine: Engine) -> APIRouter:
     routes = APIRouter(tags=["Inference"])
     errors: dict[int | str, dict[str, Any]] = schemas.PROTOCOL_ERRORS
 
-    @routes.post("/v2/models/{model}/infer", openapi_extra=schemas.infer_body(engine.serving), responses=errors)
+    @routes.post(
+        "/v2/models/{model}/infer",
+        openapi_extra=schemas.infer_body(engine.serving),
+        responses=errors,
+        dependencies=requires(Permission.INFER, model="model"),
+    )
     async def infer(model: str, request: Request) -> Response:
         """Infer with the newest version of a model."""
         return await _infer(engine, engine.serving.find(model), INFERENCE_PROTOCOL, request)
@@ -71,13 +78,18 @@ def router(engine: Engine) -> APIRouter:
         "/v2/models/{model}/versions/{version}/infer",
         openapi_extra=schemas.infer_body(engine.serving),
         responses=errors,
+        dependencies=requires(Permission.INFER, model="model"),
     )
     async def infer_version(model: str, version: str, request: Request) -> Response:
         """Infer with one version, named by number, label or alias."""
         return await _infer(engine, engine.serving.find(model, version), INFERENCE_PROTOCOL, request)
 
     @routes.post(
-        "/predict", openapi_extra=schemas.predict_body(engine.serving), responses=schemas.PROBLEMS, tags=["Short form"]
+        "/predict",
+        openapi_extra=schemas.predict_body(engine.serving),
+        responses=schemas.PROBLEMS,
+        tags=["Short form"],
+        dependencies=requires(Permission.INFER, of=lambda: engine.serving.default().name),
     )
     async def predict(request: Request) -> Response:
         """Infer with the default model: plain JSON in and out."""

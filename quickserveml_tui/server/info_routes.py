@@ -8,10 +8,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from quickserveml_tui import __version__
+from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.server import schemas
+from quickserveml_tui.server.access import visible
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.metrics import exposition
+from quickserveml_tui.server.permissions import CALLER, requires
 from quickserveml_tui.server.replies import json_reply
 from quickserveml_tui.services.serving_documents import (
     EXTENSIONS,
@@ -38,25 +41,30 @@ def router(engine: Engine) -> APIRouter:
 def _add_server_routes(routes: APIRouter, engine: Engine) -> None:
     serving = engine.serving
 
-    @routes.get("/v2/health/live", tags=["Health"])
+    @routes.get("/v2/health/live", tags=["Health"], dependencies=requires(Permission.PUBLIC))
     async def live() -> Response:
         """Whether the process answers."""
         return json_reply({"live": True})
 
-    @routes.get("/v2/health/ready", tags=["Health"])
+    @routes.get("/v2/health/ready", tags=["Health"], dependencies=requires(Permission.PUBLIC))
     async def ready() -> Response:
         """Whether requests are welcome: 503 while the server drains."""
         if not serving.ready:
             return json_reply({"ready": False, "live": True}, 503, _RETRY)
         return json_reply({"ready": True, "live": True})
 
-    @routes.get("/v2", tags=["Metadata"])
-    @routes.get("/v2/", include_in_schema=False)
+    @routes.get("/v2", tags=["Metadata"], dependencies=requires(Permission.INFER))
+    @routes.get("/v2/", include_in_schema=False, dependencies=requires(Permission.INFER))
     async def server_metadata() -> Response:
         """Name, version and extensions of the server."""
         return json_reply({"name": "quickserveml", "version": __version__, "extensions": list(EXTENSIONS)})
 
-    @routes.get("/metrics", tags=["Health"], responses={200: {"content": {"text/plain": {}}}})
+    @routes.get(
+        "/metrics",
+        tags=["Health"],
+        responses={200: {"content": {"text/plain": {}}}},
+        dependencies=requires(Permission.METRICS),
+    )
     def metrics() -> Response:  # a plain function: Starlette runs it in a thread, away from the event loop
         """Metrics in Prometheus' text format."""
         return Response(exposition(serving), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -87,10 +95,12 @@ def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
         found = [serving.find(model, number) for number in serving.versions(model)]
         return json_reply({"model_stats": [model_statistics(item) for item in found]})
 
-    @routes.get("/v2/models/stats", tags=["Metadata"])
-    async def all_statistics() -> Response:
+    @routes.get("/v2/models/stats", tags=["Metadata"], dependencies=requires(Permission.INFER))
+    async def all_statistics(request: Request) -> Response:
         """Statistics of all models."""
-        return json_reply({"model_stats": [model_statistics(item) for item in serving.models]})
+        caller = request.scope.get(CALLER)
+        found = [item for item in serving.models if visible(caller, item.name)]
+        return json_reply({"model_stats": [model_statistics(item) for item in found]})
 
     endpoints: list[tuple[str, Any, str]] = [
         ("", metadata, "Metadata"),
@@ -101,12 +111,22 @@ def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
     for suffix, endpoint, tag in endpoints:
         for base, kind in (("/v2/models/{model}", ""), ("/v2/models/{model}/versions/{version}", "_version")):
             routes.add_api_route(
-                base + suffix, endpoint, methods=["GET"], tags=[tag], operation_id=f"{endpoint.__name__}_model{kind}"
+                base + suffix,
+                endpoint,
+                methods=["GET"],
+                tags=[tag],
+                operation_id=f"{endpoint.__name__}_model{kind}",
+                dependencies=requires(Permission.INFER, model="model"),
             )
 
 
 def _add_repository_routes(routes: APIRouter, engine: Engine) -> None:
-    @routes.post("/v2/repository/index", tags=["Repository"], openapi_extra=schemas.INDEX_BODY)
+    @routes.post(
+        "/v2/repository/index",
+        tags=["Repository"],
+        openapi_extra=schemas.INDEX_BODY,
+        dependencies=requires(Permission.INFER),
+    )
     async def index(request: Request) -> Response:
         """All models with their versions and states."""
         encoding = request.headers.get("content-encoding", "")
@@ -114,5 +134,6 @@ def _add_repository_routes(routes: APIRouter, engine: Engine) -> None:
         question = parse_document(body) if body.strip() else {}
         if not isinstance(question, dict) or not isinstance(question.get("ready", False), bool):
             raise DataError("The request must be a JSON object; “ready” is true or false.", code="request.invalid")
-        found = repository_index(engine.serving)
+        caller = request.scope.get(CALLER)
+        found = [item for item in repository_index(engine.serving) if visible(caller, item["name"])]
         return json_reply([] if question.get("ready") and not engine.serving.ready else found)
