@@ -84,7 +84,7 @@ def _model_lines(models: tuple[ServedModel, ...]) -> Iterator[str]:
         yield f"qsml_model_info{{{_labels(model, *facts)}}} 1"
     yield _head("qsml_inference_requests_total", "counter", "Answers by HTTP status.")
     for model in models:
-        for code, count in sorted(model.stats.codes.copy().items()):
+        for code, count in sorted(model.stats.codes.items()):
             yield f"qsml_inference_requests_total{{{_labels(model, ('code', str(code)))}}} {count}"
     yield _head("qsml_inference_pending_requests", "gauge", "Requests that wait or run.")
     for model in models:

@@ -1,88 +1,242 @@
-"""Counters of a served model: plain integers that one thread adds to and a scrape reads."""
+"""Counters of the served models: 64-bit integers in a mapped file that one worker adds to and everybody may read."""
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
+import secrets
+import sys
 import time
-from array import array
-from bisect import bisect_left
+from pathlib import Path
 
-DURATION_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-_BOUNDS_NS = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS_S)
+from quickserveml_tui.core.monitoring import SlowRequest
+from quickserveml_tui.services.serving_counts import (
+    BATCH_BUCKETS,
+    DURATION_BUCKETS_S,
+    LATENCY_BOUNDS_S,
+    MODEL_ITEMS,
+    Histogram,
+    ModelStats,
+)
+from quickserveml_tui.services.serving_slow import SLOW_ITEMS, SlowTable
 
+__all__ = [
+    "BATCH_BUCKETS",
+    "DURATION_BUCKETS_S",
+    "LATENCY_BOUNDS_S",
+    "SLOTS",
+    "Counters",
+    "Histogram",
+    "ModelStats",
+]
 
-class Histogram:
-    """Counts by bucket, the last one open, with sum and count."""
+SLOTS = 512
+"""Versions that one server can count."""
 
-    __slots__ = ("_bounds", "buckets", "total")
-
-    def __init__(self, bounds: tuple[int, ...]) -> None:
-        self._bounds = bounds
-        self.buckets = array("Q", bytes(8 * (len(bounds) + 1)))
-        self.total = 0
-        """Sum of all values, in their own unit (nanoseconds for durations)."""
-
-    def add(self, value: int, times: int = 1) -> None:
-        """Count one value, or the same one several times."""
-        self.buckets[bisect_left(self._bounds, value)] += times
-        self.total += value * times
-
-    @property
-    def count(self) -> int:
-        """How many values were counted."""
-        return sum(self.buckets)
-
-    def cumulative(self) -> tuple[int, ...]:
-        """Values at or below each bound, then all values."""
-        counts, running = [], 0
-        for count in tuple(self.buckets):
-            running += count
-            counts.append(running)
-        return tuple(counts)
+_MAGIC = 0x31544E435F4D5351
+"""`QSM_CNT1`: another layout gets another number, and such files begin anew."""
+_HEADER_ITEMS = 512
+_PID, _STARTED, _REVISION, _READY, _CONNECTIONS, _REQUESTS = range(1, 7)
+_ITEMS = _HEADER_ITEMS + SLOW_ITEMS + SLOTS * MODEL_ITEMS
+_MODELS_AT = _HEADER_ITEMS + SLOW_ITEMS
+_BYTES = _ITEMS * 8
 
 
-class ModelStats:
-    """What happened to the requests of one version of a model since it was loaded. Durations are nanoseconds."""
+class Counters:
+    """Counters of one worker. Its process writes them, others read; the file outlives a crash, and the worker that
+    comes after goes on counting in it.
 
-    def __init__(self) -> None:
-        self.codes: dict[int, int] = {}
-        """Answers by HTTP status."""
-        self.request = Histogram(_BOUNDS_NS)
-        """From the whole request read to the answer written."""
-        self.queue = Histogram(_BOUNDS_NS)
-        self.compute = Histogram(_BOUNDS_NS)
-        """Of the run that a request was part of."""
-        self.batch = Histogram(BATCH_BUCKETS)
-        """Requests in each run."""
-        self.failed_ns = 0
-        self.items = 0
-        """Inferences: the rows of all requests that succeeded."""
-        self.pending = 0
-        """Requests that wait or run."""
-        self.last_inference_ms = 0
-        """Unix time."""
+    Reads never fail and never lock: what is read while it is written is a moment old.
+    """
 
-    def answered(self, code: int, elapsed_ns: int) -> None:
-        """Count an answer."""
-        self.codes[code] = self.codes.get(code, 0) + 1
-        if code == 200:
-            self.request.add(elapsed_ns)
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self._items = memoryview(memory).cast("Q")
+        self._models: dict[int, ModelStats] = {}
+        self.slow_requests = SlowTable(self._items[_HEADER_ITEMS:_MODELS_AT])
+        """The slowest requests of the last minutes; its `floor` is what a request must exceed to get in."""
+
+    @classmethod
+    def create(cls, path: Path | None = None) -> Counters:
+        """Counters to write to: those of the file, if it holds some, else new ones. Without a path, in memory only."""
+        if path is None:
+            counters = cls(mmap.mmap(-1, _BYTES))
         else:
-            self.failed_ns += elapsed_ns
+            if not _holds_counters(path):
+                _make_file(path)
+            with path.open("r+b") as file:
+                counters = cls(mmap.mmap(file.fileno(), _BYTES))
+        counters._items[0] = _MAGIC
+        return counters
 
-    def ran(self, requests: int, rows: int, compute_ns: int) -> None:
-        """Count one run of the model."""
-        self.batch.add(requests)
-        self.items += rows
-        self.last_inference_ms = int(time.time() * 1000)
-        self.compute.add(compute_ns, requests)
+    @classmethod
+    def open(cls, path: Path) -> Counters:
+        """Counters of another process, to read. Raises `OSError` and `ValueError` where there are none."""
+        if not _holds_counters(path):
+            raise ValueError(f"{path.name} holds no counters")
+        with path.open("rb") as file:
+            return cls(mmap.mmap(file.fileno(), _BYTES, access=mmap.ACCESS_READ))
+
+    def close(self) -> None:
+        """Let the memory go; the counters cannot be used afterwards."""
+        for stats in self._models.values():
+            stats.release()
+        self._models.clear()
+        self.slow_requests.release()
+        self._items.release()
+        with contextlib.suppress(BufferError):  # somebody holds a histogram: it ends with that
+            self._memory.close()
+
+    def model(self, slot: int) -> ModelStats:
+        """The counters of a slot; the same object each time."""
+        stats = self._models.get(slot)
+        if stats is None:
+            stats = self._models[slot] = ModelStats(self._slice(slot))
+        return stats
+
+    def _slice(self, slot: int) -> memoryview:
+        if not 0 <= slot < SLOTS:
+            raise ValueError(f"slot {slot} is not between 0 and {SLOTS - 1}")
+        start = _MODELS_AT + slot * MODEL_ITEMS
+        return self._items[start : start + MODEL_ITEMS]
+
+    def clear_slot(self, slot: int) -> None:
+        """Start a slot anew, for another version."""
+        part = self._slice(slot)
+        part[:] = memoryview(bytes(MODEL_ITEMS * 8)).cast("Q")
+
+    def reset_gauges(self) -> None:
+        """After a crash: nothing waits, runs or is connected any more."""
+        self._items[_CONNECTIONS] = self._items[_READY] = 0
+        for slot in range(SLOTS):
+            self.model(slot).reset_gauges()
+
+    # ---- who is at it: a crash has a culprit
+
+    def begin_run(self, slot: int) -> None:
+        """A run of the model begins."""
+        self.model(slot).begin_run()
+
+    def end_run(self, slot: int | None = None) -> None:
+        """It has ended; without a slot, all have."""
+        for stats in (self.model(slot),) if slot is not None else tuple(self._models.values()):
+            stats.end_run()
+
+    def begin_load(self, slot: int) -> None:
+        """The model is being loaded and tried."""
+        self.model(slot).begin_load()
+
+    def end_load(self, slot: int | None = None) -> None:
+        """It is loaded, or could not be; without a slot, all are."""
+        for stats in (self.model(slot),) if slot is not None else tuple(self._models.values()):
+            stats.end_load()
 
     @property
-    def succeeded(self) -> int:
-        """Requests answered with 200."""
-        return self.codes.get(200, 0)
+    def running(self) -> tuple[int, ...]:
+        """Slots of models in a run, the one that began last first."""
+        return self._since("running_since")
 
     @property
-    def failed(self) -> int:
-        """Requests answered with an error."""
-        return sum(count for code, count in tuple(self.codes.items()) if code != 200)
+    def loading(self) -> tuple[int, ...]:
+        """Slots of models that are being loaded, the one that began last first."""
+        return self._since("loading_since")
+
+    @property
+    def culprit(self) -> int | None:
+        """Slot of the model that most likely took the process down: what began last of all that had not ended."""
+        began = [(self.model(slot).running_since, slot) for slot in self.running[:1]]
+        began += [(self.model(slot).loading_since, slot) for slot in self.loading[:1]]
+        return max(began)[1] if began else None
+
+    def _since(self, name: str) -> tuple[int, ...]:
+        began = [(getattr(self.model(slot), name), slot) for slot in range(SLOTS)]
+        return tuple(slot for since, slot in sorted(began, reverse=True) if since)
+
+    # ---- slow requests
+
+    def note_slow(self, request: SlowRequest) -> None:
+        """Keep a request if it is among the slowest; ask `slow_requests.floor` first, which costs one comparison."""
+        self.slow_requests.note(request)
+
+    def slow(self, now: float | None = None) -> tuple[SlowRequest, ...]:
+        """The slowest requests of the last five minutes, the slowest first."""
+        return self.slow_requests.entries(time.time() if now is None else now)
+
+    # ---- header
+
+    @property
+    def pid(self) -> int:
+        """Process that counts; 0 for none yet."""
+        return self._items[_PID]
+
+    @pid.setter
+    def pid(self, value: int) -> None:
+        self._items[_PID] = value
+
+    @property
+    def started(self) -> float:
+        """When it started, Unix time."""
+        return self._items[_STARTED] / 1e6
+
+    @started.setter
+    def started(self, value: float) -> None:
+        self._items[_STARTED] = int(value * 1e6)
+
+    @property
+    def revision(self) -> int:
+        """Of the desired state that it has reached."""
+        return self._items[_REVISION]
+
+    @revision.setter
+    def revision(self, value: int) -> None:
+        self._items[_REVISION] = value
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests."""
+        return self._items[_READY] != 0
+
+    @ready.setter
+    def ready(self, value: bool) -> None:
+        self._items[_READY] = int(value)
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return self._items[_CONNECTIONS]
+
+    @connections.setter
+    def connections(self, value: int) -> None:
+        self._items[_CONNECTIONS] = max(value, 0)
+
+    @property
+    def requests(self) -> int:
+        """All requests, those of no model included."""
+        return self._items[_REQUESTS]
+
+    @requests.setter
+    def requests(self, value: int) -> None:
+        self._items[_REQUESTS] = value
+
+
+def _holds_counters(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return os.fstat(file.fileno()).st_size == _BYTES and file.read(8) == _MAGIC.to_bytes(8, sys.byteorder)
+    return False
+
+
+def _make_file(path: Path) -> None:
+    """Put a new file of zeros in the place of the old: cutting one that others have mapped would kill them."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        os.ftruncate(descriptor, _BYTES)
+        os.write(descriptor, _MAGIC.to_bytes(8, sys.byteorder))
+    finally:
+        os.close(descriptor)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
