@@ -79,6 +79,8 @@ class AddRequest:
     """Whether the files stay where they are, referenced in place, instead of being copied."""
     feed: FeedSpec = field(default_factory=FeedSpec)
     """Overrides for synthetic inputs: the trial takes them, and they are kept with the version."""
+    onto: str | None = None
+    """Id of the model that the name must stand for; empty where no model may have it yet, None for either."""
 
 
 @dataclass(frozen=True, slots=True)

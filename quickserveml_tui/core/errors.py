@@ -105,6 +105,13 @@ class DataError(QuickServeError):
     http_status = 400
 
 
+class PreconditionError(ConflictError):
+    """What is to be changed is no longer what the caller saw."""
+
+    default_code = "precondition.failed"
+    http_status = 412
+
+
 class GateError(QuickServeError):
     """A check that guards what was asked for failed, such as golden outputs before a benchmark."""
 

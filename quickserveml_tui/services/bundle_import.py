@@ -19,7 +19,7 @@ from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.bundle_read import Extracted
 from quickserveml_tui.services.catalog_add import Intake
 from quickserveml_tui.services.catalog_lookup import version_with
-from quickserveml_tui.services.catalog_register import fullness, named, new_model
+from quickserveml_tui.services.catalog_register import check_onto, fullness, named, new_model
 from quickserveml_tui.services.golden_names import MAX_RECORDS
 
 
@@ -34,6 +34,8 @@ class Import:
     extracted: Extracted
     folder: Path
     name: str
+    onto: str | None = None
+    """As in `AddRequest`."""
 
     @property
     def origin(self) -> str:
@@ -63,6 +65,7 @@ class Import:
 
     def _register(self, edit: RegistryEdit, intake: Intake) -> AddResult:
         old = named(edit.find, self.name)
+        check_onto(self.name, old, self.onto)
         known = version_with(old, intake.artifact.digest) if old is not None else None
         model = self._described(old or new_model(self.name))
         if known is not None:

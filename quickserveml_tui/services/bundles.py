@@ -17,6 +17,7 @@ from quickserveml_tui.services.bundle_read import open_bundle
 from quickserveml_tui.services.catalog_add import take_in
 from quickserveml_tui.services.catalog_edit import with_version
 from quickserveml_tui.services.catalog_lookup import select_version, unknown_model, without_node
+from quickserveml_tui.services.catalog_register import check_onto
 from quickserveml_tui.services.decoration import RunDecoration
 from quickserveml_tui.services.golden_gate import GoldenGate
 from quickserveml_tui.storage.fs import store_error
@@ -84,18 +85,21 @@ class BundleService:
         path: str,
         *,
         name: str = "",
+        onto: str | None = None,
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
     ) -> AddResult:
         """Add what a bundle holds as the next version; tried in a runner like any other file.
 
         Everything is compared with its digest before the store keeps any of it. Golden outputs are checked at the end;
-        one that fails is told in the warning of the result. Raises `DataError` (`bundle.…`),
-        `ModelError` when the model is rejected, `UsageError` (`name.invalid`), `StoreError`.
+        one that fails is told in the warning of the result. `onto` is as in `AddRequest`.
+        Raises `DataError` (`bundle.…`), `ModelError` when the model is rejected, `UsageError` (`name.invalid`),
+        `ConflictError` (`name.taken`), `StoreError`.
         """
         token = cancel or CancelToken()
         with open_bundle(path) as bundle:
             target = import_name(bundle.document, name)
+            check_onto(target, self._registry.find(target), onto)
             with self._artifacts.stage() as staging:
                 folder = staging.folder / "bundle"
                 check_space(staging.folder, 2 * bundle.content_bytes, "the bundle")
@@ -103,7 +107,9 @@ class BundleService:
                     extracted = bundle.check(folder, on_progress=on_progress, cancel=token)
                 except OSError as error:
                     raise store_error(error, "artifact store") from error
-                work = Import(self._registry, self._artifacts, self._state, bundle.document, extracted, folder, target)
+                work = Import(
+                    self._registry, self._artifacts, self._state, bundle.document, extracted, folder, target, onto
+                )
                 result = take_in(
                     str(folder / "model" / bundle.document.files[0].path),
                     self._artifacts,

@@ -31,10 +31,11 @@ from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
 from quickserveml_tui.services.catalog_add import Intake, locate, take_in
-from quickserveml_tui.services.catalog_bulk import check_action, run_bulk, targets_of
+from quickserveml_tui.services.catalog_bulk import changed, check_action, run_bulk, targets_of
 from quickserveml_tui.services.catalog_listing import EVERYTHING, CatalogListing
 from quickserveml_tui.services.catalog_lookup import (
     Find,
+    check_rev,
     longer_path,
     registered,
     select_version,
@@ -94,12 +95,14 @@ class CatalogService:
         """A token that changes when the catalog or a saved benchmark does."""
         return f"{self._registry.generation()}/{self._runs.generation()}"
 
-    def list_models(self, query: CatalogQuery = EVERYTHING) -> CatalogPage:
-        """Models that match, sorted.
+    def list_models(
+        self, query: CatalogQuery = EVERYTHING, *, visible: Callable[[str], bool] | None = None
+    ) -> CatalogPage:
+        """Models that match, sorted; with `visible`, only those whose names it lets pass.
 
         Raises `FilterError` for the filter, `UsageError` for an order, limit or page token that is not valid.
         """
-        return self._listing.list_models(query)
+        return self._listing.list_models(query, visible=visible)
 
     def show(self, ref: str) -> ModelView:
         """One model by name or reference. Raises `NotFoundError` with the nearest names as hint."""
@@ -263,6 +266,14 @@ class CatalogService:
 
         return self._change(parsed.name, change)
 
+    def revise(self, ref: str, action: BulkAction, *, expected_rev: int | None = None) -> ModelRecord:
+        """Make all changes of an action to one model in one transaction; see `CatalogPort.revise`."""
+        check_action(action)
+        parsed = without_node(ref)
+        return self._change(
+            parsed.name, lambda model, find: changed(model, parsed.selector, action, find)[0], expected_rev
+        )
+
     def tag(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
         """Add and remove tags; the case of letters makes no other tag."""
         return self._change_whole(name, lambda model: edits.with_tags(model, add, remove))
@@ -271,7 +282,7 @@ class CatalogService:
         """Add and remove categories; the case of letters makes no other category."""
         return self._change_whole(name, lambda model: edits.with_categories(model, add, remove))
 
-    def set_alias(self, ref: str, alias: str) -> ModelRecord:
+    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None) -> ModelRecord:
         """Point an alias at the version that the reference names (the latest one by default).
 
         Raises `GateError` (`golden.differs`) for a protected one when the version does not give its golden outputs.
@@ -285,12 +296,14 @@ class CatalogService:
             promotion.admit(model, moved, alias)
             return moved
 
-        return promotion.run(lambda: self._change(parsed.name, change))
+        return promotion.run(lambda: self._change(parsed.name, change, expected_rev))
 
-    def remove_alias(self, name: str, alias: str, *, force: bool = False) -> ModelRecord:
+    def remove_alias(
+        self, name: str, alias: str, *, force: bool = False, expected_rev: int | None = None
+    ) -> ModelRecord:
         """Take an alias away; a protected one (`ConflictError`) only by force."""
         return self._change(
-            registered(name).name, lambda model, _find: aliases.without_alias(model, alias, force=force)
+            registered(name).name, lambda model, _find: aliases.without_alias(model, alias, force=force), expected_rev
         )
 
     def protect_alias(self, name: str, alias: str, *, protected: bool = True) -> ModelRecord:
@@ -307,13 +320,16 @@ class CatalogService:
 
         return promotion.run(lambda: self._change(registered(name).name, change))
 
-    def _change(self, name: str, change: Callable[[ModelRecord, Find], ModelRecord]) -> ModelRecord:
+    def _change(
+        self, name: str, change: Callable[[ModelRecord, Find], ModelRecord], expected_rev: int | None = None
+    ) -> ModelRecord:
         """Change one model that must exist, in one transaction."""
 
         def work(edit: RegistryEdit) -> ModelRecord:
             model = edit.find(name)
             if model is None:
                 raise unknown_model(self._registry, name)
+            check_rev(model, expected_rev)
             return edit.put(change(model, edit.find))
 
         return self._registry.edit(work)
@@ -338,12 +354,12 @@ class CatalogService:
 
     # ---- the trash ------------------------------------------------------------------------------------------------
 
-    def delete(self, ref: str, *, force: bool = False) -> Deletion:
+    def delete(self, ref: str, *, force: bool = False, expected_rev: int | None = None) -> Deletion:
         """Move a version, or the whole model when the reference names none, to the trash.
 
         Refused (`ConflictError`) while a protected alias points at it, unless forced.
         """
-        return self._trash.delete(ref, force=force)
+        return self._trash.delete(ref, force=force, expected_rev=expected_rev)
 
     def trash(self) -> tuple[TrashEntry, ...]:
         """What was deleted and can be restored, newest first."""

@@ -11,7 +11,7 @@ from quickserveml_tui.core.models import MetadataPatch, ModelRecord, TrashEntry
 from quickserveml_tui.core.refs import ModelRef
 from quickserveml_tui.core.stores import RegistryEdit, RegistryStore
 from quickserveml_tui.services import catalog_edit as edits
-from quickserveml_tui.services.catalog_lookup import names_version, select_version, without_node
+from quickserveml_tui.services.catalog_lookup import Find, names_version, select_version, without_node
 from quickserveml_tui.services.catalog_trash import move_to_trash
 
 MAX_ITEMS = 10_000
@@ -149,14 +149,19 @@ def _delete(edit: RegistryEdit, model: ModelRecord, target: Target, action: Bulk
     return BulkItem(target.ref, f"{what}{versions} to the trash", trash_id=deletion.entry.id)
 
 
-def _change(edit: RegistryEdit, model: ModelRecord, target: Target, action: BulkAction) -> BulkItem:
+def changed(model: ModelRecord, selector: str, action: BulkAction, find: Find) -> tuple[ModelRecord, int | None]:
+    """The model with all changes of an action, and the version that a selector or the action names, if any."""
     patch = action.patch or MetadataPatch()
     number = None
-    if target.parsed.selector or edits.touches_version(patch):
-        number = select_version(model, target.parsed.selector).version
+    if selector or edits.touches_version(patch):
+        number = select_version(model, selector).version
     new = edits.with_tags(model, action.add_tags, action.remove_tags)
     new = edits.with_categories(new, action.add_categories, action.remove_categories)
-    new = edits.patched(new, number, patch, edit.find)
+    return edits.patched(new, number, patch, find), number
+
+
+def _change(edit: RegistryEdit, model: ModelRecord, target: Target, action: BulkAction) -> BulkItem:
+    new, number = changed(model, target.parsed.selector, action, edit.find)
     change = described(model, new, number)
     if change:
         edit.put(new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quickserveml_tui.core.catalog import CatalogPage, CatalogQuery, Completion, ModelView
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.filters import build
@@ -29,8 +31,10 @@ class CatalogListing:
         self._rows = Rows(registry, state)
         self._values = KnownValues(self._rows)
 
-    def list_models(self, query: CatalogQuery = EVERYTHING) -> CatalogPage:
-        """Models that match, sorted, with the newest benchmark of each version.
+    def list_models(
+        self, query: CatalogQuery = EVERYTHING, *, visible: Callable[[str], bool] | None = None
+    ) -> CatalogPage:
+        """Models that match, sorted, with the newest benchmark of each version; only those that `visible` lets pass.
 
         Raises `FilterError` for the filter, `UsageError` for an order, limit or page token that is not valid.
         While the state database cannot be read there are no benchmarks; a filter or order that needs them raises
@@ -39,6 +43,8 @@ class CatalogListing:
         check_limit(query.limit)
         order = read_order(query.sort)
         found = self._find(query.text, with_figures=order.column.needs_figures)
+        if visible is not None:
+            found = [row for row in found if visible(row.head.name)]
         shown, token = take_page(found, query, order)
         return CatalogPage(self._views(shown), token, total=len(found))
 

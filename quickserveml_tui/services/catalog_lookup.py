@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, UsageError
+from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, PreconditionError, UsageError
 from quickserveml_tui.core.models import ModelRecord, VersionRecord
 from quickserveml_tui.core.refs import ModelRef, PathRef, parse_ref
 from quickserveml_tui.core.stores import RegistryStore
@@ -78,6 +78,14 @@ def _nearest(name: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name.lower(), [item.lower() for item in names], n=3, cutoff=0.5)
     close = [item for item in names if item.lower() in near][:3]
     return f"Did you mean {' or '.join(close)}?" if close else "`quickserveml list` shows the models there are."
+
+
+def check_rev(model: ModelRecord, expected: int | None) -> None:
+    """Raise `PreconditionError` for a model whose revision is not the expected one; None expects nothing."""
+    if expected is not None and model.rev != expected:
+        raise PreconditionError(
+            f"{model.name} was changed in the meantime.", hint="Read it again, then repeat the change."
+        )
 
 
 def select_version(model: ModelRecord, selector: str) -> VersionRecord:

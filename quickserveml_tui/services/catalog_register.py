@@ -35,6 +35,7 @@ def check_request(request: AddRequest, name: str, registry: RegistryStore) -> No
     that is not there, `StoreError` (`registry.full`).
     """
     model = named(registry.find, name)
+    check_onto(name, model, request.onto)
     if model is None:
         model = new_model(name)
         _check_room(registry)
@@ -58,6 +59,19 @@ def named(find: Find, name: str) -> ModelRecord | None:
             f"{name} is the id of {model.name}.", hint="Choose another name with --name.", code="name.taken"
         )
     return model
+
+
+def check_onto(name: str, model: ModelRecord | None, onto: str | None) -> None:
+    """Raise `ConflictError` where a name is taken that must be free, or stands for another model than it must."""
+    if onto is None or onto == (model.id if model is not None else ""):
+        return
+    if not onto:
+        raise ConflictError(
+            f"There is already a model called {name}.",
+            hint="Add a version to it, or choose another name.",
+            code="name.taken",
+        )
+    raise ConflictError(f"{name} is another model by now.", hint="Repeat it.", code="model.changed")
 
 
 def _check_room(registry: RegistryStore) -> None:
@@ -98,6 +112,7 @@ def register(
 
     def work(edit: RegistryEdit) -> AddResult:
         old = named(edit.find, name)
+        check_onto(name, old, request.onto)
         known = version_with(old, intake.artifact.digest) if old is not None else None
         if old is not None and known is not None:
             model, number = _with_details(old, known, request, intake, edit), known.version

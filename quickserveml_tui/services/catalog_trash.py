@@ -15,7 +15,14 @@ from quickserveml_tui.core.refs import ModelRef, PathRef, check_name, parse_ref
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore
 from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.services import catalog_aliases as aliases
-from quickserveml_tui.services.catalog_lookup import Find, names_version, select_version, unknown_model, without_node
+from quickserveml_tui.services.catalog_lookup import (
+    Find,
+    check_rev,
+    names_version,
+    select_version,
+    unknown_model,
+    without_node,
+)
 
 MAX_WHAT = 10_000
 
@@ -53,7 +60,7 @@ class CatalogTrash:
         self._registry = registry
         self._artifacts = artifacts
 
-    def delete(self, ref: str, *, force: bool = False) -> Deletion:
+    def delete(self, ref: str, *, force: bool = False, expected_rev: int | None = None) -> Deletion:
         """Move what a reference names to the trash; see `CatalogPort.delete`."""
         parsed = without_node(ref)
 
@@ -61,6 +68,7 @@ class CatalogTrash:
             model = edit.find(parsed.name)
             if model is None:
                 raise unknown_model(self._registry, parsed.name)
+            check_rev(model, expected_rev)
             number = select_version(model, parsed.selector).version if names_version(ref) else None
             return move_to_trash(edit, model, number, force=force)
 

@@ -62,10 +62,14 @@ class BundlePort(Protocol):
         path: str,
         *,
         name: str = "",
+        onto: str | None = None,
         on_progress: ProgressSink = ignore_progress,
         cancel: CancelToken | None = None,
     ) -> AddResult:
-        """Add what a bundle holds as the next version; tried in a runner like any other file."""
+        """Add what a bundle holds as the next version; tried in a runner like any other file.
+
+        `onto` is as in `AddRequest`.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from quickserveml_tui.core.catalog import (
@@ -30,8 +30,8 @@ class CatalogPort(Protocol):
         """A token that changes when the catalog or a saved benchmark does."""
         ...
 
-    def list_models(self, query: CatalogQuery = ...) -> CatalogPage:
-        """Models that match, sorted."""
+    def list_models(self, query: CatalogQuery = ..., *, visible: Callable[[str], bool] | None = None) -> CatalogPage:
+        """Models that match, sorted; with `visible`, only those whose names it lets pass."""
         ...
 
     def show(self, ref: str) -> ModelView:
@@ -80,15 +80,24 @@ class CatalogPort(Protocol):
         """Change metadata; label, state and notes go to the version that the reference names."""
         ...
 
+    def revise(self, ref: str, action: BulkAction, *, expected_rev: int | None = None) -> ModelRecord:
+        """Make all changes of an action to one model in one transaction; not to delete it.
+
+        Here and below, `expected_rev` is the revision that the caller saw: `PreconditionError` when it is another one.
+        """
+        ...
+
     def tag(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ModelRecord:
         """Add and remove tags."""
         ...
 
-    def set_alias(self, ref: str, alias: str) -> ModelRecord:
+    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None) -> ModelRecord:
         """Point an alias at the version that the reference names."""
         ...
 
-    def remove_alias(self, name: str, alias: str, *, force: bool = False) -> ModelRecord:
+    def remove_alias(
+        self, name: str, alias: str, *, force: bool = False, expected_rev: int | None = None
+    ) -> ModelRecord:
         """Take an alias away; a protected one (`ConflictError`) only by force."""
         ...
 
@@ -100,7 +109,7 @@ class CatalogPort(Protocol):
         """Protect an alias like `prod`, or no longer."""
         ...
 
-    def delete(self, ref: str, *, force: bool = False) -> Deletion:
+    def delete(self, ref: str, *, force: bool = False, expected_rev: int | None = None) -> Deletion:
         """Move a version, or the whole model when the reference names none, to the trash.
 
         Refused (`ConflictError`) while a protected alias points at it, unless forced.
