@@ -213,6 +213,8 @@ class _Skimmer:
         elif wire != FORMS[number].wire:
             raise WireError("wire type")
         else:
+            if FORMS[number].value_bytes and at - start != 1:  # values are counted by their stride
+                raise WireError("tag")
             last = skip_value(self._data, at, wire)
             run = _run(number, wire).match(self._data, start, end)
             last = max(last, run.end()) if run else last

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 
 import numpy as np
 import onnx
 import pytest
+from fuzz_oracles import check_skim
 from onnx import TensorProto, helper
 
 from quickserveml_tui.core.errors import DataError
@@ -69,3 +71,13 @@ def test_a_name_that_is_not_utf_8_is_read_like_any_other(name, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(relu_model().SerializeToString().replace(name, b"\xff\xfe\xc0\x80"))
     assert read_facts(path).nodes == read_header(path).nodes == read_layers(path).total == 1
+
+
+def test_unpacked_floats_behind_tags_that_are_written_too_long_are_not_counted_by_their_stride():
+    values = struct.pack("<f", 1.5), struct.pack("<f", -2.0)
+    overlong = b"\xa5\x80\x80\x80\x00"  # field 4, fixed32, in five bytes instead of one
+    # Ten values behind long tags are as long as eighteen behind short ones.
+    tensor = b"".join(overlong + values[index % 2] for index in range(10))
+    assert len(tensor) % 5 == 0
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    check_skim(b"\x08\x09\x3a" + bytes([len(graph)]) + graph)
