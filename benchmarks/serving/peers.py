@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,19 +153,24 @@ PEERS = (
     Peer("original", _script("original", "list", "/predict"), (*_ORT, "fastapi", "uvicorn[standard]")),
     Peer("mlserver", _mlserver, (*_ORT, "mlserver==1.7.1", "uvloop<0.22", "setuptools<81")),
     Peer("litserve", _script("litserve", "litserve", "/predict"), (*_ORT, "litserve==0.2.19")),
-    Peer("bentoml", _bentoml, (*_ORT, "bentoml==1.4.40")),
+    Peer("bentoml", _bentoml, (*_ORT, "bentoml==1.4.39")),
     Peer("pytriton", _script("pytriton", "v2", "/v2/models/model/infer"), (*_ORT, "nvidia-pytriton==0.7.0"), True),
 )
 
 
 def prepare(peer: Peer, environments: Path) -> str:
-    """The Python of the peer's own environment, made when it is not there."""
+    """The Python of the peer's own environment, made when it is not there.
+
+    `BENCH_PYTHON_PYTRITON` and the like name another interpreter to make it with: some peers bring parts of Python that
+    do not fit every release.
+    """
     if not peer.requires:
         return sys.executable
     folder = environments / peer.name
     python = folder / "bin" / "python"
     if not (folder / "done").exists():
-        venv.create(folder, with_pip=True, clear=True)
+        wanted = os.environ.get(f"BENCH_PYTHON_{peer.name.upper()}", sys.executable)
+        subprocess.run([wanted, "-m", "venv", "--clear", str(folder)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.requires]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

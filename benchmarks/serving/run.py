@@ -4,8 +4,8 @@
 
 Each server runs in an environment of its own on one core, the load generator (wrk, closed loop) on another; what a
 server used is the CPU time of its whole process tree. A server that cannot start is listed with its error. `--offered`
-measures ours at 70 % of its capacity with 1,000 connections as well, fetching management pages meanwhile. Raw results go
-to `benchmarks/results/serving.json`.
+measures ours at 70 % of its capacity with 1,000 connections as well, fetching management pages meanwhile. Raw results
+go to `benchmarks/results/serving.json`.
 """
 
 from __future__ import annotations

@@ -62,16 +62,16 @@ def write_models(folder: Path) -> None:
     )
     nodes, shapes, last, channels = [], {}, "x", 3
     for index in range(7):
-        shapes[f"k{index}"] = (32, channels, 3, 3)
+        shapes[f"k{index}"] = (64, channels, 3, 3)
         nodes.append(node("Conv", [last, f"k{index}"], [f"c{index}"], pads=[1, 1, 1, 1]))
         nodes.append(node("Relu", [f"c{index}"], [f"a{index}"]))
-        last, channels = f"a{index}", 32
+        last, channels = f"a{index}", 64
     nodes += [
         node("GlobalAveragePool", [last], ["p"]),
         node("Flatten", ["p"], ["f"]),
         node("Gemm", ["f", "w", "b"], ["y"]),
     ]
-    write("medium", nodes, weights(**shapes, w=(32, 10), b=(10,)), 10)
+    write("medium", nodes, weights(**shapes, w=(64, 10), b=(10,)), 10)
     nodes = [
         node("GlobalAveragePool", ["x"], ["p"]),
         node("Flatten", ["p"], ["f"]),
