@@ -158,6 +158,8 @@ def _print_made(info: BackupInfo) -> None:
     output.line(output.style(f"{_held(info)}, {format_bytes(info.new_bytes)} new", "muted"))
     if info.linked:
         warn(f"{plural(info.linked, 'file')} that models reference in place: only path and digest are in the backup.")
+    if (invocation.home_path() / "keys.json").exists():
+        warn("API keys are secrets and not in the backup: a home that is set up anew needs new ones.")
     _print_problems(info.problems)
 
 

@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
     "Understand": ("inspect", "schema", "predict", "trial", "feed"),
     "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
-    "Serve": ("serve",),
+    "Serve": ("serve", "keys"),
     "Keep": ("convert", "export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
 }
@@ -59,6 +59,9 @@ _ENTRIES = (
     CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry(
+        "keys", f"{_HERE}.keys", "application", "Make, rotate and revoke the API keys of this home's servers."
+    ),
     CommandEntry("convert", f"{_HERE}.convert", "convert", "Convert a model to another opset or IR version."),
     CommandEntry("export", f"{_HERE}.bundles", "export", "Write a version to a file, with all that belongs to it."),
     CommandEntry("import", f"{_HERE}.bundles", "import_command", "Add what a bundle holds as the next version."),

@@ -117,7 +117,7 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 _COMMAND = re.compile(
     r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|config|convert|delete|doctor|export|"
-    r"feed|fsck|gc|golden|import|inspect|job|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|"
+    r"feed|fsck|gc|golden|import|inspect|job|keys|list|open|predict|purge|restore|restore-backup|schema|serve|show|tag|trash|"
     r"trial|update|verify)\b)"
 )
 
