@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.care import CarePolicy, StoreProblem
     from quickserveml_tui.core.catalog import Resolved
     from quickserveml_tui.core.ports import (
+        AnswersPort,
         BackupPort,
         BatchPort,
         BenchmarkPort,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         PredictPort,
         RemotePort,
         ServersPort,
+        TransferPort,
     )
     from quickserveml_tui.core.runners import ModelRunner
     from quickserveml_tui.core.stores import ArtifactStore
@@ -309,6 +311,20 @@ class LocalWorkbench:
         from quickserveml_tui.services.bundles import BundleService
 
         return BundleService(self.registry, self.artifacts, self.state, self.runners, self.decoration, gate=self.gate)
+
+    @part
+    def transfers(self) -> TransferPort:
+        """Bring models in and send them out as streams."""
+        from quickserveml_tui.services.transfers import TransferService
+
+        return TransferService(self.catalog, self.bundles, self.golden, self.artifacts)
+
+    @part
+    def answers(self) -> AnswersPort:
+        """Answers under idempotency keys."""
+        from quickserveml_tui.services.kept_answers import AnswersService
+
+        return AnswersService(self.home, read_only=self._read_only)
 
     @part
     def backups(self) -> BackupPort:

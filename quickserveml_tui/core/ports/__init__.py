@@ -11,9 +11,11 @@ from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
+from quickserveml_tui.core.ports.transfers import AnswersPort, TransferPort
 from quickserveml_tui.core.ports.workbench import DemoPort, HostPort, Workbench
 
 __all__ = [
+    "AnswersPort",
     "BackupPort",
     "BatchPort",
     "BenchmarkPort",
@@ -31,5 +33,6 @@ __all__ = [
     "PredictPort",
     "RemotePort",
     "ServersPort",
+    "TransferPort",
     "Workbench",
 ]

@@ -16,6 +16,7 @@ from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
+from quickserveml_tui.core.ports.transfers import AnswersPort, TransferPort
 
 
 class DemoPort(Protocol):
@@ -109,6 +110,16 @@ class Workbench(Protocol):
     @property
     def bundles(self) -> BundlePort:
         """Carry versions from one home to another."""
+        ...
+
+    @property
+    def transfers(self) -> TransferPort:
+        """Bring models in and send them out as streams."""
+        ...
+
+    @property
+    def answers(self) -> AnswersPort:
+        """Answers under idempotency keys."""
         ...
 
     @property
