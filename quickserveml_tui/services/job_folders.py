@@ -138,17 +138,22 @@ def read_log(folder: Path, offset: int) -> tuple[str, int]:
 
     Begins at the beginning when the log has become shorter than `offset`. Raises `StoreError`.
     """
+    return read_log_file(folder / "log", offset, "log of the job")
+
+
+def read_log_file(path: Path, offset: int, what: str) -> tuple[str, int]:
+    """`read_log` of any file; `what` names it in errors."""
     try:
-        descriptor = fs.open_regular(folder / "log")
+        descriptor = fs.open_regular(path)
     except FileNotFoundError:
         return "", 0
     except OSError as error:
-        raise fs.store_error(error, "log of the job", "read") from error
+        raise fs.store_error(error, what, "read") from error
     try:
         start = offset if 0 <= offset <= os.fstat(descriptor).st_size else 0
         raw = os.pread(descriptor, READ_BYTES, start)
     except OSError as error:
-        raise fs.store_error(error, "log of the job", "read") from error
+        raise fs.store_error(error, what, "read") from error
     finally:
         os.close(descriptor)
     if len(raw) == READ_BYTES and b"\n" in raw:
