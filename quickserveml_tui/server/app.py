@@ -21,6 +21,8 @@ from quickserveml_tui.server.access import Doorman, OpenGatekeeper, asks_for_key
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.events import HEAD_ONLY
+from quickserveml_tui.server.openapi import complete
 from quickserveml_tui.server.host_policy import HostPolicy
 from quickserveml_tui.server.permissions import CALLER, neutral, require_declared
 
@@ -64,6 +66,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
         app.include_router(docs_pages.router(app.title, "/openapi.json", permission))
     if context is not None:
         api.mount(app, context)
+    complete(app)
     _answer_errors(app)
     app.add_middleware(_HeadAsGet)
     app.add_middleware(Doorman, gatekeeper=gatekeeper)
@@ -80,7 +83,7 @@ class _HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD_ONLY: True}
         await self._app(scope, receive, send)
 
 

@@ -6,11 +6,11 @@ import re
 
 from quickserveml_tui.server.options import ServeOptions
 
-_UPLOAD = re.compile(rb"/api/v1/models(?:/[^/?#]+/versions)?(?:\?.*)?", re.DOTALL)
+_UPLOAD = re.compile(rb"/api/v1/models(?:/[^/?#]+/(?:versions|batches))?(?:\?.*)?", re.DOTALL)
 
 
 def is_upload(method: bytes, target: bytes) -> bool:
-    """Whether a request brings a model file, which goes to disk while it is read and takes no memory."""
+    """Whether a request brings a model file or a data set, which goes to disk while it is read and takes no memory."""
     return method == b"POST" and _UPLOAD.fullmatch(target) is not None
 
 

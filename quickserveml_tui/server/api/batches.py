@@ -1,0 +1,179 @@
+"""`/models/{id}/batches` and `/batches/{id}`: run data sets that are uploaded."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from quickserveml_tui.core.access import Permission
+from quickserveml_tui.core.errors import DataError, NotFoundError
+from quickserveml_tui.core.predictions import BatchSpec
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.api.work_calls import Limit, PageToken, find_model, may, page, ref_to, reply, workbench_of
+from quickserveml_tui.server.api.work_documents import (
+    BatchDocument,
+    BatchPage,
+    Started,
+    batch_document,
+    batch_of_job,
+    job_document,
+    model_name,
+)
+from quickserveml_tui.server.context import ServerContext
+from quickserveml_tui.server.openapi import answers
+from quickserveml_tui.server.permissions import requires
+from quickserveml_tui.services.batch_uploads import FoundBatch, UploadedBatches
+from quickserveml_tui.services.job_outcome import result_id_of
+
+ModelId = Annotated[str, Path(max_length=200, description="Id or name of a model")]
+_BatchId = Annotated[str, Path(max_length=64)]
+_ID = re.compile(r"batch-[0-9a-f]{12}", re.ASCII)
+_NOT_FOUND = {404: "There is no such batch, or none that this key may see"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The data: a table with a header line, or arrays by input name",
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+def router(context: ServerContext) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["Batches"])
+    _add_of_model(routes, context)
+    _add_one(routes, context)
+    return routes
+
+
+def _batches(context: ServerContext) -> UploadedBatches:
+    workbench = workbench_of(context)
+    return UploadedBatches(workbench.home, workbench.jobs, workbench.batch)
+
+
+def _document(batches: UploadedBatches, found: FoundBatch) -> BatchDocument:
+    if found.result is None:
+        assert found.job is not None
+        return batch_of_job(found.job)
+    has_output = batches.output_path(found) is not None
+    return batch_document(found.result, has_output=has_output, job_id=found.job.id if found.job else None)
+
+
+def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
+    @routes.get(
+        "/models/{id}/batches",
+        dependencies=requires(Permission.READ),
+        responses=answers(BatchPage, text="Batches, newest first", errors={404: "There is no such model"}),
+    )
+    def list_batches(request: Request, id: ModelId, limit: Limit = 100, page_token: PageToken = "") -> Response:  # noqa: A002
+        """Batches of a model, newest first."""
+        model = find_model(context, request, Permission.READ, id)
+        batches = _batches(context)
+        mine = [item for item in batches.list() if model_name(item.ref) == model.name]
+        chosen, token = page(mine, lambda item: (item.created_at, item.id), limit, page_token)
+        return reply(BatchPage(tuple(_document(batches, item) for item in chosen), token))
+
+    @routes.post(
+        "/models/{id}/batches",
+        status_code=202,
+        dependencies=requires(Permission.WRITE),
+        responses=answers(
+            Started,
+            202,
+            text="A job runs it; Location names the job",
+            headers=("Location",),
+            errors={404: "There is no such model or version", 409: "The version fails a golden output"},
+        ),
+        openapi_extra=_BODY,
+    )
+    async def start_batch(
+        *,
+        request: Request,
+        id: ModelId,  # noqa: A002
+        format: Annotated[Literal["csv", "tsv", "npz"], Query(description="Form of the data")] = "csv",  # noqa: A002
+        version: Annotated[
+            str, Query(max_length=128, description="Number, label or alias; empty takes the latest")
+        ] = "",
+        batch_size: Annotated[int, Query(ge=1, le=1_000_000)] = 32,
+        target: Annotated[str, Query(max_length=200, description="Column or array with the ground truth")] = "",
+        threads: Annotated[int, Query(ge=1, le=1024)] = 1,
+        verify: Annotated[bool, Query(description="Check golden outputs first")] = True,
+        output: Annotated[bool, Query(description="Keep the predictions for download")] = True,
+    ) -> Response:
+        """Upload a data set and run it through a version in a process of its own."""
+        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, id)
+        ref = ref_to(model, version)
+        spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
+        batches = _batches(context)
+        upload = await asyncio.to_thread(batches.begin, f"data.{format}", context.options.max_upload_bytes)
+        try:
+            async for part in request.stream():
+                if part:
+                    await asyncio.to_thread(upload.write, part)
+            if not upload.size:
+                raise DataError("The body is empty.", hint="Send the data as the body.", code="data.empty")
+            record = await asyncio.to_thread(batches.start, ref, upload, spec, with_output=output)
+        finally:
+            upload.close()
+        document = Started(job_document(record), result_id_of(record))
+        return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
+
+
+def _add_one(routes: APIRouter, context: ServerContext) -> None:
+    def find(request: Request, permission: Permission, batch_id: str) -> FoundBatch:
+        found = _batches(context).find(batch_id) if _ID.fullmatch(batch_id) else None
+        if found is None or not may(request, permission, model_name(found.ref)):
+            raise NotFoundError(
+                f"There is no batch “{safe_text(batch_id, 60)}”.",
+                hint="GET /api/v1/models/{id}/batches lists them.",
+                code="batch.not_found",
+            )
+        return found
+
+    @routes.get(
+        "/batches/{batch_id}",
+        dependencies=requires(Permission.READ),
+        responses=answers(BatchDocument, text="The batch", errors=_NOT_FOUND),
+    )
+    def show_batch(request: Request, batch_id: _BatchId) -> Response:
+        """One batch: its state, and its figures once it has ended."""
+        return reply(_document(_batches(context), find(request, Permission.READ, batch_id)))
+
+    @routes.get(
+        "/batches/{batch_id}/output",
+        dependencies=requires(Permission.READ),
+        responses=answers(
+            text="A line of JSON for each row",
+            media_type="application/jsonl",
+            errors={404: "There is no such batch, or it keeps no predictions here"},
+        ),
+    )
+    def download_output(request: Request, batch_id: _BatchId) -> Response:
+        """Download the predictions of a batch."""
+        path = _batches(context).output_path(find(request, Permission.READ, batch_id))
+        if path is None:
+            raise NotFoundError(
+                f"The batch {batch_id} has no predictions to download.",
+                hint="They are there once it has ended, if it was started with output=true.",
+                code="batch.no_output",
+            )
+        return FileResponse(path, media_type="application/jsonl", filename=f"{batch_id}.jsonl")
+
+    @routes.delete(
+        "/batches/{batch_id}",
+        status_code=204,
+        dependencies=requires(Permission.WRITE),
+        responses=answers(status=204, text="It is forgotten", errors=_NOT_FOUND | {409: "It has not ended"}),
+    )
+    def forget_batch(request: Request, batch_id: _BatchId) -> Response:
+        """Forget a batch that has ended, with its data and predictions."""
+        _batches(context).delete(find(request, Permission.WRITE, batch_id))
+        return Response(status_code=204)

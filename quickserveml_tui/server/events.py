@@ -1,0 +1,116 @@
+"""Server-sent events: bounded streams that end when the server drains or the client goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from quickserveml_tui.core.errors import QuickServeError, UnavailableError
+from quickserveml_tui.core.text import safe_text
+
+MEDIA_TYPE = "text/event-stream"
+MAX_STREAMS = 64
+HEARTBEAT_S = 15.0
+"""After so long without an event a comment goes out: it keeps balancers from closing the connection."""
+_LOOK_S = 0.25
+"""Longest time in which a stream does not notice that the server drains."""
+HEAD_ONLY = "qsml.head"
+"""Key of a request's scope: whether it is a HEAD request that is answered as GET."""
+
+
+class Streams:
+    """The event streams of a worker; there is a most of them."""
+
+    def __init__(self, draining: Callable[[], bool], most: int = MAX_STREAMS, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._draining = draining
+        self._most = most
+        self._heartbeat_s = heartbeat_s
+        self.active = 0
+        """Streams now."""
+
+    def response(self, request: Request, events: AsyncIterator[bytes]) -> Response:
+        """Send events until there are no more, the client goes or the server drains.
+
+        Raises `UnavailableError` (`events.too_many`).
+        """
+        if request.scope.get(HEAD_ONLY):
+            return Response(media_type=MEDIA_TYPE, headers=_HEADERS)
+        if self.active >= self._most:
+            raise UnavailableError(
+                "There are too many event streams.",
+                hint="Close some, or ask again from time to time instead.",
+                code="events.too_many",
+            )
+        return _CountedStream(self, self._bounded(events))
+
+    @property
+    def draining(self) -> bool:
+        """Whether streams are to end."""
+        return self._draining()
+
+    async def _bounded(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        waiting: asyncio.Task[bytes] | None = None
+        sent = time.monotonic()
+        try:
+            yield b": connected\n\n"
+            while not self.draining:
+                waiting = waiting or asyncio.ensure_future(anext(events))
+                done, _ = await asyncio.wait((waiting,), timeout=_LOOK_S)
+                if done:
+                    ready, waiting = waiting, None
+                    try:
+                        yield ready.result()
+                    except StopAsyncIteration:
+                        return
+                    except QuickServeError as error:
+                        yield failure(error)
+                        return
+                    sent = time.monotonic()
+                elif time.monotonic() - sent >= self._heartbeat_s:
+                    yield b": alive\n\n"
+                    sent = time.monotonic()
+            yield event("drain", {"reason": "The server is about to stop."})
+        finally:
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.wait((waiting,))
+            if hasattr(events, "aclose"):
+                await events.aclose()
+
+
+class _CountedStream(StreamingResponse):
+    """Counts among the streams for as long as it is being sent."""
+
+    def __init__(self, streams: Streams, content: AsyncIterator[bytes]) -> None:
+        super().__init__(content, media_type=MEDIA_TYPE, headers=_HEADERS)
+        self._streams = streams
+        self._content = content
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._streams.active += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.active -= 1
+            await self._content.aclose()  # type: ignore[attr-defined] # a generator of ours
+
+
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def event(name: str, document: Any, number: str = "") -> bytes:
+    """An event with a JSON document; `number` is what `Last-Event-ID` says when the client comes back."""
+    head = b"id: %b\n" % number.encode() if number else b""
+    return b"%bevent: %b\ndata: %b\n\n" % (head, name.encode(), orjson.dumps(document))
+
+
+def failure(error: QuickServeError) -> bytes:
+    """The event that tells of an error and ends a stream."""
+    document = {"code": error.code, "detail": safe_text(error.message, 500), "hint": safe_text(error.hint, 500)}
+    return event("error", document)
