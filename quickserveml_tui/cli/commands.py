@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
     "Understand": ("inspect", "schema", "predict", "trial", "feed"),
     "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
-    "Serve": ("serve", "keys"),
+    "Serve": ("serve", "servers", "monitor", "keys"),
     "Keep": ("convert", "export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
 }
@@ -59,6 +59,8 @@ _ENTRIES = (
     CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
+    CommandEntry("servers", f"{_HERE}.servers", "application", "List and stop the servers of this home."),
+    CommandEntry("monitor", f"{_HERE}.monitor", "monitor", "Watch a server: rates, latency, errors, batches, CPU."),
     CommandEntry(
         "keys", f"{_HERE}.keys", "application", "Make, rotate and revoke the API keys of this home's servers."
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from quickserveml_tui.cli.diagnostics import note
 from quickserveml_tui.cli.feeds import feed_spec
@@ -18,13 +18,14 @@ from quickserveml_tui.cli.options import (
     JsonOption,
     LengthOption,
     RangeOption,
-    RefArgument,
     SeedOption,
     ShapeOption,
     WordOption,
 )
+from quickserveml_tui.cli.remote import KeyOption, is_url
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.feeds import FeedSpec
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import significant
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 
 def predict(
-    ref: RefArgument,
+    ref: Annotated[
+        str,
+        Argument(
+            metavar="REF",
+            help="Path of a model file, name[@version|@label|@alias], or http://HOST:PORT/v2/models/NAME[/versions/V].",
+            show_default=False,
+        ),
+    ],
     *,
     inputs: Annotated[
         str, Option("--inputs", metavar="FILE", help="NPZ or JSON file with the inputs by name.", show_default=False)
@@ -48,15 +56,15 @@ def predict(
     length: LengthOption = None,
     word: WordOption = None,
     absent: AbsentOption = None,
+    key: KeyOption = "",
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run one inference on given or synthetic inputs.
 
-    Without --inputs the inputs are made up: symbolic dims become 1, values follow the dtype and the seed.
+    Without --inputs the inputs are made up: symbolic dims become 1, values follow the dtype and the seed. The address
+    of a model on a server that speaks the Open Inference Protocol runs it there; the latency is that of the request.
     """
-    from quickserveml_tui.cli.work import run_cancellable
-
     invocation.note(home=home, as_json=as_json)
     feed = feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent)
     if inputs and Path(inputs).suffix.lower() not in (".npz", ".json"):
@@ -65,26 +73,40 @@ def predict(
         raise UsageError("--inputs gives the inputs.", hint="Leave out the options that make inputs up, or --inputs.")
     if output_path and not output_path.lower().endswith((".npz", ".json")):
         raise UsageError("--output writes an NPZ or a JSON file.", hint="Its name must end in .npz or .json.")
-    with invocation.workbench() as workbench:
-        prediction = run_cancellable(
-            lambda cancel: workbench.predict.predict(
-                ref, inputs=Path(inputs) if inputs else None, feed=feed, keep_inputs=not inputs, cancel=cancel
-            )
-        )
+    url = ref if is_url(ref) else ""
+    if key and not url:
+        raise UsageError("--key is for models on servers.", hint="Give the address of one, or leave --key out.")
+    prediction = _run(ref, Path(inputs) if inputs else None, feed, key)
     if output_path:
         from quickserveml_tui.cli.arrays import to_file
         from quickserveml_tui.cli.inspect import write_file
 
         write_file(output_path, to_file(prediction, output_path))
-    _print_prediction(prediction, output_path)
+    _print_prediction(prediction, output_path, url)
 
 
-def _print_prediction(prediction: Prediction, output_path: str) -> None:
+def _run(ref: str, inputs: Path | None, feed: FeedSpec, key: str) -> Prediction:
+    from quickserveml_tui.cli.work import run_cancellable
+
+    if is_url(ref):
+        from quickserveml_tui.cli.remote import predict_remotely
+
+        return run_cancellable(lambda cancel: predict_remotely(ref, inputs, feed, key, cancel=cancel))
+    with invocation.workbench() as workbench:
+        return run_cancellable(
+            lambda cancel: workbench.predict.predict(
+                ref, inputs=inputs, feed=feed, keep_inputs=not inputs, cancel=cancel
+            )
+        )
+
+
+def _print_prediction(prediction: Prediction, output_path: str, url: str) -> None:
     from quickserveml_tui.cli.arrays import brief_values, prediction_document, preview
 
     output = invocation.output
     if output.as_json:
-        output.document(prediction_document(prediction) | ({"output": output_path} if output_path else {}))
+        document = prediction_document(prediction) | ({"output": output_path} if output_path else {})
+        output.document(document | ({"url": safe_text(url)} if url else {}))
         return
     if prediction.synthetic:
         made = f": {brief_values(prediction.inputs)}" if prediction.inputs else ""

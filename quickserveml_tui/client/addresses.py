@@ -61,11 +61,6 @@ def _bad(url: object, problem: str, hint: str = "") -> UsageError:
     )
 
 
-def is_url(text: str) -> bool:
-    """Whether a text that may name a model is an address instead."""
-    return text[:8].lower().startswith(("http://", "https://"))
-
-
 def is_on_this_machine(url: str) -> bool:
     """Whether an address names this machine, so that nothing sent to it crosses a network."""
     host = (urlsplit(url).hostname or "").rstrip(".")

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from quickserveml_tui.client.addresses import model_path
 from quickserveml_tui.client.examples import example_text
-from quickserveml_tui.client.http import MIB, HttpClient
+from quickserveml_tui.client.http import MIB, HttpAnswer, HttpClient
 from quickserveml_tui.client.metadata import ModelMetadata, read_metadata
 from quickserveml_tui.client.replies import failed, parse_json, wrong_answer
 from quickserveml_tui.core.errors import DataError, UsageError
+from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.wire.datatypes import TensorType
+from quickserveml_tui.wire.json_tensors import Array
 from quickserveml_tui.wire.oip_client import decode_response, encode_request
 
 TIMEOUT_S = 10.0
@@ -86,7 +86,15 @@ class RemoteClient:
         return answer.status, safe_lines(answer.body.decode("utf-8", "replace"), MAX_SHOWN), answer.elapsed_ms
 
     def predict(
-        self, url: str, model: str, version: str, inputs: Mapping[str, Any], *, key: str = "", timeout_s: float = 60.0
+        self,
+        url: str,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Any],
+        *,
+        key: str = "",
+        timeout_s: float = 60.0,
+        cancel: CancelToken | None = None,
     ) -> tuple[dict[str, Any], float]:
         """Outputs by name (numpy arrays; strings as objects) for arrays by input name, and milliseconds.
 
@@ -99,7 +107,18 @@ class RemoteClient:
             arrays = metadata.fitted(inputs)
             binary = _takes_binary(http)
             started = time.perf_counter()
-            outputs = _infer(http, model_path(model, version, "/infer"), metadata, arrays, binary, timeout_s)
+            body, header_length = encode_request(metadata.inputs, arrays, binary=binary)
+            headers = {"content-type": "application/octet-stream", _HEADER_LENGTH: str(header_length)}
+            answer = http.request(
+                "POST",
+                model_path(model, version, "/infer"),
+                body,
+                headers=headers if binary else _JSON,
+                timeout_s=timeout_s,
+                max_bytes=MAX_ANSWER,
+                cancel=cancel,
+            )
+            outputs = _outputs(http.url, answer)
             elapsed_ms = (time.perf_counter() - started) * 1e3
         return {name: array for name, (_kind, array) in outputs.items()}, elapsed_ms
 
@@ -127,28 +146,16 @@ def _takes_binary(http: HttpClient) -> bool:
     return isinstance(extensions, list) and "binary_tensor_data" in extensions
 
 
-def _infer(  # noqa: PLR0917 - the parts of one request
-    http: HttpClient,
-    path: str,
-    metadata: ModelMetadata,
-    arrays: Mapping[str, np.ndarray[Any, Any]],
-    binary: bool,
-    timeout_s: float,
-) -> dict[str, tuple[TensorType, np.ndarray[Any, Any]]]:
-    body, header_length = encode_request(metadata.inputs, arrays, binary=binary)
-    headers = dict(_JSON)
-    if header_length is not None:
-        headers = {"content-type": "application/octet-stream", _HEADER_LENGTH: str(header_length)}
-    answer = http.request("POST", path, body, headers=headers, timeout_s=timeout_s, max_bytes=MAX_ANSWER)
+def _outputs(url: str, answer: HttpAnswer) -> dict[str, tuple[TensorType, Array]]:
     if answer.status != 200:
-        raise failed(http.url, answer.status, answer.body)
+        raise failed(url, answer.status, answer.body)
     said = answer.headers.get(_HEADER_LENGTH)
     try:
         if said is not None and not (said.isascii() and said.isdigit() and len(said) < 20):
-            raise wrong_answer(http.url, f"sent an answer whose {_HEADER_LENGTH} is no number")
+            raise wrong_answer(url, f"sent an answer whose {_HEADER_LENGTH} is no number")
         return decode_response(answer.body, None if said is None else int(said))
     except DataError as error:
-        raise wrong_answer(http.url, "sent outputs that cannot be read", error.message) from error
+        raise wrong_answer(url, "sent outputs that cannot be read", error.message) from error
 
 
 def _names(http: HttpClient) -> list[tuple[str, str]]:

@@ -37,6 +37,9 @@ SECTIONS: frozenset[str] = frozenset(key.partition(".")[0] for key in KNOWN_KEYS
 ENV_KEYS: dict[str, str] = {ENV_PREFIX + key.replace(".", "_").upper(): key for key in KNOWN_KEYS}
 """Setting by environment variable."""
 
+ENV_SECRETS: frozenset[str] = frozenset({"QSML_API_KEY"})
+"""Variables that commands read and that no settings hold, so that `config show` never prints them."""
+
 
 def unknown_key(key: str, where: str, known: tuple[str, ...] = KNOWN_KEYS) -> UsageError:
     """The error for a key that no setting has, with the nearest spelling."""

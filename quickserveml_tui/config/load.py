@@ -42,7 +42,7 @@ class LoadedSettings:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for name, value in environment.items():
-        if not name.startswith(keys.ENV_PREFIX):
+        if not name.startswith(keys.ENV_PREFIX) or name in keys.ENV_SECRETS:
             continue
         if name not in keys.ENV_KEYS:
             raise keys.unknown_key(name, "environment", tuple(keys.ENV_KEYS))

@@ -66,7 +66,8 @@ def mean(distribution: Distribution) -> float | None:
 
 def merge(distributions: Iterable[Distribution]) -> Distribution:
     """One histogram of all values, exact: it has the bounds that all of those with values share."""
-    held = [item for item in distributions if item.count]
+    known = [item for item in distributions if item.counts]
+    held = [item for item in known if item.count] or known
     if not held:
         return _NOTHING
     shared = set(held[0].bounds).intersection(*(item.bounds for item in held[1:]))
@@ -74,7 +75,7 @@ def merge(distributions: Iterable[Distribution]) -> Distribution:
     below = [0] * len(bounds)
     for item in held:
         running = dict(zip(item.bounds, accumulate(item.counts), strict=False))
-        below = [known + running[bound] for known, bound in zip(below, bounds, strict=True)]
+        below = [sum_below + running[bound] for sum_below, bound in zip(below, bounds, strict=True)]
     edges = [0, *below, sum(item.count for item in held)]
     counts = tuple(high - low for low, high in pairwise(edges))
     return Distribution(bounds, counts, sum(item.total for item in held))
@@ -152,8 +153,6 @@ def _total(parts: list[_Part], interval_s: float, state: str) -> ModelRates:
 
 def _model_rates(parts: list[_Part], named: ModelSnapshot, interval_s: float) -> ModelRates:
     latency = merge(part.latency for part in parts)
-    if not latency.count and len(parts) == 1:
-        latency = parts[0].latency  # without values it still has the bounds that the heat is drawn by
     return ModelRates(
         name=named.name,
         version=named.version,
