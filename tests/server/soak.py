@@ -170,7 +170,8 @@ class Soak:
         victim = random.choice(workers)
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.suspend()  # so that it takes no further connection between the look and the kill
-            self._doomed.update(item.raddr.port for item in victim.net_connections("tcp") if item.raddr)
+            look = getattr(victim, "net_connections", None) or victim.connections  # its name before psutil 6
+            self._doomed.update(item.raddr.port for item in look("tcp") if item.raddr)
             os.kill(victim.pid, signal.SIGKILL)
 
     async def _watcher(self, started: float) -> None:
