@@ -59,8 +59,13 @@ _ENTRIES = (
     CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
     CommandEntry("job", f"{_HERE}.jobs", "application", "Run, follow and stop jobs in the background."),
     CommandEntry("serve", f"{_HERE}.serve", "serve", "Serve models over HTTP by the Open Inference Protocol."),
-    CommandEntry("servers", f"{_HERE}.servers", "application", "List and stop the servers of this home."),
-    CommandEntry("monitor", f"{_HERE}.monitor", "monitor", "Watch a server: rates, latency, errors, batches, CPU."),
+    CommandEntry(
+        "servers",
+        f"{_HERE}.servers",
+        "application",
+        "List and stop the servers of this home, and read their logs.",
+    ),
+    CommandEntry("monitor", f"{_HERE}.monitor", "monitor", "Watch a server: rates, latency, errors, CPU, per model."),
     CommandEntry(
         "keys", f"{_HERE}.keys", "application", "Make, rotate and revoke the API keys of this home's servers."
     ),

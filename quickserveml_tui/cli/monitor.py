@@ -42,7 +42,7 @@ def monitor(
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Watch a server: rates, latency, errors, batches, CPU and memory, per model.
+    """Watch a server: rates, latency, errors, CPU, per model.
 
     Works on every server that speaks the Open Inference Protocol: ours in full, Triton by its metrics (the address of
     its metrics port tells most), others by the protocol's statistics. With --json one document a line, elsewhere than
