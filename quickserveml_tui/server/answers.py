@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -78,17 +79,24 @@ _HEADS: dict[tuple[int, str], bytes] = {(200, kind): _head(200, kind) for kind i
 
 
 def json_prefix(date_line: bytes) -> bytes:
-    """The beginning of every plain JSON response while the date lasts."""
-    return b"%b%bcontent-length: " % (_HEADS[200, JSON], date_line)
+    """The beginning of every plain JSON response while the date lasts: the request id comes next."""
+    return b"%b%bx-request-id: " % (_HEADS[200, JSON], date_line)
 
 
-def to_bytes(answer: Answer, date_line: bytes, *, close: bool) -> bytes:
-    """The whole HTTP/1.1 response; `date_line` is a `date` header with its line end."""
+def header_lines(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """Header lines as bytes, each with its line end."""
+    return b"".join(f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in pairs)
+
+
+def to_bytes(answer: Answer, date_line: bytes, *, close: bool, lines: bytes = b"") -> bytes:
+    """The whole HTTP/1.1 response; `date_line` and `lines` are header lines with their line ends."""
     head = _HEADS.get((answer.status, answer.content_type)) or _head(answer.status, answer.content_type)
-    extra = b"connection: close\r\n" if close else b""
+    extra = lines
+    if close:
+        extra += b"connection: close\r\n"
     if answer.json_length is not None:
         extra += b"inference-header-content-length: %d\r\n" % answer.json_length
-    if answer.status == 503:
+    if answer.status == 503 or (answer.status == 429 and b"retry-after" not in lines.lower()):
         extra += b"retry-after: %d\r\n" % RETRY_AFTER_S
     if answer.status == 401:
         extra += b"www-authenticate: Bearer\r\n"

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeAlias
@@ -17,6 +16,9 @@ import numpy as np
 from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.dialects import Dialect
+from quickserveml_tui.server.options import ServeOptions
+from quickserveml_tui.server.queues import WaitingRequests
+from quickserveml_tui.server.slow import SlowLog
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.services.serving_traits import INLINE_NS, LARGE_ELEMENTS
 from quickserveml_tui.wire.requests import InferRequest
@@ -28,6 +30,9 @@ _SLOW_RUNS = 3
 
 INLINE_LIMIT_S = 1.0
 """Longest run in the event loop; then it is stopped and repeated in a thread: inputs can make a model loop for ever."""
+
+_GONE = Answer(499, b"")
+"""For nobody: the client has left."""
 
 Outcome: TypeAlias = "Sequence[Any] | QuickServeError"
 
@@ -42,7 +47,7 @@ class DeadlineError(UnavailableError):
 class Job:
     """A request on its way through a model; `deliver` is called once, in the event loop."""
 
-    __slots__ = ("alone", "arrived", "dialect", "elements", "finite", "model", "request", "rows")
+    __slots__ = ("alone", "arrived", "deadline", "dialect", "elements", "finite", "gone", "model", "request", "rows")
 
     request: InferRequest
 
@@ -50,8 +55,12 @@ class Job:
         self.model = model
         self.dialect = dialect
         self.arrived = time.perf_counter_ns()
+        self.deadline = 0
+        """When it is too late to run it, by the same clock, where the request says so."""
         self.finite = False
         """Whether the outputs are known to hold no NaN and no infinity."""
+        self.gone = False
+        """Whether nobody waits for the answer any more."""
 
     def accept(self, request: InferRequest) -> None:
         """Take the decoded request."""
@@ -66,6 +75,13 @@ class Job:
         self.elements = elements
         self.alone = alone or rows < 1 or elements > LARGE_ELEMENTS or not self.model.splits(request.plan.names)
         """Whether it must not share a run."""
+        if request.timeout_us:
+            self.deadline = self.arrived + request.timeout_us * 1000
+
+    @property
+    def request_id(self) -> str:
+        """What the request is called in logs."""
+        return ""
 
     def render(self, outcome: Outcome) -> Answer:
         """The answer; called wherever the model ran."""
@@ -141,39 +157,77 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
 
 
 class Batcher:
-    """The queue of one model. Everything but the worker's loop and `watch` happens in the event loop's thread.
+    """The queue of one model and its runs. Everything but the worker's loop and `watch` happens in the loop's thread.
 
-    `limit` bounds the requests that wait, `run_limit_s` the time of a run in the worker.
+    `slow` takes note of slow requests. `on_idle` is called once after `retire`, when all is answered.
     """
 
-    def __init__(self, model: ServedModel, loop: asyncio.AbstractEventLoop, limit: int, run_limit_s: float) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        loop: asyncio.AbstractEventLoop,
+        options: ServeOptions,
+        slow: SlowLog,
+        on_idle: Callable[[Batcher], None] | None = None,
+    ) -> None:
         self.model = model
         self._loop = loop
-        self._limit = limit
-        self._run_limit_s = run_limit_s
+        self._slow_log = slow
+        self._on_idle = on_idle
+        self._run_limit_s = options.run_timeout_s
+        self._stats = model.stats
+        self._traits = model.traits
+        delay_us = options.max_delay_us
+        self._delay_ns = delay_us * 1000 if model.traits.batchable else 0
         self._deadline: float | None = None
         """When the run under way is to be stopped, by `time.monotonic`."""
-        self._queue: deque[Job] = deque()
+        self._queue = WaitingRequests(options.queue_limit, int(options.request_timeout_s * 1e9))
+        self._running = 0
+        """Requests in runs."""
         self._busy = False
         """Whether a run is under way or a turn is scheduled."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Set while the first request waits for others."""
         self._inline = model.traits.inline
         self._slow = 0
+        self._retired = False
         self._batches: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._worker: Thread | None = None
 
     def submit(self, job: Job) -> None:
         """Queue a job that has its request; a full queue answers 503 at once."""
-        if len(self._queue) >= self._limit:
+        if not self._queue.add(job):
+            self._stats.reject()
             error = UnavailableError(
                 f"Model {self.model.name} has too many requests waiting.", hint="Try again later.", code="overloaded"
             )
             job.finish(job.dialect.error(error))
             return
-        self._queue.append(job)
-        self.model.stats.pending += 1
+        if not self._inline:
+            self.publish_pending()
         if not self._busy:
             self._busy = True
+            self._schedule()
+        elif self._timer is not None and self._queue.size >= self._traits.max_batch:
+            self._timer.cancel()
+            self._timer = None
             self._loop.call_soon(self._turn)
+
+    def publish_pending(self) -> None:
+        """Tell how many requests wait or run."""
+        self._stats.pending = self._queue.size + self._running
+
+    def tick(self) -> None:
+        """A second has passed: answer those who have waited too long behind a long run."""
+        self._drop_late(time.perf_counter_ns())
+        self.publish_pending()
+        if self._retired:
+            self._tell_idle()
+
+    def forget(self, job: Job) -> None:
+        """The client of a job has gone: it is dropped if it does not run yet."""
+        job.gone = True
+        self._queue.is_stale = True
 
     def watch(self, now: float) -> None:
         """Stop the run under way if it takes too long; called from another thread, as the event loop may be in it."""
@@ -181,6 +235,20 @@ class Batcher:
         if deadline is not None and now > deadline:
             logger.warning("A run of %s takes too long and is stopped", self.model.name)
             self.model.session.terminate()
+
+    def retire(self) -> None:
+        """Nothing new comes: finish what was accepted, end the thread, and call `on_idle`."""
+        self._retired = True
+        self._loop.call_soon(self._tell_idle)
+
+    def _tell_idle(self) -> None:
+        if not self._retired or self._busy or self._queue.size or self._running:
+            return
+        self._retired = False
+        if self._worker is not None:
+            self._batches.put(None)
+        if self._on_idle is not None:
+            self._on_idle(self)
 
     def close(self) -> None:
         """Let the worker end, stopping a run that is still under way."""
@@ -193,47 +261,75 @@ class Batcher:
         if self._worker is not None:
             self._worker.join(timeout_s)
 
+    # ---- turns
+
+    def _schedule(self) -> None:
+        """Run what waits in the next turn of the loop, or a little later, when more may have come."""
+        if self._delay_ns and not self._inline and self._queue.size < self._traits.max_batch:
+            left_ns = self._delay_ns - (time.perf_counter_ns() - self._queue.oldest)
+            if left_ns > 0:
+                self._timer = self._loop.call_later(left_ns / 1e9, self._turn)
+                return
+        self._loop.call_soon(self._turn)
+
     def _take(self) -> list[Job]:
-        queue, traits = self._queue, self.model.traits
-        first = queue.popleft()
+        queue, traits = self._queue, self._traits
+        first = queue.pop()
         jobs = [first]
         if not traits.batchable or first.alone:
             return jobs
         rows = first.rows
-        while queue and not queue[0].alone and _shareable(first, queue[0]):
-            rows += queue[0].rows
+        while (other := queue.first()) is not None and not other.alone and _shareable(first, other):
+            rows += other.rows
             if rows > traits.max_batch:
                 break
-            jobs.append(queue.popleft())
+            jobs.append(queue.pop())
         return jobs
 
+    def _drop_late(self, now: int) -> None:
+        late, gone = self._queue.drop(now)
+        for job in gone:
+            job.finish(_GONE)
+        for job in late:
+            self._stats.reject()
+            job.finish(job.dialect.error(_waited_too_long(self.model)))
+
     def _turn(self) -> None:
+        self._timer = None
+        queue = self._queue
+        started = time.perf_counter_ns()
+        if queue.is_stale or started > queue.oldest + queue.patience_ns:
+            self._drop_late(started)
+            if not queue.size:
+                self._next()
+                return
         jobs = self._take()
-        if not self._inline or sum(job.elements for job in jobs) > self.model.traits.inline_elements:
+        self._running = len(jobs)
+        if not self._inline or sum([job.elements for job in jobs]) > self._traits.inline_elements:
             self._to_worker(jobs)
             return
-        started = time.perf_counter_ns()
+        self._stats.pending = queue.size + len(jobs)
         try:
-            answers = self._work(jobs, INLINE_LIMIT_S)
+            answers = self._work(jobs, started, INLINE_LIMIT_S)
         except CancelledError:
             self._leave_loop()
             self._to_worker(jobs)
             return
         self._judge(time.perf_counter_ns() - started)
         self._next()
-        self._deliver(jobs, answers)
+        self._deliver(jobs, answers, started)
 
     def _next(self) -> None:
-        if self._queue:
-            self._loop.call_soon(self._turn)
+        if self._queue.size:
+            self._schedule()
         else:
             self._busy = False
 
-    def _work(self, jobs: list[Job], limit_s: float) -> list[Answer]:
+    def _work(self, jobs: list[Job], started: int, limit_s: float) -> list[Answer]:
         """Answers of a batch, whatever happens but `CancelledError`: the run was stopped."""
-        stats = self.model.stats
-        started = time.perf_counter_ns()
+        stats = self._stats
         self._deadline = time.monotonic() + limit_s
+        stats.begin_run()
         try:
             outcomes = run_jobs(self.model, jobs)
             self._deadline = None
@@ -247,16 +343,32 @@ class Batcher:
             answers = [job.dialect.error(internal_error()) for job in jobs]
         finally:
             self._deadline = None
-        answered = zip(jobs, answers, strict=True)
-        stats.ran(len(jobs), sum(job.rows for job, answer in answered if answer.status == 200), ended - started)
-        for job in jobs:
-            stats.queue.add(started - job.arrived)
+            stats.end_run()
+        stats.ran(
+            len(jobs),
+            sum([job.rows for job, answer in zip(jobs, answers, strict=True) if answer.status == 200]),
+            ended - started,
+        )
         return answers
 
-    def _deliver(self, jobs: list[Job], answers: list[Answer]) -> None:
-        self.model.stats.pending -= len(jobs)
+    def _deliver(self, jobs: list[Job], answers: list[Answer], started: int) -> None:
+        stats = self._stats
+        self._running = 0
+        now = time.perf_counter_ns()
+        stats.waited_until([job.arrived for job in jobs], started)
+        if now - jobs[0].arrived > self._slow_log.floor:
+            self._slow_log.note(jobs, answers, started, now)
+        good = [job.arrived for job, answer in zip(jobs, answers, strict=True) if answer.status == 200]
+        if good:
+            stats.succeeded_at(good, now)
         for job, answer in zip(jobs, answers, strict=True):
-            job.finish(answer)
+            if answer.status != 200:
+                stats.answered(answer.status, now - job.arrived)
+            job.deliver(answer)
+        if not self._busy:
+            self._stats.pending = 0
+        if self._retired:
+            self._tell_idle()
 
     def _judge(self, elapsed_ns: int) -> None:
         """Move a model out of the event loop whose real requests are slower than the synthetic ones."""
@@ -272,20 +384,30 @@ class Batcher:
         if self._worker is None:
             self._worker = Thread(target=self._serve, name=f"model-{self.model.name}", daemon=True)
             self._worker.start()
+        self.publish_pending()
         self._batches.put(jobs)
 
     def _serve(self) -> None:
         while (jobs := self._batches.get()) is not None:
+            started = time.perf_counter_ns()
             try:
-                answers = self._work(jobs, self._run_limit_s)
+                answers = self._work(jobs, started, self._run_limit_s)
             except CancelledError:
                 answers = [job.dialect.error(_too_slow(self.model)) for job in jobs]
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answers
-                self._loop.call_soon_threadsafe(self._back, jobs, answers)
+                self._loop.call_soon_threadsafe(self._back, jobs, answers, started)
 
-    def _back(self, jobs: list[Job], answers: list[Answer]) -> None:
+    def _back(self, jobs: list[Job], answers: list[Answer], started: int) -> None:
         self._next()
-        self._deliver(jobs, answers)
+        self._deliver(jobs, answers, started)
+
+
+def _waited_too_long(model: ServedModel) -> DeadlineError:
+    return DeadlineError(
+        f"The request waited too long for model {model.name} and was not run.",
+        hint="Try again later, or allow a longer timeout.",
+        code="deadline.queue",
+    )
 
 
 def _too_slow(model: ServedModel) -> DeadlineError:

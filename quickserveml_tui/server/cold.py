@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from quickserveml_tui.server.heads import Head
+from quickserveml_tui.server.permissions import CALLER
+
+REQUEST_ID = "qsml.request_id"
+"""Where the connection leaves the id of a request in its scope."""
+
+
+class ColdRequest:
+    """A request for uvicorn: its head, its name, header lines for its answer, and whether it is the last one."""
+
+    __slots__ = ("arrived", "head", "last", "lines", "name")
+
+    def __init__(self, head: Head, name: bytes, lines: Sequence[tuple[str, str]], *, last: bool) -> None:
+        self.head = head
+        self.name = name
+        self.lines = [(b"x-request-id", name), *((key.lower().encode(), text.encode()) for key, text in lines)]
+        self.last = last
+        self.arrived = time.perf_counter_ns()
 
 
 class _FedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, fed by `ColdSide`; the connection and its timeouts stay with the feeder.
 
-    `on_idle` is called when a response is complete, `on_too_large` when a chunked body exceeds `max_body_bytes`,
+    `on_idle` is called when a response is complete, `on_too_large` when a chunked body exceeds its limit,
     `on_malformed` when it cannot be read.
     """
 
@@ -30,14 +48,15 @@ class _FedProtocol(HttpToolsProtocol):
         on_idle: Callable[[], None],
         on_too_large: Callable[[], None],
         on_malformed: Callable[[], None],
-        max_body_bytes: int,
     ) -> None:
         super().__init__(config, server_state, app_state, loop)
+        self.app = self._noting(self.app)
         self._on_idle = on_idle
         self._on_too_large = on_too_large
         self._on_malformed = on_malformed
-        self._max_body_bytes = max_body_bytes
-        self._body_bytes = 0
+        self.request: ColdRequest | None = None
+        """The request under way, or the last one."""
+        self.body_bytes = self.status = self.sent = 0
         self.last_request = False
         """Whether the connection closes after the request under way."""
 
@@ -48,18 +67,38 @@ class _FedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
-        self._body_bytes = 0
+        self.body_bytes = self.status = self.sent = 0
         super().on_headers_complete()
+        request = self.request
+        if request is not None and self.cycle is not None:  # its task has not begun to run yet
+            scope = cast("dict[str, Any]", self.scope)
+            scope[CALLER], scope[REQUEST_ID] = request.head.caller, request.name.decode("ascii")
+            self.cycle.default_headers = [*self.cycle.default_headers, *request.lines]
         if self.last_request and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, within the limit."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._max_body_bytes:
+        self.body_bytes += len(body)
+        if self.request is not None and self.body_bytes > self.request.head.body_limit:
             self._on_too_large()
         else:
             super().on_body(body)
+
+    def _noting(self, app: Any) -> Any:
+        """The application, with a look at what it sends."""
+
+        async def noting(scope: Any, receive: Any, send: Any) -> None:
+            async def noted(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    self.status = message["status"]
+                elif message["type"] == "http.response.body":
+                    self.sent += len(message.get("body", b""))
+                await send(message)
+
+            await app(scope, receive, noted)
+
+        return noting
 
     def on_response_complete(self) -> None:
         """Give the connection back."""
@@ -118,10 +157,13 @@ class ColdSide:
         """Whether its end is not known: then all that follows on the connection belongs to it."""
         self.protocol = False
         """Whether errors of it take the form of the inference protocol."""
+        self.request: ColdRequest | None = None
+        """The request under way, or the last one."""
 
-    def begin(self, transport: asyncio.Transport, head: Head, *, last: bool) -> None:
-        """Start a request; with `last`, the connection closes after the response."""
-        fed = self._fed
+    def begin(self, transport: asyncio.Transport, request: ColdRequest) -> None:
+        """Start a request."""
+        head, fed = request.head, self._fed
+        self.request = request
         if fed is None:
             fed = self._fed = self._make(self._response_complete, self._on_too_large)
             fed.connection_made(transport)
@@ -129,7 +171,8 @@ class ColdSide:
         self.chunked = head.chunked
         self.protocol = head.protocol
         self.body_left = head.content_length
-        fed.last_request = head.chunked or last
+        fed.request = request
+        fed.last_request = head.chunked or request.last
         fed.data_received(head.raw)
 
     def feed(self, data: bytes, position: int) -> int:
@@ -141,6 +184,31 @@ class ColdSide:
             self._fed.data_received(data[position:end])
         self._finish()
         return end
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the request under way."""
+        return self.request.head if self.active and self.request is not None else None
+
+    @property
+    def body_limit(self) -> int:
+        """The most bytes that its body may have."""
+        return self.request.head.body_limit if self.request is not None else 0
+
+    @property
+    def status(self) -> int:
+        """Status of the response."""
+        return self._fed.status if self._fed is not None else 0
+
+    @property
+    def sent(self) -> int:
+        """Bytes of its body."""
+        return self._fed.sent if self._fed is not None else 0
+
+    @property
+    def received(self) -> int:
+        """Bytes of the request's body."""
+        return self._fed.body_bytes if self._fed is not None else 0
 
     @property
     def takes_bytes(self) -> bool:
@@ -207,7 +275,6 @@ def cold_side(
     app_state: dict[str, Any],
     loop: asyncio.AbstractEventLoop,
     *,
-    max_body_bytes: int,
     on_done: Callable[[], None],
     on_too_large: Callable[[], None],
     on_malformed: Callable[[], None],
@@ -223,7 +290,6 @@ def cold_side(
             on_idle=on_idle,
             on_too_large=on_excess,
             on_malformed=on_malformed,
-            max_body_bytes=max_body_bytes,
         )
 
     return ColdSide(make, loop, on_done=on_done, on_too_large=on_too_large)

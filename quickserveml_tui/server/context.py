@@ -130,3 +130,5 @@ class ServerContext:
     """Start of the server, Unix time."""
     workbench: Workbench | None = None
     """The catalog; None where only files are served."""
+    access_log: AccessLog | None = None
+    """Gets a note of every request; None where nobody reads them."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,11 +14,12 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.server.answers import Answer, plain_error, to_bytes
-from quickserveml_tui.server.batcher import Job, internal_error
-from quickserveml_tui.server.cold import cold_side
+from quickserveml_tui.server.answers import Answer, error_answer, header_lines, plain_error, to_bytes
+from quickserveml_tui.server.batcher import internal_error
+from quickserveml_tui.server.cold import ColdRequest, cold_side
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.heads import Head, Route
+from quickserveml_tui.server.jobs import HotJob
 
 logger = logging.getLogger(__name__)
 
@@ -27,24 +30,15 @@ LINGER_TICKS = 3
 STALLED_TICKS = 120
 """Seconds after which a client that reads nothing is dropped."""
 MIN_BYTES_PER_TICK = 64 * 1024
+COUNTED_BYTES = 16 * 1024
+"""Bodies from this size on count as bytes in flight; smaller ones are bounded by the queue's length."""
 _ALIGNMENT = 64
 
 
-class HotJob(Job):
-    """A request that came over the hot path."""
-
-    __slots__ = ("answer", "connection", "keep_alive")
-
-    def __init__(self, connection: HotProtocol, route: Route, *, keep_alive: bool) -> None:
-        super().__init__(route.batcher.model, route.dialect)
-        self.connection = connection
-        self.keep_alive = keep_alive
-        self.answer: Answer | None = None
-
-    def deliver(self, answer: Answer) -> None:
-        """Send the answer once those before it are sent."""
-        self.answer = answer
-        self.connection.flush()
+def _too_much(head: Head) -> Answer:
+    return plain_error(
+        503, "overloaded", "The server has too many bytes waiting.", "Try again later.", protocol=head.protocol
+    )
 
 
 def _body_buffer(size: int, json_length: int) -> memoryview:
@@ -72,13 +66,12 @@ class HotProtocol(asyncio.BufferedProtocol):
         engine: Engine,
     ) -> None:
         self._state = server_state
-        self._engine = engine
+        self.engine = engine
         self._cold = cold_side(
             config,
             server_state,
             app_state,
             _loop or asyncio.get_running_loop(),
-            max_body_bytes=engine.options.max_body_bytes,
             on_done=self._cold_done,
             on_too_large=self._cold_too_large,
             on_malformed=self._cold_malformed,
@@ -93,6 +86,10 @@ class HotProtocol(asyncio.BufferedProtocol):
         """The head whose body is being read into `_body`."""
         self._body: memoryview | None = None
         self._filled = 0
+        self._held = 0
+        """Bytes of `_body` that count as in flight."""
+        self._lines = b""
+        """Header lines for the answer to the request that is being read."""
         self._closing = False
         """Whether a last answer was sent: what still comes is dropped."""
         self._last_taken = False
@@ -110,18 +107,21 @@ class HotProtocol(asyncio.BufferedProtocol):
         """A client came."""
         self._transport = cast("asyncio.Transport", transport)
         self._state.connections.add(cast("Any", self))
-        self._engine.connections.add(self)
-        if len(self._engine.connections) > self._engine.options.max_connections:
+        self.engine.connections.add(self)
+        if len(self.engine.connections) > self.engine.options.max_connections:
             self._refuse(503, "overloaded", "The server has too many connections.", "Try again later.", protocol=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went."""
         self._state.connections.discard(cast("Any", self))
-        self._engine.connections.discard(self)
+        self.engine.connections.discard(self)
         self._closing = True
+        for job in self._jobs:
+            if job.answer is None:
+                job.batcher.forget(job)
         self._jobs.clear()
         self._rest = b""
-        self._body = None
+        self._drop_body()
         self._cold.connection_lost(exc)
 
     def eof_received(self) -> bool:
@@ -160,7 +160,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         """Where the next bytes go: straight into the body that is being read, else into the common buffer."""
         if self._body is not None:
             return self._body[self._filled :]
-        return self._engine.read_buffer
+        return self.engine.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
@@ -168,11 +168,9 @@ class HotProtocol(asyncio.BufferedProtocol):
         if self._body is not None:
             self._filled += nbytes
             if self._filled == len(self._body):
-                head, body, self._head, self._body = self._head, self._body, None, None
-                if head is not None and head.route is not None:
-                    self._dispatch(head, head.route, body)
+                self._take_large()
             return
-        data = bytes(self._engine.read_buffer[:nbytes])
+        data = bytes(self.engine.read_buffer[:nbytes])
         if self._closing:
             return
         if self._rest:
@@ -193,22 +191,25 @@ class HotProtocol(asyncio.BufferedProtocol):
             if len(self._jobs) >= MAX_PIPELINED or self._write_paused:
                 return self._wait(data[position:])
             end = data.find(b"\r\n\r\n", position) + 4
-            if end < 4 or end - position > self._engine.options.max_head_bytes:
+            if end < 4 or end - position > self.engine.options.max_head_bytes:
                 return self._partial_head(data[position:], complete=end >= 4)
-            head = self._engine.heads.read(data[position:end])
+            head = self.engine.heads.read(data[position:end])
             if head.error is not None or head.route is None:
                 if self._jobs:  # answers go out in the order of the requests
                     return self._wait(data[position:])
                 if head.error is not None:
-                    return self._send_last(head.error)
-                self._cold.begin(self._transport, head, last=not head.keep_alive or self._engine.serving.draining)
+                    return self._send_last(head.error, head)
+                refused, lines = self._admit(head) if head.limited else (None, ())
+                if refused is not None:
+                    return self._send_last(refused, head, header_lines(lines))
+                self._begin_cold(head, lines)
                 position = end
                 continue
             position = self._take_body(head, head.route, data, end)
         return None
 
     def _partial_head(self, rest: bytes, *, complete: bool) -> None:
-        limit = self._engine.options.max_head_bytes
+        limit = self.engine.options.max_head_bytes
         if not complete and len(rest) <= limit:
             self._rest = rest
             return
@@ -245,30 +246,109 @@ class HotProtocol(asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
 
+    def _begin_cold(self, head: Head, lines: Sequence[tuple[str, str]]) -> None:
+        engine = self.engine
+        engine.requests += 1
+        last = not head.keep_alive or engine.serving.draining
+        request = ColdRequest(head, head.request_id or engine.next_id(), lines, last=last)
+        self._cold.begin(self._transport, request)
+
+    def _admit(self, head: Head) -> tuple[Answer | None, Sequence[tuple[str, str]]]:
+        """Count a request of a caller with limits: the refusal, if it goes beyond them, and lines for its answer."""
+        admission = head.caller.admit(time.monotonic())
+        if admission.allowed:
+            return None, admission.headers
+        detail = "This key has used up its requests of the day."
+        if admission.code == "rate.limited":
+            detail = "This key sends more requests than it may."
+        refused = plain_error(429, admission.code, detail, "Send the request again later.", protocol=head.protocol)
+        return refused, admission.headers
+
     def _take_body(self, head: Head, route: Route, data: bytes, start: int) -> int:
         """Dispatch the request if its body is there, else begin to read it; returns the position after it."""
-        end = start + head.content_length
+        length = head.content_length
+        end = start + length
+        refused, lines, held = head.denied, head.lines, 0
+        if head.limited and refused is None:
+            refused, more = self._admit(head)
+            lines += header_lines(more)
+        if length >= COUNTED_BYTES and refused is None:
+            if self.engine.hold(length):
+                held = length
+            else:
+                route.batcher.model.stats.reject()
+                refused = _too_much(head)
+        if refused is not None:
+            self._answer_unread(head, route, refused, lines, whole=end <= len(data))
+            return min(end, len(data))
         if end <= len(data):
-            self._dispatch(head, route, data[start:end])
+            self._dispatch(head, route, data[start:end], lines, held)
             return end
-        body = _body_buffer(head.content_length, head.json_length or 0)
+        body = _body_buffer(length, head.json_length or 0)
         self._filled = len(data) - start
         body[: self._filled] = data[start:]
-        self._head, self._body = head, body
+        self._head, self._body, self._held, self._lines = head, body, held, lines
         return len(data)
 
-    def _dispatch(self, head: Head, route: Route, body: bytes | memoryview) -> None:
+    def _answer_unread(self, head: Head, route: Route, answer: Answer, lines: bytes, *, whole: bool) -> None:
+        """Answer without running the model; a body that is not there yet is not waited for."""
         self._partial_ticks = 0
-        if not head.keep_alive:
+        job = HotJob(self, head, route, head.content_length if whole else 0)
+        job.lines = lines
+        job.keep_alive = job.keep_alive and whole
+        if not job.keep_alive:
             self._last_taken = True
-        job = HotJob(self, route, keep_alive=head.keep_alive)
         self._jobs.append(job)
+        job.answer = answer
+        self.flush()
+
+    def _take_large(self) -> None:
+        """Dispatch the request whose body is complete now; its model may have been replaced meanwhile."""
+        head, body, held, lines = self._head, self._body, self._held, self._lines
+        self._head, self._body, self._held, self._lines = None, None, 0, b""
+        if head is None or head.route is None or body is None:
+            return
+        route = self.engine.routes.get(head.target)
+        if route is not None:
+            self._dispatch(head, route, body, lines, held)
+            return
+        self.engine.release(held)
         try:
-            job.accept(route.dialect.decode(job.model, body, head.json_length))
+            self.engine.batcher(head.route.batcher.model)
+        except QuickServeError as error:
+            self._answer_unread(head, head.route, error_answer(error, protocol=head.protocol), lines, whole=True)
+        else:  # it lives on behind other paths
+            self._dispatch(head, head.route, body, lines, 0)
+
+    def _drop_body(self) -> None:
+        self._body = None
+        self.engine.release(self._held)
+        self._held = 0
+
+    def _dispatch(self, head: Head, route: Route, body: bytes | memoryview, lines: bytes, held: int) -> None:
+        self._partial_ticks = 0
+        job = HotJob(self, head, route, len(body))
+        job.lines = lines
+        job.held = held
+        if not job.keep_alive:
+            self._last_taken = True
+        self._jobs.append(job)
+        model, cache = job.model, self.engine.cache
+        if cache is not None and model.cacheable:
+            key = cache.key(model, route.dialect, head.json_length, body)
+            known = cache.get(key) if key is not None else None
+            if known is not None:
+                model.stats.cache_hit()
+                job.finish(known)
+                return
+            job.key = key
+            model.stats.cache_miss()
+        try:
+            job.accept(route.dialect.decode(model, body, head.json_length))
         except QuickServeError as error:
             job.finish(route.dialect.error(error))
         except Exception:
-            logger.exception("A request to %s could not be read", job.model.name)
+            logger.exception("A request to %s could not be read", model.name)
             job.finish(route.dialect.error(internal_error()))
         else:
             route.batcher.submit(job)
@@ -277,16 +357,23 @@ class HotProtocol(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Send the answers that are next in line."""
-        jobs = self._jobs
+        jobs, engine = self._jobs, self.engine
         ready: list[bytes] = []
         while jobs and (answer := jobs[0].answer) is not None:
             job = jobs.popleft()
-            last = not job.keep_alive or (self._engine.serving.draining and not jobs and not self._has_more())
-            if answer.status == 200 and answer.json_length is None and not last:
-                ready.append(b"%b%d\r\n\r\n%b" % (self._engine.json_prefix, len(answer.body), answer.body))
+            last = not job.keep_alive or (engine.serving.draining and not jobs and not self._has_more())
+            name = job.name or engine.next_id()
+            if answer.status == 200 and answer.json_length is None and not last and not job.lines:
+                body = answer.body
+                ready.append(b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (engine.json_prefix, name, len(body), body))
             else:
-                ready.append(to_bytes(answer, self._engine.date_line, close=last))
+                lines = b"%bx-request-id: %b\r\n" % (job.lines, name)
+                ready.append(to_bytes(answer, engine.date_line, close=last, lines=lines))
                 self._last_taken = self._last_taken or last
+            if engine.access_log is not None:
+                elapsed = time.perf_counter_ns() - job.arrived
+                self._note(job.head, answer, name, elapsed, job.received)
+        engine.requests += len(ready)
         if not ready or self._transport.is_closing():
             return
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
@@ -295,17 +382,42 @@ class HotProtocol(asyncio.BufferedProtocol):
         elif self._blocked and len(jobs) < MAX_PIPELINED // 2 and not self._cold.active:
             self._resume()
 
+    def _note(self, head: Head | None, answer: Answer, name: bytes, elapsed_ns: int, received: int) -> None:
+        """Tell the access log."""
+        log = self.engine.access_log
+        if log is None:
+            return
+        if head is None:
+            log.note(b"", b"", answer.status, elapsed_ns, received, len(answer.body), "-", name.decode("ascii"), "")
+            return
+        log.note(
+            head.method,
+            head.target,
+            answer.status,
+            elapsed_ns,
+            received,
+            len(answer.body),
+            head.caller.id,
+            name.decode("ascii"),
+            head.trace,
+        )
+
     def _has_more(self) -> bool:
         """Whether a further request is being read."""
         return bool(self._rest) or self._body is not None
 
     def _refuse(self, status: int, code: str, detail: str, hint: str, *, protocol: bool) -> None:
-        self._send_last(plain_error(status, code, detail, hint, protocol=protocol))
+        self._send_last(plain_error(status, code, detail, hint, protocol=protocol), self._head or self._cold.head)
 
-    def _send_last(self, answer: Answer) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(to_bytes(answer, self._engine.date_line, close=True))
-            self._close_softly()
+    def _send_last(self, answer: Answer, head: Head | None, lines: bytes = b"") -> None:
+        if self._transport.is_closing():
+            return
+        name = (head.request_id if head is not None else b"") or self.engine.next_id()
+        lines = b"%b%bx-request-id: %b\r\n" % (head.lines if head is not None else b"", lines, name)
+        self.engine.requests += 1
+        self._note(head, answer, name, 0, 0)
+        self._transport.write(to_bytes(answer, self.engine.date_line, close=True, lines=lines))
+        self._close_softly()
 
     def _close_softly(self) -> None:
         """Close for writing and read on for a moment: closing over unread bytes would reset the connection."""
@@ -323,6 +435,14 @@ class HotProtocol(asyncio.BufferedProtocol):
     def _cold_done(self) -> None:
         """The connection is ours again."""
         self._partial_ticks = self._idle_ticks = 0
+        request, status, sent = self._cold.request, self._cold.status, self._cold.sent
+        if request is not None and self.engine.access_log is not None:
+            elapsed = time.perf_counter_ns() - request.arrived
+            head = request.head
+            self.engine.access_log.note(
+                *(head.method, head.target, status, elapsed, self._cold.received, sent),
+                *(head.caller.id, request.name.decode("ascii"), head.trace),
+            )
         if self._cold.last_request:
             self._last_taken = True
             self._close_softly()
@@ -335,7 +455,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         if self._cold.response_started:
             self._transport.close()
             return
-        limit, protocol = self._engine.options.max_body_bytes, self._cold.protocol
+        limit, protocol = self._cold.body_limit, self._cold.protocol
         detail = f"The body exceeds {limit} bytes."
         self._refuse(413, "http.too_large", detail, "Send smaller batches.", protocol=protocol)
 
@@ -354,7 +474,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         unsent = self._transport.get_write_buffer_size()
         self._idle_ticks = 0 if unsent < self._unsent else self._idle_ticks + 1
         self._unsent = unsent
-        options, draining = self._engine.options, self._engine.serving.draining
+        options, draining = self.engine.options, self.engine.serving.draining
         if self._closing:
             patience = LINGER_TICKS if draining else STALLED_TICKS
             if self._idle_ticks > (patience if unsent else 1 if draining else LINGER_TICKS):
@@ -374,7 +494,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         return not self._blocked and (self._has_more() or self._cold.waits_for_body)
 
     def _patience(self) -> int:
-        options = self._engine.options
+        options = self.engine.options
         if self._rest:
             return options.head_timeout_s
         size = len(self._body) if self._body is not None else self._cold.body_left
@@ -385,7 +505,7 @@ class HotProtocol(asyncio.BufferedProtocol):
             self._transport.close()
             return
         protocol = self._head.protocol if self._head is not None else self._cold.active and self._cold.protocol
-        self._body = None
+        self._drop_body()
         self._refuse(408, "http.timeout", "The request did not come in time.", "Send it faster.", protocol=protocol)
 
     def shutdown(self) -> None:

@@ -60,7 +60,12 @@ class RequestDecoder:
         request_id = document.get("id", "")
         if type(request_id) is not str or len(request_id) > MAX_ID:
             raise _bad(f"“id” must be a string of at most {MAX_ID} characters.")
-        return InferRequest(self._feeds(document.get("inputs"), binary), self._plan(document), request_id)
+        request = InferRequest(self._feeds(document.get("inputs"), binary), self._plan(document), request_id)
+        if "parameters" in document:
+            parameters = document["parameters"] or {}
+            request.priority = _whole(parameters, "priority")
+            request.timeout_us = _whole(parameters, "timeout")
+        return request
 
     def _feeds(self, inputs: Any, binary: memoryview) -> dict[str, Array]:
         if type(inputs) is not list:
@@ -157,6 +162,14 @@ class RequestDecoder:
         if not kind.fits(array.shape):
             raise bad_input(kind.name, f"needs the shape {kind.describe_shape()}, not one string", "data.shape")
         return InferRequest({kind.name: array}, self._binary_plan)
+
+
+def _whole(parameters: dict[str, Any], name: str) -> int:
+    """A parameter that is a whole number; 0 without it."""
+    value = parameters.get(name, 0)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise _bad(f"The parameter “{name}” must be a whole number from 0 on.")
+    return value
 
 
 def _raw_shape(kind: TensorType, size: int) -> tuple[int, ...]:

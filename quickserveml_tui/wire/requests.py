@@ -27,3 +27,7 @@ class InferRequest:
     feeds: dict[str, Array]
     plan: OutputPlan
     id: str = ""
+    priority: int = 0
+    """1 goes before all others, 0 and 2 are usual, higher numbers wait behind."""
+    timeout_us: int = 0
+    """Longest wait before it runs; 0 leaves it to the server."""
