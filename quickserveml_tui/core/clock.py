@@ -23,6 +23,11 @@ def utc_days_ago(days: float) -> str:
         return "0001-01-01T00:00:00.000Z"
 
 
+def unix_time(moment: str) -> float:
+    """Unix time of a moment as the stores write it. Raises `ValueError`."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
 def _written(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

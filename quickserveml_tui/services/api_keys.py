@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from quickserveml_tui.core.access import SCOPES, ApiKey, CreatedKey, Permission, RateLimit
+from quickserveml_tui.core.clock import unix_time
 from quickserveml_tui.core.errors import ConflictError, NotFoundError, UsageError
 from quickserveml_tui.core.key_text import new_key, secret_digest
 from quickserveml_tui.core.refs import check_name
@@ -145,11 +146,6 @@ class KeysService:
     def _holds_name(self, key: ApiKey, now: float) -> bool:
         """Whether no other key may take its name: one that was rotated frees it when its overlap is over."""
         return not key.revoked_at and not (key.replaced_by and has_expired(key, now))
-
-
-def unix_time(moment: str) -> float:
-    """Unix time of a moment as keys hold it (UTC, ISO 8601)."""
-    return datetime.fromisoformat(moment).timestamp()
 
 
 def has_expired(key: ApiKey, now: float) -> bool:

@@ -13,10 +13,11 @@ import threading
 import pytest
 
 from quickserveml_tui.core.access import Permission, RateLimit
+from quickserveml_tui.core.clock import unix_time
 from quickserveml_tui.core.errors import ConflictError, NotFoundError, QuickServeError, ReadOnlyError, StoreError
 from quickserveml_tui.core.key_text import LENGTH, new_key, redact, split_key
 from quickserveml_tui.services import api_keys
-from quickserveml_tui.services.api_keys import KeysService, is_live, unix_time
+from quickserveml_tui.services.api_keys import KeysService, is_live
 from quickserveml_tui.storage.api_keys import NO_FILE, KeyStore
 
 START = 1_800_000_000.0
