@@ -16,14 +16,14 @@ from quickserveml_tui import __version__
 from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.server import api, docs_pages, inference_routes, info_routes, original_routes
+from quickserveml_tui.server import api, docs_pages, inference_routes, info_routes, metrics_routes, original_routes
 from quickserveml_tui.server.access import Doorman, OpenGatekeeper, asks_for_keys
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.events import HEAD_ONLY
-from quickserveml_tui.server.openapi import complete
 from quickserveml_tui.server.host_policy import HostPolicy
+from quickserveml_tui.server.openapi import complete
 from quickserveml_tui.server.permissions import CALLER, neutral, require_declared
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(info_routes.router(engine))
+    app.include_router(metrics_routes.router(engine.serving, context))
     app.include_router(inference_routes.router(engine))
     app.include_router(original_routes.router(engine))
     gatekeeper = context.gatekeeper if context is not None else OpenGatekeeper()

@@ -13,7 +13,6 @@ from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.access import visible
 from quickserveml_tui.server.engine import Engine
-from quickserveml_tui.server.metrics import exposition
 from quickserveml_tui.server.permissions import CALLER, requires
 from quickserveml_tui.server.replies import json_reply
 from quickserveml_tui.services.serving_documents import (
@@ -58,16 +57,6 @@ def _add_server_routes(routes: APIRouter, engine: Engine) -> None:
     async def server_metadata() -> Response:
         """Name, version and extensions of the server."""
         return json_reply({"name": "quickserveml", "version": __version__, "extensions": list(EXTENSIONS)})
-
-    @routes.get(
-        "/metrics",
-        tags=["Health"],
-        responses={200: {"content": {"text/plain": {}}}},
-        dependencies=requires(Permission.METRICS),
-    )
-    def metrics() -> Response:  # a plain function: Starlette runs it in a thread, away from the event loop
-        """Metrics in Prometheus' text format."""
-        return Response(exposition(serving), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_model_routes(routes: APIRouter, engine: Engine) -> None:

@@ -37,7 +37,7 @@ SLOTS = 512
 _MAGIC = 0x31544E435F4D5351
 """`QSM_CNT1`: another layout gets another number, and such files begin anew."""
 _HEADER_ITEMS = 512
-_PID, _STARTED, _REVISION, _READY, _CONNECTIONS, _REQUESTS = range(1, 7)
+_PID, _STARTED, _REVISION, _READY, _CONNECTIONS, _REQUESTS, _AUTH_FAILURES, _LOG_DROPS = range(1, 9)
 _ITEMS = _HEADER_ITEMS + SLOW_ITEMS + SLOTS * MODEL_ITEMS
 _MODELS_AT = _HEADER_ITEMS + SLOW_ITEMS
 _BYTES = _ITEMS * 8
@@ -218,6 +218,24 @@ class Counters:
     @requests.setter
     def requests(self, value: int) -> None:
         self._items[_REQUESTS] = value
+
+    @property
+    def auth_failures(self) -> int:
+        """Requests without a key, or with one that does not hold."""
+        return self._items[_AUTH_FAILURES]
+
+    @auth_failures.setter
+    def auth_failures(self, value: int) -> None:
+        self._items[_AUTH_FAILURES] = value
+
+    @property
+    def log_drops(self) -> int:
+        """Lines that the access log could not take in time."""
+        return self._items[_LOG_DROPS]
+
+    @log_drops.setter
+    def log_drops(self, value: int) -> None:
+        self._items[_LOG_DROPS] = value
 
 
 def _holds_counters(path: Path) -> bool:

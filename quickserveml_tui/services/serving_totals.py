@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +84,8 @@ def worker_totals(counters: Sequence[Counters], known: Sequence[WorkerSnapshot])
 
 def _worker(index: int, counters: Counters, known: WorkerSnapshot | None) -> WorkerSnapshot:
     pid = counters.pid or (known.pid if known else 0)
-    cpu_s, rss_bytes = usage(pid)
+    is_measured = known is not None and known.pid == pid and known.rss_bytes > 0
+    cpu_s, rss_bytes = (known.cpu_s, known.rss_bytes) if known is not None and is_measured else usage(pid)
     return WorkerSnapshot(
         index=index,
         pid=pid,
@@ -109,9 +109,3 @@ def usage(pid: int) -> tuple[float, int]:
     except psutil.Error:
         return 0.0, 0
     return times.user + times.system, int(memory.rss)
-
-
-def own_cpu_s() -> float:
-    """CPU seconds of this process."""
-    times = os.times()
-    return times.user + times.system
