@@ -14,7 +14,9 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.core.runners import RawBenchmark
+from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.runtime.packing import pack, unpack
+from quickserveml_tui.runtime.settings import SessionSettings
 
 __all__ = ["pack", "unpack"]
 
@@ -124,6 +126,30 @@ class BatchArgs(msgspec.Struct, frozen=True):
     data: bytes
     spec: BatchSpec
     memory_bytes: int | None = None
+
+
+class SessionArgs(msgspec.Struct, frozen=True):
+    """Arguments of `open_session`."""
+
+    path: bytes
+    settings: SessionSettings
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """Result of `open_session`."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    provider: str
+
+
+class RunArgs(msgspec.Struct, frozen=True):
+    """Arguments of `run_session`; `feeds` are packed. The result is packed outputs by name."""
+
+    path: bytes
+    settings: SessionSettings
+    feeds: dict[str, Any]
+    names: tuple[str, ...]
 
 
 def to_raw_benchmark(packed: dict[str, Any]) -> RawBenchmark:

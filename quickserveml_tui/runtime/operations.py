@@ -33,6 +33,9 @@ from quickserveml_tui.runtime.calls import (
     PredictResult,
     ReadArgs,
     ReferenceArgs,
+    RunArgs,
+    SessionArgs,
+    SessionInfo,
     TrialArgs,
 )
 from quickserveml_tui.runtime.packing import pack, unpack
@@ -241,6 +244,18 @@ def _batch(context: Context, args: BatchArgs) -> BatchResult:
         forget()
 
 
+def _open_session(context: Context, args: SessionArgs) -> SessionInfo:
+    session = context.sessions.open(_path(args.path), args.settings, None)
+    return SessionInfo(session.inputs, session.outputs, session.provider)
+
+
+def _run_session(context: Context, args: RunArgs) -> dict[str, Any]:
+    session = context.sessions.open(_path(args.path), args.settings, None)
+    feeds = {name: unpack(value) for name, value in args.feeds.items()}
+    outputs = session.run(feeds, args.names, context.cancel)
+    return {name: pack(value) for name, value in outputs.items()}
+
+
 OPERATIONS: dict[str, Operation] = {
     "external_files": Operation(ReadArgs, _external_files),
     "limits": Operation(NoArgs, _limits),
@@ -255,6 +270,8 @@ OPERATIONS: dict[str, Operation] = {
     "reference": Operation(ReferenceArgs, _reference),
     "benchmark": Operation(BenchmarkArgs, _benchmark),
     "batch": Operation(BatchArgs, _batch),
+    "open_session": Operation(SessionArgs, _open_session),
+    "run_session": Operation(RunArgs, _run_session),
 }
 
 

@@ -190,6 +190,9 @@ class Session:
             with self._lock:
                 self._active.discard(options)
 
+    def close(self) -> None:
+        """Nothing to let go of: the runtime does with the object."""
+
     def terminate(self) -> None:
         """Stop the runs that are under way, within about 40 ms; they raise `CancelledError`."""
         with self._lock:

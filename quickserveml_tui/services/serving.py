@@ -1,85 +1,143 @@
-"""Serving: which models are loaded, what they look like from outside, and what happened to their requests."""
+"""Serving: which models are loaded now, what they look like from outside, and how one becomes another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 
-from quickserveml_tui.core.catalog import Resolved
-from quickserveml_tui.core.errors import NotFoundError, UsageError
+from quickserveml_tui.core.errors import ModelError, NotFoundError
+from quickserveml_tui.core.serving import ServedEntry, ServedState, ServedStatus
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.runtime.settings import SessionSettings
-from quickserveml_tui.services.serving_models import ServedModel, served_name, served_version
+from quickserveml_tui.services.serving_models import ServedModel
+from quickserveml_tui.services.serving_stats import ModelStats
+from quickserveml_tui.storage.artifact_files import file_digest
+
+PREFERRED_ALIAS = "prod"
+"""Requests that name no version go to the one with this alias, where it is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is served at one moment; never changed, only replaced."""
+
+    models: dict[str, dict[str, ServedModel]] = field(default_factory=dict)
+    """By name and version."""
+    unversioned: dict[str, ServedModel] = field(default_factory=dict)
+    """By name: where requests go that name no version."""
+    ordered: tuple[ServedModel, ...] = ()
+    default: ServedModel | None = None
+
+
+def _unversioned(versions: dict[str, ServedModel]) -> ServedModel:
+    preferred = [model for model in versions.values() if PREFERRED_ALIAS in model.entry.aliases]
+    return preferred[0] if preferred else versions[max(versions, key=int)]
 
 
 class ServingService:
-    """The models that this process serves. Raises what `ServedModel` raises while loading."""
+    """The models that this process serves: a table that is replaced in one step.
 
-    def __init__(self, settings: SessionSettings) -> None:
-        self._settings = settings
-        self._models: dict[str, dict[str, ServedModel]] = {}
-        self._default: ServedModel | None = None
+    `stats_for` gives the counters of a version; `may_be_empty` makes a server ready that serves nothing.
+    """
+
+    def __init__(
+        self, stats_for: Callable[[ServedEntry], ModelStats] | None = None, *, may_be_empty: bool = False
+    ) -> None:
+        self._stats_for = stats_for or (lambda _entry: ModelStats())
+        self._may_be_empty = may_be_empty
+        self._table = _Table()
+        self._told: tuple[ServedStatus, ...] | None = None
         self.draining = False
         """Whether the server is about to stop: it is no longer ready, but finishes what it has."""
 
-    def load(self, models: Iterable[Resolved], default: str = "") -> None:
-        """Load models; the first one is the default unless `default` names another by `name` or `name@version`.
+    # ---- changes
 
-        Raises `UsageError` (`serve.duplicate`) when two have the same name and version.
+    def load(self, entry: ServedEntry) -> ServedModel:
+        """Load and calibrate a version; nothing is served by it yet. Takes its time: call it in a thread.
+
+        Raises what `ServedModel` raises, and `ModelError` (`model.changed`) for a file that is no longer the one that
+        was tried.
         """
-        for resolved in models:
-            name, version = served_name(resolved), served_version(resolved)
-            if version in self._models.get(name, {}):
-                raise UsageError(
-                    f"Two models would be served as {name} version {version}.",
-                    hint="Add them to the registry as different models or versions, or rename a file.",
-                    code="serve.duplicate",
-                )
-            model = ServedModel(resolved, self._settings)
-            self._models.setdefault(name, {})[version] = model
-            self._default = self._default or model
-        if default:
-            name, _, version = default.partition("@")
-            self._default = self.find(name, version)
+        if not entry.registered and entry.digest and file_digest(Path(entry.path))[0] != entry.digest:
+            raise ModelError(
+                f"The file of {entry.name} has changed since it was tried.",
+                hint="Load the model again: it is tried first.",
+                code="model.changed",
+            )
+        return ServedModel(entry, self._stats_for(entry))
+
+    def publish(self, models: Sequence[ServedModel], default: tuple[str, str] | None = None) -> tuple[ServedModel, ...]:
+        """Serve exactly these models from now on; returns those that are served no longer.
+
+        The default is the first one unless `default` names the version, or, with an empty version, the model.
+        """
+        table: dict[str, dict[str, ServedModel]] = {}
+        for model in models:
+            table.setdefault(model.name, {})[model.version] = model
+        ordered = tuple(table[name][version] for name in sorted(table) for version in sorted(table[name], key=int))
+        unversioned = {name: _unversioned(versions) for name, versions in table.items()}
+        chosen = models[0] if models else None
+        if default is not None and default[0] in table:
+            name, version = default
+            named = [model for model in table[name].values() if version in model.selectors]
+            chosen = named[0] if named else unversioned[name]
+        before, self._table = self._table, _Table(table, unversioned, ordered, chosen)
+        kept = set(models)
+        return tuple(model for model in before.ordered if model not in kept)
+
+    def tell(self, statuses: Sequence[ServedStatus]) -> None:
+        """Take what the process above says of all versions: those that come, go or cannot be loaded too."""
+        self._told = tuple(statuses)
+
+    # ---- reading
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
         """All versions of all models, by name and number."""
-        return tuple(
-            versions[version] for _, versions in sorted(self._models.items()) for version in sorted(versions, key=int)
-        )
+        return self._table.ordered
 
     @property
     def ready(self) -> bool:
         """Whether requests are welcome."""
-        return bool(self._models) and not self.draining
+        return bool(self._table.ordered or self._may_be_empty) and not self.draining
+
+    @property
+    def statuses(self) -> tuple[ServedStatus, ...]:
+        """Everything that is served, comes, goes, or could not be loaded, by name and number."""
+        found = {(model.name, model.version): ServedState.READY for model in self.models}
+        here = tuple(ServedStatus(name, version, state) for (name, version), state in found.items())
+        others = tuple(item for item in self._told or () if (item.name, item.version) not in found)
+        return tuple(sorted((*here, *others), key=lambda item: (item.name, len(item.version), item.version)))
 
     def default(self) -> ServedModel:
         """The model behind the short routes. Raises `NotFoundError`."""
-        if self._default is None:
-            raise NotFoundError("No model is served.", hint="Start the server with a model.", code="model.unknown")
-        return self._default
+        found = self._table.default
+        if found is None:
+            raise NotFoundError("No model is served.", hint="Load a model first.", code="model.unknown")
+        return found
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Version numbers of a model, ascending. Raises `NotFoundError`."""
         self.find(name)
-        return tuple(sorted(self._models[name], key=int))
+        return tuple(sorted(self._table.models[name], key=int))
 
     def find(self, name: str, selector: str = "") -> ServedModel:
-        """A version by number, label or alias; the highest one by default.
+        """A version by number, label or alias; without one that with the alias `prod`, else the highest one.
 
         Raises `NotFoundError` (`model.unknown`, `version.unknown`).
         """
-        versions = self._models.get(name)
+        table = self._table
+        versions = table.models.get(name)
         if versions is None:
-            near = get_close_matches(name[:128], self._models, n=1)
+            near = get_close_matches(name[:128], table.models, n=1)
             raise NotFoundError(
                 f"Unknown model: “{safe_text(name, 80)}” is not served here.",
                 hint=f"Did you mean {near[0]}?" if near else "POST /v2/repository/index lists the models.",
                 code="model.unknown",
             )
         if not selector:
-            return versions[max(versions, key=int)]
+            return table.unversioned[name]
         for model in versions.values():
             if selector in model.selectors:
                 return model

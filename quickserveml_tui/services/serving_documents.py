@@ -89,17 +89,17 @@ def repository_index(serving: ServingService) -> list[dict[str, str]]:
 
 def model_info(serving: ServingService, model: ServedModel) -> dict[str, Any]:
     """What people want to know of a model: identity, tensors, and how it is run here."""
-    record, version = model.resolved.model, model.resolved.version
+    entry = model.entry
     traits = model.traits
     return {
         "name": model.name,
         "version": model.version,
         "versions": list(serving.versions(model.name)),
         "digest": model.digest,
-        "label": version.label if version else "",
-        "task": record.task if record else "",
-        "description": record.description if record else "",
-        "tags": list(record.tags) if record else [],
+        "label": entry.label,
+        "task": entry.task,
+        "description": entry.description,
+        "tags": list(entry.tags),
         "inputs": [spec.to_doc() for spec in model.session.inputs],
         "outputs": [spec.to_doc() for spec in model.session.outputs],
         "provider": model.session.provider,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.errors import ModelUnrunnableError
-from quickserveml_tui.core.refs import name_from_path
+from quickserveml_tui.core.serving import ServedEntry
 from quickserveml_tui.runtime.session import Session
 from quickserveml_tui.runtime.settings import SessionSettings
 from quickserveml_tui.services.serving_stats import ModelStats
-from quickserveml_tui.services.serving_traits import measure_traits
+from quickserveml_tui.services.serving_traits import Traits, measure_traits
 from quickserveml_tui.wire.datatypes import TensorType, tensor_type
 from quickserveml_tui.wire.json_tensors import Array
 from quickserveml_tui.wire.oip_request import RequestDecoder
@@ -20,14 +20,13 @@ from quickserveml_tui.wire.oip_response import ResponseEncoder
 from quickserveml_tui.wire.predict import PredictDecoder
 
 
-def served_name(resolved: Resolved) -> str:
-    """The name under which a model is served: its registered name, or one made from the file name."""
-    return resolved.model.name if resolved.model is not None else name_from_path(Path(resolved.path))
+def _open(entry: ServedEntry) -> Session:
+    settings = SessionSettings(intra_op_threads=entry.settings.intra_op_threads)
+    if entry.settings.isolate:
+        from quickserveml_tui.runtime.isolated import IsolatedSession
 
-
-def served_version(resolved: Resolved) -> str:
-    """The version as the protocol writes it, a numeric string; files that are not registered are version 1."""
-    return str(resolved.version.version) if resolved.version is not None else "1"
+        return IsolatedSession(Path(entry.path), settings)
+    return Session(Path(entry.path), settings)
 
 
 class ServedModel:
@@ -37,12 +36,11 @@ class ServedModel:
     (`model.not_servable`) for inputs that no request can carry.
     """
 
-    def __init__(self, resolved: Resolved, settings: SessionSettings) -> None:
-        self.name = served_name(resolved)
-        self.version = served_version(resolved)
-        self.resolved = resolved
-        self.digest = resolved.digest  # found out now, not when the first scrape asks for it
-        self.session = Session(Path(resolved.path), settings)
+    def __init__(self, entry: ServedEntry, stats: ModelStats) -> None:
+        self.entry = entry
+        """What it is; replaced when no more than aliases and descriptions have changed."""
+        self.name, self.version, self.digest = entry.name, entry.version, entry.digest
+        self.session = _open(entry)
         inputs = [tensor_type(spec) for spec in self.session.inputs]
         self.inputs: tuple[TensorType, ...] = tuple(kind for kind in inputs if kind is not None)
         if len(self.inputs) != len(inputs):
@@ -66,17 +64,31 @@ class ServedModel:
         self.decoder = RequestDecoder(self.inputs, self.outputs)
         self.encoder = ResponseEncoder(self.name, self.version, self.outputs)
         self.predict_decoder = PredictDecoder(self.inputs, self.output_names)
-        self.stats = ModelStats()
-        self.traits = measure_traits(self.run, self.inputs, self.outputs)
+        self.stats = stats
+        self.cacheable = False
+        """Whether equal requests get equal answers; False where nobody has looked."""
+        self.traits = self._chosen(measure_traits(self.run, self.inputs, self.outputs))
+
+    def _chosen(self, found: Traits) -> Traits:
+        """The traits as the settings want them; a model in a process of its own never holds up the event loop."""
+        settings = self.entry.settings
+        most = settings.max_batch
+        if most and found.batchable:
+            found = replace(
+                found, batchable=most > 1, max_batch=most, reason=found.reason if most > 1 else "settings forbid it"
+            )
+        return replace(found, inline=False) if settings.isolate else found
+
+    def close(self) -> None:
+        """Let go of the process that it runs in, where it has one of its own."""
+        self.session.close()
 
     @property
     def selectors(self) -> frozenset[str]:
         """What may stand for this version in a path: its number, its label, its aliases."""
-        names = {self.version}
-        if self.resolved.version is not None and self.resolved.version.label:
-            names.add(self.resolved.version.label)
-        if self.resolved.model is not None and self.resolved.version is not None:
-            names.update(self.resolved.model.aliases_of(self.resolved.version.version))
+        names = {self.version, *self.entry.aliases}
+        if self.entry.label:
+            names.add(self.entry.label)
         return frozenset(names)
 
     def splits(self, names: Sequence[str]) -> bool:

@@ -1,0 +1,88 @@
+"""uvicorn's server as a worker runs it: our start, our drain, no signals of its own, no ticks while idle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+
+from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.options import ServeOptions
+from quickserveml_tui.server.protocol import HotProtocol
+
+
+class HttpServer(uvicorn.Server):
+    """Listens on sockets that others made; `begin_drain` ends it gracefully."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self._delay_s = engine.options.drain_delay_s
+        self._drain = asyncio.Event()
+        self.up = asyncio.Event()
+        """Set once requests are taken."""
+
+    def begin_drain(self, *, delay_s: float | None = None) -> None:
+        """Stop being ready, wait until clients have noticed, finish what is under way, end."""
+        if delay_s is not None:
+            self._delay_s = delay_s
+        self._engine.serving.draining = True
+        self.should_exit = True
+        self._drain.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.up.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; once a second the headers get the new date."""
+        while not self.should_exit:
+            date = formatdate(time.time(), usegmt=True).encode()
+            self.server_state.default_headers = [(b"date", date), *self.config.encoded_headers]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drain.wait(), 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then end."""
+        await asyncio.sleep(self._delay_s)
+        await super().shutdown(sockets)
+        self._engine.stop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the worker's."""
+        yield
+
+
+def loop_name(options: ServeOptions) -> str:
+    """The event loop that a worker takes."""
+    return "asyncio" if options.loop == "asyncio" or find_spec("uvloop") is None else "uvloop"
+
+
+def http_config(app: FastAPI, engine: Engine) -> uvicorn.Config:
+    """uvicorn's configuration for a worker."""
+    options = engine.options
+    protocol: Any = partial(HotProtocol, engine=engine)
+    return uvicorn.Config(
+        app,
+        loop=cast("Any", loop_name(options)),
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=options.log_level,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=options.drain_timeout_s,
+    )
