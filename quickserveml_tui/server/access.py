@@ -11,6 +11,7 @@ from quickserveml_tui.core.access import Permission, Principal
 from quickserveml_tui.core.errors import NotPermittedError, UsageError
 from quickserveml_tui.server.answers import plain_error
 from quickserveml_tui.server.context import Admission, Caller, Gatekeeper
+from quickserveml_tui.server.logs import REQUEST_ID
 from quickserveml_tui.server.options import ServeOptions, is_loopback
 from quickserveml_tui.server.refusals import CALLER
 
@@ -24,6 +25,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 ADMITTED = Admission(allowed=True)
 """For callers whose requests are not counted."""
+REQUEST_ID_KEY = "qsml.request_id"
+"""Where the connection leaves the id of a request in its scope."""
 TOO_MANY_FAILURES = Admission(allowed=False, headers=(("Retry-After", "1"),), code="auth.too_many")
 _QUERY_NAMES = frozenset(
     {b"key", b"api_key", b"api-key", b"apikey", b"x-api-key", b"access_token", b"token", b"authorization"}
@@ -123,6 +126,7 @@ class Doorman:
                 return
             if CALLER not in scope:
                 scope[CALLER] = caller_of(self._gatekeeper, scope["headers"])
+            REQUEST_ID.set(scope.get(REQUEST_ID_KEY, ""))
         await self._app(scope, receive, send)
 
 
@@ -180,9 +184,7 @@ def require_safe(options: ServeOptions, keys: KeysPort | None) -> None:
     if not asks_for_keys(options):
         return
     if keys is None:
-        raise UsageError(
-            "API keys need a home to live in.", hint="Name one with --home or QSML_HOME.", code="usage.serve"
-        )
+        raise no_home()
     live = any(_is_live(key.expires_at) for key in keys.list())
     if not live and not is_local:
         raise NotPermittedError(
@@ -190,6 +192,11 @@ def require_safe(options: ServeOptions, keys: KeysPort | None) -> None:
             hint="Make one first: `quickserveml keys create NAME`.",
             code="serve.no_keys",
         )
+
+
+def no_home() -> UsageError:
+    """The error of a server that is to ask for keys and has nowhere to look for them."""
+    return UsageError("API keys need a home to live in.", hint="Name one with --home or QSML_HOME.", code="usage.serve")
 
 
 def _is_live(expires_at: str) -> bool:

@@ -15,9 +15,10 @@ from quickserveml_tui.core.access import ApiKey, Permission, may
 from quickserveml_tui.core.clock import unix_time
 from quickserveml_tui.core.errors import NotPermittedError, QuickServeError, UnauthenticatedError
 from quickserveml_tui.core.key_text import secret_digest, split_key
-from quickserveml_tui.server.access import ADMITTED
-from quickserveml_tui.server.context import Admission
+from quickserveml_tui.server.access import ADMITTED, OpenGatekeeper, asks_for_keys, no_home
+from quickserveml_tui.server.context import Admission, Gatekeeper
 from quickserveml_tui.server.limits import DayClock, FailureLimit, Limiter
+from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.quota_file import QuotaFile
 from quickserveml_tui.server.refusals import missing_key
 
@@ -253,3 +254,21 @@ def _sent_key(headers: Sequence[tuple[bytes, bytes]]) -> str:
 
 def _malformed(message: str, hint: str) -> UnauthenticatedError:
     return UnauthenticatedError(message, hint=hint, code="auth.malformed")
+
+
+def open_gatekeeper(options: ServeOptions, keys: KeySource | None, *, worker: int = 0) -> Gatekeeper:
+    """The gatekeeper of a worker, following the keys already; `KeyGatekeeper.close` ends one that asks for keys.
+
+    What keys used of their day is kept in the home of the options, for servers on a port of their own. Raises
+    `UsageError` (`usage.serve`) where keys are asked for and there is no home, and what `keys` raises.
+    """
+    if not asks_for_keys(options):
+        return OpenGatekeeper()
+    if keys is None:
+        raise no_home()
+    quotas = (
+        QuotaFile(Path(options.home), options.host, options.port, worker) if options.home and options.port else None
+    )
+    gatekeeper = KeyGatekeeper(keys, workers=max(options.workers, 1), quotas=quotas)
+    gatekeeper.start()
+    return gatekeeper

@@ -1,0 +1,219 @@
+"""The access log: a line for every request, written by a thread of its own."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.key_text import redact
+from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.logs import written
+from quickserveml_tui.server.options import ServeOptions
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 65_536
+"""Lines that wait to be written; further ones are dropped and counted."""
+_BATCH = 4096
+_EVERY_S = 0.25
+_MAX_PATH = 1024
+_MAX_ESCAPED = 4096
+_COMPLAIN_EVERY_S = 60.0
+_Note: TypeAlias = tuple[float, bytes, bytes, int, int, int, int, str, str, str]
+
+
+class AccessLogFile:
+    """`AccessLog` into a file, or on stderr for `-`.
+
+    A line is JSON with `time`, `method`, `path` (without its query), `status`, `ms`, `received` and `sent` (bytes of
+    the bodies), `key` (id of the API key), `request_id`, `trace`, `worker`; in text the values stand in that order.
+    Taking note costs the event loop a tuple. A file that was moved away is opened anew, so logrotate needs no signal.
+
+    Several workers may append to one file. Raises `UsageError` (`serve.access_log`) for a path that cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        worker: int = 0,
+        form: str = "json",
+        on_dropped: Callable[[int], None] | None = None,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._path = path
+        self._worker = worker
+        self._text = form == "text"
+        self._on_dropped = on_dropped
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Note] = deque()
+        self._escaped: dict[bytes, str] = {}
+        self._last_complaint = float("-inf")
+        self._dropped = 0
+        self._unsaid = 0
+        """Lines dropped since the log said so."""
+        self._descriptor = -1
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        try:
+            self._open()
+        except OSError as error:
+            raise UsageError(
+                f"The access log cannot be written: {safe_text(error.strerror or 'unknown reason', 80)}.",
+                hint="Name a file in a folder that exists, or - for stderr.",
+                code="serve.access_log",
+            ) from error
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were not written: too many waited, or the disk took no more."""
+        return self._dropped + self._unsaid
+
+    def note(  # noqa: PLR0917 - called once a request: keywords would cost
+        self,
+        method: bytes,
+        path: bytes,
+        status: int,
+        elapsed_ns: int,
+        received: int,
+        sent: int,
+        caller: str,
+        request_id: str,
+        trace: str,
+    ) -> None:
+        """A request is answered; see `AccessLog`."""
+        if len(self._waiting) >= self._max_waiting:
+            self._unsaid += 1
+            return
+        self._waiting.append(
+            (time.time(), method, path, status, elapsed_ns, received, sent, caller, request_id, trace)
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+        self.flush()
+        if self._descriptor > 2:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_EVERY_S):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Never in two threads at once."""
+        while self._waiting:
+            lines = self._lines(min(len(self._waiting), _BATCH))
+            self._write("".join(lines).encode("ascii"), len(lines))
+        if self._unsaid:
+            unsaid, self._unsaid = self._unsaid, 0
+            self._dropped += unsaid
+            line = {"time": written(time.time()), "dropped": unsaid, "worker": self._worker}
+            self._write(json.dumps(line).encode("ascii") + b"\n", 0)
+            if self._on_dropped is not None:
+                self._on_dropped(self._dropped)
+
+    def _lines(self, count: int) -> list[str]:
+        """The next lines. One loop without calls: what it costs, every request costs."""
+        worker, escaped, take, text = self._worker, self._escaped, self._waiting.popleft, self._text
+        second, head = -1, ""
+        lines = []
+        for _ in range(count):
+            when, method, path, status, elapsed_ns, received, sent, caller, name, trace = take()
+            whole = int(when)
+            if whole != second:
+                second, head = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            stamp = int((when - whole) * 1000)
+            if '"' in name or "\\" in name or "qsml_" in name:
+                name = json.dumps(redact(name))[1:-1]
+            known = escaped.get(path)
+            if known is None:
+                known = self._escape(path)
+            verb, micros = method.decode("ascii", "replace"), elapsed_ns // 1000
+            if text:
+                lines.append(
+                    f'{head}.{stamp:03d}Z "{verb or "-"} {known or "-"}" {status} {micros / 1000}ms {received} {sent} '
+                    f"{caller or '-'} {name or '-'} {trace or '-'} {worker}\n"
+                )
+            else:
+                lines.append(
+                    f'{{"time":"{head}.{stamp:03d}Z","method":"{verb}","path":"{known}","status":{status},'
+                    f'"ms":{micros / 1000},"received":{received},"sent":{sent},"key":"{caller}",'
+                    f'"request_id":"{name}","trace":"{trace}","worker":{worker}}}\n'
+                )
+        return lines
+
+    def _escape(self, path: bytes) -> str:
+        """A path without its query, as ASCII that is safe between quotation marks and on a terminal."""
+        text = redact(path.partition(b"?")[0][:_MAX_PATH].decode("utf-8", "backslashreplace"))
+        escaped = json.dumps(text)[1:-1].replace("\x7f", "\\u007f")
+        if len(self._escaped) >= _MAX_ESCAPED:
+            self._escaped.clear()
+        self._escaped[path] = escaped
+        return escaped
+
+    def _write(self, data: bytes, lines: int) -> None:
+        try:
+            if self._path != "-" and self._moved():
+                self._open()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            self._unsaid += lines
+            if time.monotonic() - self._last_complaint > _COMPLAIN_EVERY_S:
+                self._last_complaint = time.monotonic()
+                logger.warning("Lines of the access log are lost: %s", error.strerror)
+
+    def _moved(self) -> bool:
+        """Whether the file at the path is another one than is written to."""
+        if self._descriptor < 0:
+            return True
+        try:
+            there, here = os.stat(self._path), os.fstat(self._descriptor)  # noqa: PTH116 - once a write
+        except FileNotFoundError:
+            return True
+        return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+
+    def _open(self) -> None:
+        if self._path == "-":
+            self._descriptor = sys.stderr.fileno()
+            return
+        # Without O_NONBLOCK a FIFO that nobody reads would block for ever.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        descriptor = os.open(self._path, flags, 0o640)
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is a pipe")
+        old, self._descriptor = self._descriptor, descriptor
+        if old > 2:
+            os.close(old)
+
+
+def open_access_log(
+    options: ServeOptions, *, worker: int = 0, on_dropped: Callable[[int], None] | None = None
+) -> AccessLogFile | None:
+    """The access log of a worker, writing already; None where none is wanted. Raises `UsageError`."""
+    if not options.access_log:
+        return None
+    log = AccessLogFile(options.access_log, worker=worker, form=options.log_format, on_dropped=on_dropped)
+    log.start()
+    return log
