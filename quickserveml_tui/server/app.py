@@ -16,7 +16,15 @@ from quickserveml_tui import __version__
 from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.server import api, docs_pages, inference_routes, info_routes, metrics_routes, original_routes
+from quickserveml_tui.server import (
+    api,
+    docs_pages,
+    inference_routes,
+    info_routes,
+    metrics_routes,
+    original_routes,
+    original_work,
+)
 from quickserveml_tui.server.access import Doorman, OpenGatekeeper, asks_for_keys
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.batcher import internal_error
@@ -61,6 +69,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
     app.include_router(metrics_routes.router(engine.serving, context))
     app.include_router(inference_routes.router(engine))
     app.include_router(original_routes.router(engine))
+    app.include_router(original_work.router(engine, context))
     gatekeeper = context.gatekeeper if context is not None else OpenGatekeeper()
     if engine.options.docs:
         permission = Permission.READ if asks_for_keys(engine.options) else Permission.PUBLIC

@@ -20,7 +20,7 @@ from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.encodings import decompress
 
 
-class _WaitingJob(Job):
+class WaitingJob(Job):
     """A request whose route waits for the answer."""
 
     __slots__ = ("answer",)
@@ -48,7 +48,7 @@ async def _infer(engine: Engine, model: ServedModel, dialect: Dialect, request: 
     length = _json_length(request)
     limit = engine.options.max_body_bytes
     body = decompress(await request.body(), request.headers.get("content-encoding", ""), limit)
-    job = _WaitingJob(model, dialect, asyncio.get_running_loop().create_future())
+    job = WaitingJob(model, dialect, asyncio.get_running_loop().create_future())
     try:
         job.accept(dialect.decode(model, body, length))
     except DataError as error:
