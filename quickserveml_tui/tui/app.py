@@ -12,27 +12,32 @@ from textual.actions import SkipAction
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.text import at_home
+from quickserveml_tui.core.text import at_home, safe_lines
 from quickserveml_tui.tui.diagnostics import log_to, silence, stop_logging, write_crash_report
-from quickserveml_tui.tui.flows.base import as_error, log
+from quickserveml_tui.tui.flows.calls import as_error, log
 from quickserveml_tui.tui.heartbeat import Heartbeat
 from quickserveml_tui.tui.keys import KeyEntry, bind, live_entries, reason_against, show_key
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import BackendFailed, BackendReady
 from quickserveml_tui.tui.options import WorkbenchOptions
+from quickserveml_tui.tui.places import SERVE, WORKBENCH
 from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
 from quickserveml_tui.tui.themes import ThemeSupport
+from quickserveml_tui.tui.widgets.status import HeaderBar
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.ports import Workbench
+    from quickserveml_tui.core.serving import ServerRecord
+    from quickserveml_tui.tui.screens.side import SideScreen
 
 THEMES = {"dark": "ember-dark", "light": "ember-light"}
 MAX_RECENT = 20
 MAX_TOASTS = 3
+MAX_NAMED = 4
 TOAST_S = 10.0
 _NOT_COMMANDS = {"Table", "Choices", "Start", "Page", "Form"}
 """Areas of keys that move or type: help lists them, the palette does not."""
@@ -79,6 +84,16 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             "Keys of what has the focus, then all keys",
             display="?",
         ),
+        bind("f2", "go_to('workbench')", "workbench", "view.go_to_workbench", "Go to the workbench", show=False),
+        bind(
+            "N,f3",
+            "go_to('serve')",
+            "servers",
+            "view.go_to_servers",
+            "Go to the servers of this home: start, stop, log, requests",
+            show=False,
+        ),
+        bind("M,f4", "go_to('monitor')", "monitor", "view.go_to_monitor", "Go to the monitor of a server", show=False),
         bind(
             "L", "switch_theme", "theme", "app.switch_theme", "Change between the dark and the light theme", show=False
         ),
@@ -119,6 +134,12 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         """Messages that came while a dialog was open."""
         self.heartbeat = Heartbeat(lambda: any(worker.is_running for worker in self.workers))
         self.bench = WorkbenchScreen()
+        self.sides: dict[str, SideScreen] = {}
+        """Screens beside the workbench, by place, once they were opened."""
+        self.server_keys: dict[str, str] = {}
+        """API keys by address of their server: in this process's memory and nowhere else."""
+        self.started: dict[str, ServerRecord] = {}
+        """Servers that were started here and, as far as is known, still run."""
         self.choose_theme(THEMES.get(options.theme or self.memory.theme, THEMES["dark"]))
         if options.keymap:
             self.set_keymap(dict(options.keymap))
@@ -142,11 +163,53 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         """`text` with the commands in it made for this home, so that they can be copied and pasted."""
         return at_home(text, self.workbench.home_to_name) if self.workbench is not None else text
 
+    # ---- screens
+
+    @property
+    def front(self) -> WorkbenchScreen | SideScreen:
+        """The screen below whatever dialog is open."""
+        from quickserveml_tui.tui.screens.side import SideScreen
+
+        shown = (one for one in reversed(self.screen_stack) if isinstance(one, (WorkbenchScreen, SideScreen)))
+        return next(shown, self.bench)
+
+    def side(self, place: str) -> SideScreen:
+        """A screen beside the workbench, made when it is opened first."""
+        if place not in self.sides:
+            from quickserveml_tui.tui.screens.monitor import MonitorScreen
+            from quickserveml_tui.tui.screens.serve import ServeScreen
+
+            screen = ServeScreen() if place == SERVE else MonitorScreen()
+            self.install_screen(screen, place)
+            self.sides[place] = screen
+        return self.sides[place]
+
+    def go_to(self, place: str) -> None:
+        """Show another screen; nothing happens while a dialog is open."""
+        if isinstance(self.screen, ModalScreen):
+            return
+        if place == WORKBENCH:
+            if self.screen is not self.bench:
+                self.pop_screen()
+        elif self.screen is self.bench:
+            self.push_screen(self.side(place))
+        elif self.screen is not self.side(place):
+            self.switch_screen(self.side(place))
+
+    def action_go_to(self, place: str) -> None:
+        """Show another screen."""
+        self.go_to(place)
+
+    def on_header_bar_screen_clicked(self, event: HeaderBar.ScreenClicked) -> None:
+        """A screen's name in the header was clicked."""
+        event.stop()
+        self.go_to(event.screen_id)
+
     # ---- messages in the corner
 
     def toast(self, words: str) -> None:
         """Show an error in the corner; equal ones once, and none over a dialog: they wait until it is closed."""
-        if self.screen is not self.bench:
+        if isinstance(self.screen, ModalScreen):
             held = [one for one in self._held_toasts if one != words]
             self._held_toasts = [*held, words][-MAX_TOASTS:]
         elif all(shown.message != words for shown in self._notifications):
@@ -165,7 +228,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Esc means what it means elsewhere where there is no message."""
         if action == "dismiss_messages":
-            return self.screen is self.bench and bool(self._notifications)
+            return not isinstance(self.screen, ModalScreen) and bool(self._notifications)
         return super().check_action(action, parameters)
 
     # ---- services
@@ -220,7 +283,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             )
             reason = reason_against(node, action)
             if reason:
-                self.bench.tell(reason, Role.INFO)
+                self.front.tell(reason, Role.INFO)
                 return True
         return await super().run_action(action, default_namespace, namespaces)
 
@@ -250,7 +313,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         chain = focused.ancestors_with_self if focused else []
         here = {active.binding.id for active in self.screen.active_bindings.values() if active.node in chain[:-2]}
         state = f"Event loop: {self.heartbeat.pulse.words}."
-        self.push_screen(Help(self.entries(), [one for one in here if one], self.bench.focused_words(), state))
+        self.push_screen(Help(self.entries(), [one for one in here if one], self.front.focused_words(), state))
 
     def action_switch_theme(self) -> None:
         """Dark or light."""
@@ -281,7 +344,18 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
             if not (keep_jobs and job.request is not None):
                 lane.cancel(job, "")
         lane.close()
-        self.exit(0)
+        self.exit(0, message=self.farewell())
+
+    def farewell(self) -> Text | None:
+        """What goes on without the window."""
+        if not self.started:
+            return None
+        lines = [f"{server.url} (process {server.pid})" for server in list(self.started.values())[:MAX_NAMED]]
+        more = len(self.started) - len(lines)
+        rest = [f"and {more} more"] if more > 0 else []
+        lead = "A server goes on:" if len(self.started) == 1 else f"{len(self.started)} servers go on:"
+        stops = "stops it" if len(self.started) == 1 else "stops them"
+        return Text(safe_lines(f"{lead} {', '.join([*lines, *rest])}.\nThe Serve screen {stops}."))
 
     def on_unmount(self) -> None:
         """Remember, and end the runners without keeping the terminal waiting."""

@@ -14,14 +14,22 @@ from quickserveml_tui.tui.panes.golden import GoldenTable, GoldenView
 from quickserveml_tui.tui.panes.inspector import InspectorPane, Page
 from quickserveml_tui.tui.panes.jobs import JobsPane
 from quickserveml_tui.tui.panes.layers import LayerFilter, LayerView
+from quickserveml_tui.tui.panes.monitor_charts import LatencyPane
+from quickserveml_tui.tui.panes.monitor_tables import ModelsPane
+from quickserveml_tui.tui.panes.request import RequestEditor, RequestPane
+from quickserveml_tui.tui.panes.server_log import LogFilter, LogPane
+from quickserveml_tui.tui.panes.servers import ServersPane
 from quickserveml_tui.tui.panes.tables import PaneTable
+from quickserveml_tui.tui.screens.address import AddressForm
 from quickserveml_tui.tui.screens.dialog import Dialog, MessageDialog
 from quickserveml_tui.tui.screens.forms import ChoiceField, FieldInput
 from quickserveml_tui.tui.screens.inputs import InputsForm
+from quickserveml_tui.tui.screens.monitor import MonitorScreen
 from quickserveml_tui.tui.screens.outputs import OutputsDialog
 from quickserveml_tui.tui.screens.quit import QuitDialog
 from quickserveml_tui.tui.screens.report import ReportDialog, WhyDialog
 from quickserveml_tui.tui.screens.scan import HitTable
+from quickserveml_tui.tui.screens.serve import ServeScreen
 from quickserveml_tui.tui.screens.trash import TrashTable
 from quickserveml_tui.tui.screens.workbench import WorkbenchScreen
 
@@ -51,6 +59,16 @@ OWNERS: tuple[type[DOMNode], ...] = (
     WhyDialog,
     OutputsDialog,
     InputsForm,
+    ServeScreen,
+    ServersPane,
+    RequestPane,
+    RequestEditor,
+    LogPane,
+    LogFilter,
+    MonitorScreen,
+    LatencyPane,
+    ModelsPane,
+    AddressForm,
 )
 
 

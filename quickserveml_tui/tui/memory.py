@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 MAX_BYTES = 64_000
 FILE_NAME = "ui.json"
+MAX_URLS = 12
 
 
 @dataclass
@@ -25,6 +26,8 @@ class UiMemory:
     backup_folder: str = ""
     duration_s: float = 10.0
     warmup_s: float = 1.0
+    server_urls: list[str] = field(default_factory=list)
+    """Servers that were watched, the newest first; never a key to one."""
 
     @classmethod
     def load(cls, home: Path) -> UiMemory:
@@ -40,6 +43,8 @@ class UiMemory:
                 value, default = document.get(item.name), getattr(memory, item.name)
                 if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
                     value = float(value)
+                if isinstance(value, list):
+                    value = [one for one in value[:MAX_URLS] if isinstance(one, str)]
                 if type(value) is type(default):
                     setattr(memory, item.name, value)
         return memory

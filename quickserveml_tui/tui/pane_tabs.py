@@ -44,15 +44,16 @@ class PaneTabs(Inked):
             super().__init__()
             self.number = number
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[tuple[str, str]] = NAMES) -> None:
         super().__init__(id="pane-tabs")
+        self.names = tuple(names)
         self.current = 1
         self.live = False
         self.jobs = 0
         self.right: tuple[Span, ...] = ()
         self._places: list[tuple[int, int, int]] = []
 
-    def update_tabs(self, *, current: int, live: bool, jobs: int, right: Sequence[Span]) -> None:
+    def update_tabs(self, *, current: int, right: Sequence[Span], live: bool = False, jobs: int = 0) -> None:
         """Show another state; `right` is what the current pane's title would say at its right."""
         state = (current, live, jobs, tuple(right))
         if state != (self.current, self.live, self.jobs, self.right):
@@ -66,7 +67,7 @@ class PaneTabs(Inked):
         rule: Row = ()
         self._places = []
         at = 1
-        for index, (key, name) in enumerate(NAMES, 1):
+        for index, (key, name) in enumerate(self.names, 1):
             part = self._tab(index, key, name)
             size = row_width(part)
             if index == self.current:

@@ -10,6 +10,7 @@ from pathlib import Path
 from doubles_care import Backups, Bundles, Keeping, Maintenance
 from doubles_jobs import Jobs
 from doubles_models import Convert, Feeding, Golden, Looking, Predict
+from doubles_serving import Monitor, Remote, Servers
 
 from quickserveml_tui.core.benchmarks import (
     BenchmarkFrame,
@@ -404,6 +405,7 @@ class World:
         self.retried: list[str] = []
         self.outputs: dict = {}
         self.maintenance, self.bundles, self.backups = Maintenance(), Bundles(self), Backups()
+        self.servers, self.monitor, self.remote = Servers(), Monitor(), Remote()
 
     def put(self, model: ModelRecord) -> ModelRecord:
         self.models[model.name] = model

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual.message import Message
-from textual.screen import Screen
-from textual.worker import get_current_worker
-
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.jobs import Progress
-from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.tui.flows.calls import CallingScreen, as_error, log
 from quickserveml_tui.tui.jobs import JobLane, UiJob
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.messages import JobEnded
@@ -25,28 +20,14 @@ from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.panes.jobs import JobsPane
-from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
+from quickserveml_tui.tui.widgets.status import HeaderBar
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.care import HomeHealth
     from quickserveml_tui.core.feeds import FeedSpec
     from quickserveml_tui.core.golden import GoldenReport
     from quickserveml_tui.core.ports import Workbench
-    from quickserveml_tui.tui.app import WorkbenchApp
     from quickserveml_tui.tui.panes.catalog_rows import CatalogRow
-
-log = logging.getLogger("quickserveml_tui.tui")
-
-
-def as_error(error: BaseException) -> QuickServeError:
-    """Any failure as one that says what to do."""
-    if isinstance(error, QuickServeError):
-        return error
-    return QuickServeError(
-        f"Something failed that should not: {type(error).__name__}: {safe_text(error, 200)}",
-        hint="The log file has the details; the rest of the workbench goes on.",
-        code="internal",
-    )
 
 
 def clock() -> str:
@@ -66,7 +47,7 @@ class ToldError:
     """Whether it has nothing to do with what is selected."""
 
 
-class FlowScreen(Screen[None]):
+class FlowScreen(CallingScreen):
     """Base of the flows; the workbench screen is made of all of them."""
 
     def __init__(self) -> None:
@@ -82,15 +63,6 @@ class FlowScreen(Screen[None]):
         """What the last checks of golden outputs found in this session, by version."""
         self.last_error: ToldError | None = None
         """The error that was told last, until it was read."""
-
-    @property
-    def owner(self) -> WorkbenchApp:
-        """The app, by its own type."""
-        from quickserveml_tui.tui.app import WorkbenchApp
-
-        app = self.app
-        assert isinstance(app, WorkbenchApp)
-        return app
 
     @property
     def memory(self) -> UiMemory:
@@ -130,10 +102,6 @@ class FlowScreen(Screen[None]):
         """Bring a pane to the front where it cannot be seen; the focus stays where all panes are in view."""
         raise NotImplementedError
 
-    def tell(self, sentence: str, role: Role = Role.OK) -> None:
-        """Say something in the status line."""
-        self.query_one(StatusLine).tell(self.owner.here(sentence), role)
-
     def tell_error(self, error: QuickServeError, doing: str = "", *, anywhere: bool = False) -> None:
         """A toast with what, why and the next step; the first sentence stays in the status line."""
         log.warning("%s: %s (%s)", doing or "call", error.message, error.code)
@@ -141,29 +109,9 @@ class FlowScreen(Screen[None]):
         self.last_error = ToldError(error, doing, self.ref, anywhere)
         words = "\n".join(filter(None, (error.message, error.hint, "w says more." if error.detail else "")))
         self.refresh_bindings()
-        self.owner.toast(safe_lines_of(self.owner.here(words)))
+        self.toast_words(words)
 
     # ---- work
-
-    def in_thread(self, work: Callable[[], Message | None], *, group: str, doing: str, exclusive: bool = True) -> None:
-        """Call `work` in a worker thread and post what it returns; an older call of the group is dropped."""
-        self.owner.heartbeat.wake()
-        self.run_worker(
-            lambda: self._guard(work, doing), group=group, exclusive=exclusive, thread=True, exit_on_error=False
-        )
-
-    def _guard(self, work: Callable[[], Message | None], doing: str) -> None:
-        from quickserveml_tui.tui.messages import ActionFailed
-
-        worker = get_current_worker()
-        try:
-            message = work()
-        except Exception as error:
-            if not isinstance(error, QuickServeError):
-                log.exception("%s failed", doing)
-            message = ActionFailed(as_error(error), doing)
-        if message is not None and not worker.is_cancelled:
-            self.post_message(message)
 
     def ready(self) -> Workbench | None:
         """The services, or None with a word to the user while they load."""
@@ -208,7 +156,7 @@ class FlowScreen(Screen[None]):
         failure: QuickServeError | None = None
         try:
             result = job.work(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is said in the job's row
             if not isinstance(error, QuickServeError):
                 log.exception("job %s of %s failed", job.kind, job.subject)
             failure = as_error(error)
@@ -256,10 +204,3 @@ class FlowScreen(Screen[None]):
     def read_jobs(self) -> None:
         """Read the home's jobs."""
         raise NotImplementedError
-
-
-def safe_lines_of(text: str) -> str:
-    """Text for a toast, line by line, without anything a terminal would obey."""
-    from quickserveml_tui.core.text import safe_lines
-
-    return safe_lines(text, 600)

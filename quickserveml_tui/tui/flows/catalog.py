@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from quickserveml_tui.core.errors import FilterError, QuickServeError, StoreError
-from quickserveml_tui.tui.flows.base import log
+from quickserveml_tui.tui.flows.calls import log
 from quickserveml_tui.tui.flows.details import DetailsFlow
 from quickserveml_tui.tui.messages import (
     ActionDone,

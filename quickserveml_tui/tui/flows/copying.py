@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.base import FlowScreen
-from quickserveml_tui.tui.messages import TextCopied
 
 
 class CopyingFlow(FlowScreen):
@@ -36,26 +32,3 @@ class CopyingFlow(FlowScreen):
         else:
             titles, rows = self.catalog_pane.table.as_table()
         self.copy_words("\n".join("\t".join(row) for row in (titles, *rows)), plural(len(rows), "row"))
-
-    def copy_words(self, text: str, what: str) -> None:
-        """Copy `text`; the status line says how."""
-        home, words = self.owner.home or Path.cwd(), self.owner.here(text)
-        self.in_thread(lambda: _copy(words, what, home), group="copy", doing=f"Copying {what}")
-
-    def on_text_copied(self, event: TextCopied) -> None:
-        """Say how it was copied; without a tool or a file it is the terminal's turn."""
-        event.stop()
-        if event.how == "terminal":
-            self.app.copy_to_clipboard(event.text)
-        self.tell(event.sentence, Role.OK)
-
-
-def _copy(text: str, what: str, home: Path) -> TextCopied:
-    from quickserveml_tui.tui.clipboard import MAX_OSC52, copy_to_file, copy_with_tool
-
-    tool = copy_with_tool(text)
-    if tool:
-        return TextCopied(text, tool, f"Copied {what} with {tool}")
-    if len(text.encode()) <= MAX_OSC52:
-        return TextCopied(text, "terminal", f"Copied {what} through the terminal")
-    return TextCopied(text, "file", f"Copied {what} into {copy_to_file(text, home)}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.tui.flows.base import FlowScreen, as_error, log
+from quickserveml_tui.tui.flows.base import FlowScreen
+from quickserveml_tui.tui.flows.calls import as_error, log
 from quickserveml_tui.tui.messages import LayersLoaded, SchemaLoaded
 from quickserveml_tui.tui.model_messages import CompatibilityRead, LayerFound, LayerPageRead
 from quickserveml_tui.tui.panes.inspector import InspectorPane

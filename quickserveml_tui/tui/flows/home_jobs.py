@@ -10,7 +10,8 @@ from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.jobs import CancelToken, JobState
 from quickserveml_tui.core.text import safe_lines
-from quickserveml_tui.tui.flows.base import FlowScreen, clock, log
+from quickserveml_tui.tui.flows.base import FlowScreen, clock
+from quickserveml_tui.tui.flows.calls import log
 from quickserveml_tui.tui.messages import FollowEnded, HomeJobsRead, JobResultRead, LogRead
 from quickserveml_tui.tui.panes.jobs import JobsPane
 

@@ -12,7 +12,7 @@ from textual import on
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.tui.flows.base import as_error, log
+from quickserveml_tui.tui.flows.calls import as_error, log
 from quickserveml_tui.tui.flows.details import DetailsFlow
 from quickserveml_tui.tui.model_messages import HeaderRead, TotalsRead
 from quickserveml_tui.tui.widgets.status import StatusLine

@@ -46,6 +46,8 @@ class Field:
     """`file` or `folder`: completes paths."""
     suffixes: tuple[str, ...] = ()
     """Files to complete, by suffix."""
+    secret: bool = False
+    """Never shown: dots stand for the signs that are typed."""
     group: str = ""
     """Heading that it stands under, with the fields before and after it that have the same."""
     group_note: str = ""
@@ -104,7 +106,7 @@ class FieldInput(EnterInput):
         suggester = PathSuggester(field.path, field.suffixes) if field.path else None
         super().__init__(
             field.value, placeholder=field.placeholder, suggester=suggester, id=f"field-{field.key}", compact=True,
-            select_on_focus=False,
+            select_on_focus=False, password=field.secret,
         )  # fmt: skip
         self.field = field
 
@@ -177,6 +179,8 @@ class ChoiceField(Widget, can_focus=True):
         choices = self.field.choices
         self.value = choices[(choices.index(self.value) + by) % len(choices)]
         self.refresh()
+        if isinstance(self.screen, FormDialog):
+            self.screen.field_changed()
 
     def action_submit(self) -> None:
         """Enter submits the form."""
@@ -310,7 +314,7 @@ class FormDialog(Dialog[dict[str, Any]]):
             self.run_worker(lambda: self._apply(result, cancel), thread=True, group="form", exit_on_error=False)
 
     def _apply(self, result: dict[str, Any], cancel: CancelToken) -> None:
-        from quickserveml_tui.tui.flows.base import as_error, log
+        from quickserveml_tui.tui.flows.calls import as_error, log
 
         assert self.apply is not None
         failure: QuickServeError | None = None

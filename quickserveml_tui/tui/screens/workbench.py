@@ -33,6 +33,7 @@ from quickserveml_tui.tui.panes.benchmark import BenchmarkPane
 from quickserveml_tui.tui.panes.catalog import CatalogPane
 from quickserveml_tui.tui.panes.inspector import InspectorPane
 from quickserveml_tui.tui.panes.jobs import JobsPane
+from quickserveml_tui.tui.places import PLACES, WORKBENCH
 from quickserveml_tui.tui.screens.workbench_keys import KEYS
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import centred
@@ -79,7 +80,7 @@ class WorkbenchScreen(
 
     def compose(self) -> ComposeResult:
         """Header, panes, status, footer."""
-        yield HeaderBar(screens=[("workbench", "Workbench")], current="workbench")
+        yield HeaderBar(screens=PLACES, current=WORKBENCH)
         yield PaneTabs()
         with Container(id="panes"):
             yield CatalogPane()

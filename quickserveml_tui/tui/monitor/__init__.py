@@ -1,0 +1,1 @@
+"""What the monitor keeps of a server, and how it is watched."""

@@ -1,0 +1,14 @@
+"""What is found out for the monitor, apart from snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+
+@dataclass
+class AddressFound(Message):
+    """Address of the newest server of this home; empty without one."""
+
+    url: str

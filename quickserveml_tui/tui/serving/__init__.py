@@ -1,0 +1,1 @@
+"""What the Serve screen is made of, apart from its panes."""
