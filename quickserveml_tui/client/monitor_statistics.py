@@ -11,7 +11,7 @@ from quickserveml_tui.core.monitoring import ModelSnapshot
 from quickserveml_tui.core.text import safe_text
 
 MAX_MODELS = 10_000
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Duration(msgspec.Struct):
