@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from quickserveml_tui.core.care import BundleInfo
 from quickserveml_tui.core.catalog import AddResult
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
-from quickserveml_tui.core.models import ModelRecord, TrialReport
+from quickserveml_tui.core.models import ModelRecord, TrialReport, VersionRecord
 from quickserveml_tui.core.runners import RunnerPool
 from quickserveml_tui.core.stores import ArtifactStore, RegistryEdit, RegistryStore, StateStore
 from quickserveml_tui.services.bundle_export import MODEL_SUFFIX, Export, export_target, runs_of
@@ -65,8 +66,26 @@ class BundleService:
         if model is None:
             raise unknown_model(self._registry, parsed.name)
         version = select_version(model, parsed.selector)
-        target = export_target(path)
-        token = cancel or CancelToken()
+        return self._export(model, version, export_target(path), overwrite, on_progress, cancel or CancelToken())
+
+    def write(self, ref: str, target: Path) -> BundleInfo:
+        """Write the bundle of a version to a new file of the program's own. Raises as `export` does."""
+        parsed = without_node(ref)
+        model = self._registry.find(parsed.name)
+        if model is None:
+            raise unknown_model(self._registry, parsed.name)
+        version = select_version(model, parsed.selector)
+        return self._export(model, version, target, False, ignore_progress, CancelToken())
+
+    def _export(  # noqa: PLR0917 - what `export` was asked for
+        self,
+        model: ModelRecord,
+        version: VersionRecord,
+        target: Path,
+        overwrite: bool,
+        on_progress: ProgressSink,
+        token: CancelToken,
+    ) -> BundleInfo:
         if target.suffix.lower() == MODEL_SUFFIX:
             export = Export(self._artifacts, model, version, on_progress, token)
             return export.write_model(target, overwrite=overwrite)

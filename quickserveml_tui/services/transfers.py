@@ -125,7 +125,7 @@ class TransferService:
     def _bundle(self, ref: str, file_name: str) -> ArtifactStream:
         with self._artifacts.stage() as staging:  # the open file outlives its name
             path = staging.folder / f"artifact{BUNDLE_SUFFIX}"
-            info = self._bundles.export(ref, str(path))
+            info = self._bundles.write(ref, path)
             descriptor = _open_to_read(path)
         return ArtifactStream(descriptor, os.fstat(descriptor).st_size, info.content_digest, file_name, is_bundle=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from quickserveml_tui.core.care import BackupInfo, BundleInfo, CheckReport, CollectReport, HomeHealth, HomeOverview
@@ -51,6 +52,10 @@ class BundlePort(Protocol):
         cancel: CancelToken | None = None,
     ) -> BundleInfo:
         """Write a version to a file: a bundle (`.qsml`) with all that belongs to it, or the plain model (`.onnx`)."""
+        ...
+
+    def write(self, ref: str, target: Path) -> BundleInfo:
+        """Write the bundle of a version to a new file of the program's own, which may lie in the home."""
         ...
 
     def read(self, path: str) -> BundleInfo:

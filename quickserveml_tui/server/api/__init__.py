@@ -11,7 +11,20 @@ if TYPE_CHECKING:
     from quickserveml_tui.server.context import ServerContext
 
 PREFIX = "/api/v1"
-MODULES: tuple[str, ...] = ("benchmarks", "batches", "jobs", "monitor", "server")
+MODULES: tuple[str, ...] = (
+    "trash",
+    "models",
+    "uploads",
+    "versions",
+    "artifacts",
+    "golden",
+    "aliases",
+    "benchmarks",
+    "batches",
+    "jobs",
+    "monitor",
+    "server",
+)
 """Modules of this package, in the order of the documentation; routes that could be taken for others come first."""
 
 
