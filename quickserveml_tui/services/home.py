@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         JobsPort,
         KeysPort,
         MaintenancePort,
+        MetricHistoryPort,
         MonitorPort,
         PredictPort,
         RemotePort,
@@ -258,6 +259,13 @@ class LocalWorkbench:
         from quickserveml_tui.services.jobs import DetachedJobs
 
         return DetachedJobs(self.home, self.state, lambda: self.catalog, read_only=self._read_only)
+
+    @part
+    def metric_history(self) -> MetricHistoryPort:
+        """Figures of served versions over time."""
+        from quickserveml_tui.services.metric_history import MetricHistoryService
+
+        return MetricHistoryService(self.state, self.registry)
 
     @part
     def servers(self) -> ServersPort:

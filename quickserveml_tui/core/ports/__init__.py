@@ -9,7 +9,7 @@ from __future__ import annotations
 from quickserveml_tui.core.ports.care import BackupPort, BundlePort, MaintenancePort
 from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
-from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
+from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort, MetricHistoryPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
 from quickserveml_tui.core.ports.transfers import AnswersPort, TransferPort
 from quickserveml_tui.core.ports.workbench import DemoPort, HostPort, Workbench
@@ -29,6 +29,7 @@ __all__ = [
     "JobsPort",
     "KeysPort",
     "MaintenancePort",
+    "MetricHistoryPort",
     "MonitorPort",
     "PredictPort",
     "RemotePort",

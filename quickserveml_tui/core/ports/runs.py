@@ -8,6 +8,7 @@ from typing import Protocol
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
 from quickserveml_tui.core.job_records import JobEvents, JobRecord, JobRequest
 from quickserveml_tui.core.jobs import CancelToken, JobState, ProgressSink, ignore_progress
+from quickserveml_tui.core.metric_history import RollUp
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.runners import FrameSink
 
@@ -74,6 +75,24 @@ class BatchPort(Protocol):
 
     def history(self, limit: int = 100) -> tuple[BatchResult, ...]:
         """Results, newest first."""
+        ...
+
+
+class MetricHistoryPort(Protocol):
+    """Figures of served versions over time."""
+
+    def record(self, rollups: Sequence[RollUp]) -> None:
+        """Keep figures; what is there for the same minute is added up. `model` is the served name."""
+        ...
+
+    def read(
+        self, name: str, *, version: str = "", since: int = 0, until: int = 2**62, step_s: int = 60
+    ) -> tuple[RollUp, ...]:
+        """Figures of a model between two times (Unix), oldest first, in steps of `step_s` or what is kept coarser."""
+        ...
+
+    def thin(self, now: float) -> int:
+        """Make old figures coarser and forget the oldest; returns how many rows went."""
         ...
 
 

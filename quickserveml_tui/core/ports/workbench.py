@@ -14,7 +14,7 @@ from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progres
 from quickserveml_tui.core.ports.care import BackupPort, BundlePort, MaintenancePort
 from quickserveml_tui.core.ports.catalog import CatalogPort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
-from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort
+from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort, MetricHistoryPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
 from quickserveml_tui.core.ports.transfers import AnswersPort, TransferPort
 
@@ -80,6 +80,11 @@ class Workbench(Protocol):
     @property
     def jobs(self) -> JobsPort:
         """Work in processes of its own."""
+        ...
+
+    @property
+    def metric_history(self) -> MetricHistoryPort:
+        """Figures of served versions over time."""
         ...
 
     @property
