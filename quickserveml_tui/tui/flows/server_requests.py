@@ -158,11 +158,12 @@ class RequestFlow(SideScreen):
             return
         self._sent += 1
         number, body, key, remote = self._sent, pane.body, self.key_of(server), services.remote
+        width = pane.query_one(Page).sheet.content_size.width
         wrong = pane.begin_sending()
         if wrong:
             self.tell(f"Sent as it is; it is no JSON. {wrong}", Role.WARN)
         self.in_thread(
-            lambda: _send(remote, server.url, target.path, body, key=key, number=number), group="send",
+            lambda: _send(remote, server.url, target.path, body, key=key, number=number, width=width), group="send",
             doing="Sending the request",
         )  # fmt: skip
 
@@ -196,11 +197,11 @@ class RequestFlow(SideScreen):
             self.copy_words(answer.text, "the answer")
 
 
-def _send(remote: RemotePort, url: str, path: str, body: str, *, key: str, number: int) -> AnswerArrived:
+def _send(remote: RemotePort, url: str, path: str, body: str, *, key: str, number: int, width: int) -> AnswerArrived:
     """Send in a worker thread; the answer is read and laid out there as well."""
     try:
         status, text, elapsed_ms = remote.send(url, path, body.encode(), key=key, timeout_s=TIMEOUT_S)
-        rows = answer_rows(text)
+        rows = answer_rows(text, width)
     except Exception as error:  # noqa: BLE001 - whatever it is stands where the answer would
         return AnswerArrived(number, error=as_error(error))
     return AnswerArrived(number, status, elapsed_ms, len(text.encode()), rows, safe_lines(text, MAX_KEPT))

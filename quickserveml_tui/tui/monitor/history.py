@@ -11,6 +11,7 @@ from quickserveml_tui.core.monitoring import ModelRates, ServerRates, ServerSnap
 
 MAX_POINTS = 600
 """Intervals that are kept."""
+_HALF = 0.5 + 1e-6
 ModelKey = tuple[str, str]
 Pick = Callable[["Point"], float | None]
 
@@ -71,9 +72,10 @@ class History:
         for point in self.points:
             if point.at <= start:
                 continue
-            first = math.floor((point.at - point.interval_s - start) / each + 0.5)
-            last = math.ceil((point.at - start) / each - 0.5)
-            yield range(max(first, 0), min(max(last, first + 1), columns)), point
+            # A column belongs to the interval that holds its middle, so that neighbours leave none out.
+            first = math.floor((point.at - point.interval_s - start) / each + _HALF)
+            last = math.floor((point.at - start) / each + _HALF)
+            yield range(max(min(first, columns - 1), 0), min(max(last, first + 1), columns)), point
 
     def columns(self, pick: Pick, window_s: float, columns: int, *, most: bool = False) -> list[float | None]:
         """A quantity by column: its mean, or the largest value with `most`; None where nothing is known."""

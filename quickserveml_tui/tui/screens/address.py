@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from quickserveml_tui.charts.cells import Role, Span
+from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.screens.forms import Field, FieldInput, FormDialog
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.ink import say
+
+MAX_SHOWN = 5
 
 
 class AddressForm(FormDialog):
@@ -38,19 +40,20 @@ class AddressForm(FormDialog):
         about = "Any server that speaks the Open Inference Protocol: ours in full, others by their metrics."
         super().__init__("Watch a server", fields, about=about, verb="watch", check=check)
 
-    def compose_body(self) -> ComposeResult:
-        """Fields, those before, error, keys."""
-        parts = list(super().compose_body())
-        yield from parts[:-2]
+    def compose_notes(self) -> ComposeResult:
+        """The servers that were watched before."""
         if len(self.known) > 1:
-            yield Sheet(lambda width, _: [
-                (Span("before      " if index == 0 else " " * 12, Role.MUTED), say(url[: max(width - 12, 8)]))
-                for index, url in enumerate(self.known[:5])
-            ])  # fmt: skip
-            yield Sheet(lambda _width, _: [
-                (), (Span("pgup pgdn", Role.STRONG, bold=True), Span(" go through them", Role.MUTED))
-            ])  # fmt: skip
-        yield from parts[-2:]
+            yield Sheet(lambda width, _: self._before(width), classes="dialog--part")
+
+    def _before(self, width: int) -> list[Row]:
+        rows: list[Row] = [()]
+        for index, url in enumerate(self.known[:MAX_SHOWN]):
+            lead = "before      " if index == 0 else " " * 12
+            rows.append((Span(lead, Role.MUTED), say(url[: max(width - 12, 8)])))
+        return [
+            *rows,
+            (Span(" " * 12), Span("pgup pgdn", Role.STRONG, bold=True), Span(" go through them", Role.MUTED)),
+        ]
 
     def action_step_known(self, by: int) -> None:
         """Put another known address into the field."""

@@ -248,10 +248,15 @@ class FormDialog(Dialog[dict[str, Any]]):
                 with Horizontal(classes="form--row"):
                     yield Lines([(say(field.label, Role.MUTED),)], classes="form--label")
                     yield ChoiceField(field) if field.choices else FieldInput(field)
+        yield from self.compose_notes()
         error = Sheet(id="form-error")
         error.display = False
         yield error
         yield Sheet(lambda _width, _: [self._keys()], classes="dialog--keys")
+
+    def compose_notes(self) -> ComposeResult:
+        """What stands between the fields and the keys."""
+        yield from ()
 
     def _keys(self) -> Row:
         parts = [("enter", self.verb)]

@@ -102,12 +102,9 @@ class StartServerForm(FormDialog):
     def _start(self, result: dict[str, Any], cancel: CancelToken) -> None:
         result["server"] = self.servers.start(result["plan"], cancel=cancel)
 
-    def compose_body(self) -> ComposeResult:
-        """Fields, command, error, keys."""
-        parts = list(super().compose_body())
-        yield from parts[:-2]
+    def compose_notes(self) -> ComposeResult:
+        """The command."""
         yield Sheet(id="form-command")
-        yield from parts[-2:]
 
     def on_mount(self) -> None:
         """The command of the settings as they are."""

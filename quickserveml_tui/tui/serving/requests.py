@@ -16,7 +16,7 @@ from quickserveml_tui.tui.widgets.ink import say
 MAX_PARSED = 8_000_000
 """Signs of an answer that are read as JSON; a longer one is shown as it came."""
 MAX_ROWS = 400
-MAX_INLINE = 72
+MAX_INLINE, MIN_INLINE = 96, 24
 MAX_CURL = 2_000
 MAX_KEPT = 60_000
 
@@ -78,12 +78,15 @@ def check_body(text: str) -> str:
     return ""
 
 
-def answer_rows(text: str) -> tuple[Row, ...]:
-    """An answer as rows: JSON with short lists on one line, anything else line by line; at most `MAX_ROWS`."""
+def answer_rows(text: str, width: int = MAX_INLINE) -> tuple[Row, ...]:
+    """An answer as rows: JSON with short lists on one line, anything else line by line; at most `MAX_ROWS`.
+
+    Lists of many values are wrapped at `width` cells.
+    """
     try:
         if len(text) > MAX_PARSED:
             raise ValueError
-        lines = _lines(json.loads(text), 0, "")
+        lines = _lines(json.loads(text), 0, "", width=max(width, MIN_INLINE))
     except (ValueError, RecursionError):
         lines = ((say(line[:MAX_KEPT]),) for line in text[:MAX_KEPT].splitlines())
     rows: list[Row] = []
@@ -98,11 +101,11 @@ def answer_rows(text: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _lines(value: Any, depth: int, lead: str, tail: str = "") -> Iterator[Row]:
+def _lines(value: Any, depth: int, lead: str, tail: str = "", *, width: int) -> Iterator[Row]:
     """A JSON value as rows; `lead` is the name it stands behind."""
     indent = "  " * depth
     name = [say(f"{indent}{lead}", Role.MUTED)] if lead else [Span(indent)]
-    short = _inline(value)
+    short = _inline(value, width - len(indent) - len(lead) - len(tail))
     if short is not None:
         yield (*name, say(short + tail, Role.STRONG if isinstance(value, (int, float, str, bool)) else Role.BODY))
         return
@@ -111,28 +114,30 @@ def _lines(value: Any, depth: int, lead: str, tail: str = "") -> Iterator[Row]:
     if isinstance(value, dict):
         last = len(value) - 1
         for number, (key, one) in enumerate(value.items()):
-            yield from _lines(one, depth + 1, f"{json.dumps(key, ensure_ascii=False)}: ", "," if number < last else "")
+            yield from _lines(
+                one, depth + 1, f"{json.dumps(key, ensure_ascii=False)}: ", "," if number < last else "", width=width
+            )
     elif all(not isinstance(one, (dict, list)) for one in value):
-        yield from _wrapped(value, depth + 1)
+        yield from _wrapped(value, depth + 1, width)
     else:
         for number, one in enumerate(value):
-            yield from _lines(one, depth + 1, "", "," if number < len(value) - 1 else "")
+            yield from _lines(one, depth + 1, "", "," if number < len(value) - 1 else "", width=width)
     yield (Span(indent), Span(closing + tail, Role.MUTED))
 
 
-def _inline(value: Any) -> str | None:
+def _inline(value: Any, room: int) -> str | None:
     """A value on one line, where it is short enough."""
     if isinstance(value, (dict, list)) and (len(value) > MAX_INLINE or (isinstance(value, dict) and len(value) > 1)):
         return None
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_INLINE or not isinstance(value, (dict, list)) else None
+    return text if len(text) <= room or not isinstance(value, (dict, list)) else None
 
 
-def _wrapped(values: Sequence[Any], depth: int) -> Iterator[Row]:
+def _wrapped(values: Sequence[Any], depth: int, width: int) -> Iterator[Row]:
     indent, line = "  " * depth, ""
     for number, value in enumerate(values):
         word = json.dumps(value, ensure_ascii=False) + ("," if number < len(values) - 1 else "")
-        if line and len(line) + 1 + len(word) > MAX_INLINE:
+        if line and len(indent) + len(line) + 1 + len(word) > width:
             yield (Span(indent), say(line))
             line = ""
         line = f"{line} {word}".strip()
