@@ -24,6 +24,7 @@ from quickserveml_tui.server import (
     metrics_routes,
     original_routes,
     original_work,
+    repository_routes,
 )
 from quickserveml_tui.server.access import Doorman, OpenGatekeeper, asks_for_keys
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
@@ -68,6 +69,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
     app.include_router(info_routes.router(engine))
     app.include_router(metrics_routes.router(engine.serving, context))
     app.include_router(inference_routes.router(engine))
+    app.include_router(repository_routes.router(engine, context))
     app.include_router(original_routes.router(engine))
     app.include_router(original_work.router(engine, context))
     gatekeeper = context.gatekeeper if context is not None else OpenGatekeeper()

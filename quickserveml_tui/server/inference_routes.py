@@ -13,6 +13,7 @@ from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.batcher import Job
+from quickserveml_tui.server.compression import compress, wanted_coding
 from quickserveml_tui.server.dialects import INFERENCE_PROTOCOL, SHORT_FORM, Dialect
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.permissions import requires
@@ -56,7 +57,12 @@ async def _infer(engine: Engine, model: ServedModel, dialect: Dialect, request: 
     else:
         engine.batcher(model).submit(job)
     answer = await job.answer
-    return Response(answer.body, answer.status, answer.headers(), media_type=answer.content_type)
+    body, headers = answer.body, answer.headers()
+    coding = wanted_coding(request.headers.get("accept-encoding", ""))
+    if coding and answer.status == 200:
+        body = await compress(body, coding)
+        headers |= {"Content-Encoding": coding, "Vary": "Accept-Encoding"}
+    return Response(body, answer.status, headers, media_type=answer.content_type)
 
 
 def router(engine: Engine) -> APIRouter:

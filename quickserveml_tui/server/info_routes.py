@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from quickserveml_tui import __version__
 from quickserveml_tui.core.access import Permission
-from quickserveml_tui.core.errors import DataError
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.access import visible
 from quickserveml_tui.server.engine import Engine
@@ -20,10 +19,7 @@ from quickserveml_tui.services.serving_documents import (
     model_config,
     model_metadata,
     model_statistics,
-    repository_index,
 )
-from quickserveml_tui.wire.encodings import decompress
-from quickserveml_tui.wire.oip_documents import parse_document
 
 _RETRY = {"Retry-After": "1"}
 
@@ -33,7 +29,6 @@ def router(engine: Engine) -> APIRouter:
     routes = APIRouter(responses=schemas.PROTOCOL_ERRORS)
     _add_server_routes(routes, engine)
     _add_model_routes(routes, engine)
-    _add_repository_routes(routes, engine)
     return routes
 
 
@@ -107,22 +102,3 @@ def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
                 operation_id=f"{endpoint.__name__}_model{kind}",
                 dependencies=requires(Permission.INFER, model="model"),
             )
-
-
-def _add_repository_routes(routes: APIRouter, engine: Engine) -> None:
-    @routes.post(
-        "/v2/repository/index",
-        tags=["Repository"],
-        openapi_extra=schemas.INDEX_BODY,
-        dependencies=requires(Permission.INFER),
-    )
-    async def index(request: Request) -> Response:
-        """All models with their versions and states."""
-        encoding = request.headers.get("content-encoding", "")
-        body = decompress(await request.body(), encoding, engine.options.max_body_bytes)
-        question = parse_document(body) if body.strip() else {}
-        if not isinstance(question, dict) or not isinstance(question.get("ready", False), bool):
-            raise DataError("The request must be a JSON object; “ready” is true or false.", code="request.invalid")
-        caller = request.scope.get(CALLER)
-        found = [item for item in repository_index(engine.serving) if visible(caller, item["name"])]
-        return json_reply([] if question.get("ready") and not engine.serving.ready else found)

@@ -63,6 +63,7 @@ class RequestDecoder:
         request = InferRequest(self._feeds(document.get("inputs"), binary), self._plan(document), request_id)
         if "parameters" in document:
             parameters = document["parameters"] or {}
+            _refuse_sequences(parameters)
             request.priority = _whole(parameters, "priority")
             request.timeout_us = _whole(parameters, "timeout")
         return request
@@ -170,6 +171,13 @@ def _whole(parameters: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise _bad(f"The parameter “{name}” must be a whole number from 0 on.")
     return value
+
+
+def _refuse_sequences(parameters: dict[str, Any]) -> None:
+    """Requests that lean on earlier ones need state between them, which models here do not keep."""
+    for name in ("sequence_id", "sequence_start", "sequence_end"):
+        if parameters.get(name):
+            raise _bad(f"The parameter {name} is not supported: models keep no state here.", "data.unsupported")
 
 
 def _raw_shape(kind: TensorType, size: int) -> tuple[int, ...]:
