@@ -19,6 +19,7 @@ MODULES: tuple[str, ...] = (
     "artifacts",
     "golden",
     "aliases",
+    "metrics",
     "benchmarks",
     "batches",
     "jobs",
