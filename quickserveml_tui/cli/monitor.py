@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -19,6 +18,8 @@ from quickserveml_tui.core.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
 
     from quickserveml_tui.core.monitoring import ServerRates, ServerSnapshot
     from quickserveml_tui.core.ports import MonitorPort
@@ -159,15 +160,19 @@ def _paint(moments: _Moments) -> None:
 
     console = Console(file=sys.stdout, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
     last: tuple[ServerSnapshot, ServerRates | None] | None = None
-    lock = threading.Lock()
-    with lock, Live(Text("Waiting for the server …"), console=console, auto_refresh=False, transient=False) as live:
+
+    def view(problem: str = "") -> RenderableType:
+        assert last is not None
+        return live_view(*last, width=console.size.width, lines=console.size.height, problem=problem)
+
+    with Live(Text("Waiting for the server …"), console=console, auto_refresh=False) as live:
         while not moments.cancel.cancelled:
             try:
                 for last in moments:
-                    live.update(live_view(*last, lines=console.size.height), refresh=True)
+                    live.update(view(), refresh=True)
                 return
             except UnavailableError as error:
                 if last is None:  # it was never there
                     raise
-                live.update(live_view(*last, lines=console.size.height, problem=error.message), refresh=True)
+                live.update(view(error.message), refresh=True)
                 moments.cancel.wait(moments.interval_s)

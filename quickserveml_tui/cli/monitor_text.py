@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from quickserveml_tui.core.monitoring import MonitorSource
-from quickserveml_tui.core.text import plural, safe_text
+from quickserveml_tui.core.text import cell_width, plural, safe_text, truncate, truncate_middle
 from quickserveml_tui.core.units import format_bytes, format_duration, significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import RenderableType
-    from rich.table import Table
+    from rich.text import Text
 
     from quickserveml_tui.core.monitoring import ModelRates, ServerRates, ServerSnapshot
 
@@ -21,17 +21,28 @@ _SOURCES = {
     MonitorSource.TRITON: "by its metrics",
     MonitorSource.PROTOCOL: "by the protocol's statistics",
 }
-_COLUMNS: tuple[tuple[str, Callable[[ModelRates], str]], ...] = (
+_Show: TypeAlias = "Callable[[ModelRates], str]"
+_COUNTS: tuple[tuple[str, _Show], ...] = (
     ("req/s", lambda rates: significant(rates.requests_per_s)),
     ("err/s", lambda rates: significant(rates.errors_per_s)),
-    ("p50 ms", lambda rates: significant(rates.p50_ms if rates.bounds else rates.mean_ms)),
+)
+_PERCENTILES: tuple[tuple[str, _Show], ...] = (
+    ("p50 ms", lambda rates: significant(rates.p50_ms)),
     ("p95", lambda rates: significant(rates.p95_ms)),
     ("p99", lambda rates: significant(rates.p99_ms)),
+)
+_MEANS: tuple[tuple[str, _Show], ...] = (
+    ("mean ms", lambda rates: significant(rates.mean_ms)),
+    ("run", lambda rates: significant(rates.compute_ms)),
+)
+_QUEUE: tuple[tuple[str, _Show], ...] = (
     ("queue", lambda rates: significant(rates.queue_ms)),
     ("batch", lambda rates: significant(rates.batch)),
     ("wait", lambda rates: f"{rates.pending:,}"),
 )
 MIN_MODELS = 3
+_GAP = 2
+_MIN_NAME = 12
 
 
 def headline(snapshot: ServerSnapshot) -> str:
@@ -74,39 +85,53 @@ def interval_line(snapshot: ServerSnapshot, rates: ServerRates) -> str:
     return "  ".join(filter(None, parts))
 
 
-def live_view(snapshot: ServerSnapshot, rates: ServerRates | None, *, lines: int, problem: str = "") -> RenderableType:
-    """The server as it is painted in place, at most `lines` high; `problem` says why it is not newer."""
+def live_view(
+    snapshot: ServerSnapshot, rates: ServerRates | None, *, width: int, lines: int, problem: str = ""
+) -> RenderableType:
+    """The server as it is painted in place, at most so wide and high; `problem` says why it is not newer."""
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [
-        Text(text, no_wrap=True, overflow="ellipsis") for text in (headline(snapshot), _load(snapshot, rates), "")
-    ]
+    heads = filter(None, (headline(snapshot), _load(snapshot, rates)))
+    parts: list[RenderableType] = [Text(truncate(text, width)) for text in heads]
+    parts.append(Text(""))
     if rates is None:
         parts.append(Text("Rates come with the next answer.", style="dim"))
     else:
-        parts.append(_table(rates, max(lines - 8, MIN_MODELS)))
-    parts += [Text(""), Text(problem or "Ctrl-C ends", style="red" if problem else "dim", overflow="ellipsis")]
-    return Group(*parts)
+        parts.append(_table(rates, width, max(lines - 8, MIN_MODELS)))
+    end = Text(truncate(problem or "Ctrl-C ends", width), style="red" if problem else "dim")
+    return Group(*parts, Text(""), end)
 
 
-def _table(rates: ServerRates, room: int) -> Table:
-    from rich.table import Table
+def _table(rates: ServerRates, width: int, room: int) -> Text:
+    """Models, the busiest first; the columns that matter least go where it is narrow."""
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", expand=False)
-    table.add_column("model", overflow="ellipsis", no_wrap=True, ratio=None, min_width=10)
-    exact = any(model.bounds for model in rates.models) or not rates.models
-    for header, _show in _COLUMNS:
-        shown = "mean ms" if header == "p50 ms" and not exact else header
-        table.add_column(shown, justify="right", no_wrap=True, min_width=len(shown))
     busiest = sorted(rates.models, key=lambda model: (-model.requests_per_s, model.name, model.version))
-    for model in busiest[:room]:
-        label = f"{safe_text(model.name, 60)}@{safe_text(model.version, 20)}" if model.version else model.name
-        name = Text(label, style="" if model.requests_per_s else "dim", no_wrap=True, overflow="ellipsis")
-        table.add_row(name, *(Text(show(model)) for _header, show in _COLUMNS))
+    shown = busiest[:room] + ([rates.total] if len(busiest) > 1 else [])
+    columns = [*_COUNTS, *(_PERCENTILES if any(model.bounds for model in shown) else _MEANS), *_QUEUE]
+    cells = [[header, *(show(model) for model in shown)] for header, show in columns]
+    widths = [max(map(cell_width, column)) for column in cells]
+    while len(cells) > 1 and sum(widths) + _GAP * len(widths) + _MIN_NAME > width:
+        cells.pop()
+        widths.pop()
+    names = ["model", *map(_name, shown)]
+    name_width = min(max(map(cell_width, names)), max(width - sum(widths) - _GAP * len(widths), _MIN_NAME))
+    text = Text(no_wrap=True)
+    for row, name in enumerate(names):
+        kept = truncate_middle(name, name_width)
+        line = kept + " " * (name_width - cell_width(kept))
+        for column, size in zip(cells, widths, strict=True):
+            line += " " * (_GAP + size - cell_width(column[row])) + column[row]
+        is_quiet = row == 0 or not shown[row - 1].requests_per_s
+        style = "dim" if is_quiet else "bold" if shown[row - 1] is rates.total else ""
+        text.append(line + "\n", style)
     if len(busiest) > room:
-        table.add_row(Text(f"{len(busiest) - room:,} more", style="dim"), *[""] * len(_COLUMNS))
-    if len(busiest) > 1:
-        table.add_row(Text("all", style="bold"), *(Text(show(rates.total), style="bold") for _h, show in _COLUMNS))
-    return table
+        text.append(f"{len(busiest) - room:,} more models\n", "dim")
+    text.rstrip()
+    return text
+
+
+def _name(model: ModelRates) -> str:
+    label = f"{model.name}@{model.version}" if model.version else model.name
+    return safe_text(label, 200) or "all"
