@@ -168,7 +168,8 @@ def _paint(moments: _Moments) -> None:
     with Live(Text("Waiting for the server …"), console=console, auto_refresh=False) as live:
         while not moments.cancel.cancelled:
             try:
-                for last in moments:
+                for moment in moments:
+                    last = moment
                     live.update(view(), refresh=True)
                 return
             except UnavailableError as error:
