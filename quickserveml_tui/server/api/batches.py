@@ -1,4 +1,4 @@
-"""`/models/{id}/batches` and `/batches/{id}`: run data sets that are uploaded."""
+"""`/models/{model_id}/batches` and `/batches/{id}`: run data sets that are uploaded."""
 
 from __future__ import annotations
 
@@ -69,20 +69,20 @@ def _document(batches: UploadedBatches, found: FoundBatch) -> BatchDocument:
 
 def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
     @routes.get(
-        "/models/{id}/batches",
+        "/models/{model_id}/batches",
         dependencies=requires(Permission.READ),
         responses=answers(BatchPage, text="Batches, newest first", errors={404: "There is no such model"}),
     )
-    def list_batches(request: Request, id: ModelId, limit: Limit = 100, page_token: PageToken = "") -> Response:  # noqa: A002
+    def list_batches(request: Request, model_id: ModelId, limit: Limit = 100, page_token: PageToken = "") -> Response:
         """Batches of a model, newest first."""
-        model = find_model(context, request, Permission.READ, id)
+        model = find_model(context, request, Permission.READ, model_id)
         batches = _batches(context)
         mine = [item for item in batches.list() if model_name(item.ref) == model.name]
         chosen, token = page(mine, lambda item: (item.created_at, item.id), limit, page_token)
         return reply(BatchPage(tuple(_document(batches, item) for item in chosen), token))
 
     @routes.post(
-        "/models/{id}/batches",
+        "/models/{model_id}/batches",
         status_code=202,
         dependencies=requires(Permission.WRITE),
         responses=answers(
@@ -97,8 +97,8 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
     async def start_batch(
         *,
         request: Request,
-        id: ModelId,  # noqa: A002
-        format: Annotated[Literal["csv", "tsv", "npz"], Query(description="Form of the data")] = "csv",  # noqa: A002
+        model_id: ModelId,
+        format: Annotated[Literal["csv", "tsv", "npz"], Query(description="Form of the data")] = "csv",
         version: Annotated[
             str, Query(max_length=128, description="Number, label or alias; empty takes the latest")
         ] = "",
@@ -109,7 +109,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         output: Annotated[bool, Query(description="Keep the predictions for download")] = True,
     ) -> Response:
         """Upload a data set and run it through a version in a process of its own."""
-        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, id)
+        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, model_id)
         ref = ref_to(model, version)
         spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
         batches = _batches(context)
@@ -133,7 +133,7 @@ def _add_one(routes: APIRouter, context: ServerContext) -> None:
         if found is None or not may(request, permission, model_name(found.ref)):
             raise NotFoundError(
                 f"There is no batch “{safe_text(batch_id, 60)}”.",
-                hint="GET /api/v1/models/{id}/batches lists them.",
+                hint="GET /api/v1/models/{model_id}/batches lists them.",
                 code="batch.not_found",
             )
         return found

@@ -1,4 +1,4 @@
-"""`/models/{id}/benchmarks`: measure a model and look at what was measured."""
+"""`/models/{model_id}/benchmarks`: measure a model and look at what was measured."""
 
 from __future__ import annotations
 
@@ -62,19 +62,21 @@ def router(context: ServerContext) -> APIRouter:
 
 def _add_all(routes: APIRouter, context: ServerContext) -> None:
     @routes.get(
-        "/models/{id}/benchmarks",
+        "/models/{model_id}/benchmarks",
         dependencies=requires(Permission.READ),
         responses=answers(BenchmarkPage, text="Benchmarks, newest first", errors=_NOT_FOUND),
     )
-    def list_benchmarks(request: Request, id: ModelId, limit: Limit = 100, page_token: PageToken = "") -> Response:  # noqa: A002
+    def list_benchmarks(
+        request: Request, model_id: ModelId, limit: Limit = 100, page_token: PageToken = ""
+    ) -> Response:
         """Saved benchmarks of a model, newest first."""
-        model = find_model(context, request, Permission.READ, id)
+        model = find_model(context, request, Permission.READ, model_id)
         runs = workbench_of(context).benchmark.history(model.name, limit=ALL)
         chosen, token = page(runs, lambda run: (run.created_at, run.id), limit, page_token)
         return reply(BenchmarkPage(tuple(benchmark_document(run) for run in chosen), token))
 
     @routes.post(
-        "/models/{id}/benchmarks",
+        "/models/{model_id}/benchmarks",
         status_code=202,
         dependencies=requires(Permission.WRITE),
         responses=answers(
@@ -86,9 +88,9 @@ def _add_all(routes: APIRouter, context: ServerContext) -> None:
         ),
         openapi_extra=body(NewBenchmark, required=False, example={"version": "prod", "spec": {"duration_s": 10}}),
     )
-    async def start_benchmark(request: Request, id: ModelId) -> Response:  # noqa: A002
+    async def start_benchmark(request: Request, model_id: ModelId) -> Response:
         """Measure a version in a process of its own."""
-        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, id)
+        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, model_id)
         wanted = await read_json(request, NewBenchmark, NewBenchmark)
         job = JobRequest(JobKind.BENCHMARK, ref_to(model, wanted.version), benchmark=wanted.spec, origin="server")
         record = await asyncio.to_thread(workbench_of(context).jobs.start, job)
@@ -103,27 +105,27 @@ def _add_one(routes: APIRouter, context: ServerContext) -> None:
         if run.model != model.id:
             raise NotFoundError(
                 f"{model.name} has no benchmark “{safe_text(benchmark_id, 60)}”.",
-                hint="GET /api/v1/models/{id}/benchmarks lists them.",
+                hint="GET /api/v1/models/{model_id}/benchmarks lists them.",
                 code="benchmark.not_found",
             )
         return run
 
     @routes.get(
-        "/models/{id}/benchmarks/{benchmark_id}",
+        "/models/{model_id}/benchmarks/{benchmark_id}",
         dependencies=requires(Permission.READ),
         responses=answers(BenchmarkDocument, text="The benchmark", errors=_NOT_FOUND),
     )
-    def show_benchmark(request: Request, id: ModelId, benchmark_id: _BenchmarkId) -> Response:  # noqa: A002
+    def show_benchmark(request: Request, model_id: ModelId, benchmark_id: _BenchmarkId) -> Response:
         """One benchmark."""
-        return reply(benchmark_document(find(request, Permission.READ, id, benchmark_id)))
+        return reply(benchmark_document(find(request, Permission.READ, model_id, benchmark_id)))
 
     @routes.delete(
-        "/models/{id}/benchmarks/{benchmark_id}",
+        "/models/{model_id}/benchmarks/{benchmark_id}",
         status_code=204,
         dependencies=requires(Permission.WRITE),
         responses=answers(status=204, text="It is forgotten", errors=_NOT_FOUND),
     )
-    def forget_benchmark(request: Request, id: ModelId, benchmark_id: _BenchmarkId) -> Response:  # noqa: A002
+    def forget_benchmark(request: Request, model_id: ModelId, benchmark_id: _BenchmarkId) -> Response:
         """Forget a benchmark."""
-        workbench_of(context).benchmark.delete(find(request, Permission.WRITE, id, benchmark_id).id)
+        workbench_of(context).benchmark.delete(find(request, Permission.WRITE, model_id, benchmark_id).id)
         return Response(status_code=204)

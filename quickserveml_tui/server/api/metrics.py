@@ -1,4 +1,4 @@
-"""`/models/{id}/metrics`: how a model is doing, now and over time."""
+"""`/models/{model_id}/metrics`: how a model is doing, now and over time."""
 
 from __future__ import annotations
 
@@ -106,27 +106,27 @@ def router(context: ServerContext) -> APIRouter:
     totals = ServerTotals(context)
 
     @routes.get(
-        "/models/{id}/metrics",
+        "/models/{model_id}/metrics",
         dependencies=requires(Permission.METRICS),
         responses=answers(ModelMetrics, text="Counters since the start", errors={404: "It is not served here"}),
     )
-    def model_metrics(request: Request, id: ModelId) -> Response:  # noqa: A002
+    def model_metrics(request: Request, model_id: ModelId) -> Response:
         """How each served version of a model is doing."""
-        name = _name(context, request, id)
+        name = _name(context, request, model_id)
         found = totals.models(lambda item: item == name)
         if not found:
-            raise unknown_model(id)
+            raise unknown_model(model_id)
         return reply(ModelMetrics(name, time.time(), tuple(_now(item) for item in found)))
 
     @routes.get(
-        "/models/{id}/metrics/history",
+        "/models/{model_id}/metrics/history",
         dependencies=requires(Permission.METRICS),
         responses=answers(MetricHistory, text="Figures over time", errors={404: "There is no such model"}),
     )
     def metric_history(
         *,
         request: Request,
-        id: ModelId,  # noqa: A002
+        model_id: ModelId,
         since: Annotated[
             int | None, Query(alias="from", ge=0, le=_MAX_TIME, description="Unix time; an hour before `to` by default")
         ] = None,
@@ -135,7 +135,7 @@ def router(context: ServerContext) -> APIRouter:
         version: Annotated[str, Query(max_length=20, description="Only this version")] = "",
     ) -> Response:
         """Figures of a model over time: minutes for a day, ten minutes for a week, then hours for 400 days."""
-        name = _name(context, request, id)
+        name = _name(context, request, model_id)
         end = until if until is not None else int(time.time())
         start = since if since is not None else max(end - 3600, 0)
         step_s = _step(start, end, step)
