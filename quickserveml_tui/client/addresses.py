@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.text import safe_text
@@ -34,8 +34,7 @@ def check_url(url: str) -> str:
     except ValueError as error:
         raise _bad(url, "is not an address") from error
     if parts.scheme.lower() not in ("http", "https"):
-        example = f"Write http://{safe_text(url, 80)}." if _lacks_scheme(url, parts) else ""
-        raise _bad(url, "does not begin with http:// or https://", example)
+        raise _bad(url, "does not begin with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             "The address of a server holds a user name or password.",
@@ -43,20 +42,17 @@ def check_url(url: str) -> str:
             code="usage.url",
         )
     if not parts.hostname or port == 0:
-        raise _bad(url, "names no host and port")
+        raise _bad(url, "names no host")
     if parts.query or parts.fragment or "\\" in url:
         raise _bad(url, "has more than a host and a path")
     return url.rstrip("/")
 
 
-def _lacks_scheme(url: str, parts: SplitResult) -> bool:
-    return "://" not in url and (not parts.scheme or parts.path.split("/")[0].isdigit())
-
-
-def _bad(url: object, problem: str, hint: str = "") -> UsageError:
+def _bad(url: object, problem: str) -> UsageError:
     return UsageError(
-        f"“{safe_text(url, 80)}” {problem}.",
-        hint=hint or "The address of a server looks like http://127.0.0.1:8000.",
+        f"The address “{safe_text(url, 80)}” {problem}.",
+        hint="The address of a server looks like http://127.0.0.1:8000, that of a model on it like "
+        "http://127.0.0.1:8000/v2/models/NAME.",
         code="usage.url",
     )
 
@@ -86,7 +82,7 @@ def parse_model_url(url: str) -> ModelAddress:
         return ModelAddress(server, parts[0])
     if len(parts) == 3 and parts[1] == "versions" and parts[0] and parts[2]:
         return ModelAddress(server, parts[0], parts[2])
-    raise _bad(url, "names no model", "The address of a model looks like http://127.0.0.1:8000/v2/models/NAME.")
+    raise _bad(url, "names no model")
 
 
 def model_path(model: str, version: str = "", suffix: str = "") -> str:

@@ -84,11 +84,17 @@ def wrong_answer(url: str, problem: str, detail: str = "") -> UnavailableError:
 def refused(url: str, status: int, body: bytes) -> NotPermittedError:
     """The error for 401 and 403."""
     if status == 401:
-        problem, hint = "wants an API key, or another one", "Give one with --key or QSML_API_KEY."
-    else:
-        problem, hint = "does not permit this", "Ask for a key that may do it."
+        return NotPermittedError(
+            f"The server at {host_of(url)} wants an API key, or another one.",
+            hint="Give one with --key or QSML_API_KEY.",
+            code="server.refused",
+            detail=said(body),
+        )
     return NotPermittedError(
-        f"The server at {host_of(url)} {problem}.", hint=hint, code="server.refused", detail=said(body)
+        f"The server at {host_of(url)} does not permit this.",
+        hint="Ask for a key that may do it.",
+        code="server.refused",
+        detail=said(body),
     )
 
 

@@ -87,7 +87,11 @@ def _outputs(header: bytes) -> list[Any]:
 
 
 def _bad(problem: str) -> DataError:
-    return DataError(f"The answer cannot be read: {problem}.", code="response.invalid")
+    return DataError(
+        f"The answer cannot be read: {problem}.",
+        hint="See the Open Inference Protocol v2 for the form of an answer.",
+        code="response.invalid",
+    )
 
 
 def _tensor(item: Any) -> tuple[TensorType, tuple[int, ...]]:

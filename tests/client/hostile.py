@@ -23,6 +23,7 @@ class Hostile:
 
     def __exit__(self, *_):
         self.ended.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts, which would keep it open
         self._listener.close()
 
     def _accept(self) -> None:
