@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
 from functools import partial
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.protocol import HotProtocol
+from quickserveml_tui.server.tls import tls_context
 
 
 class HttpServer(uvicorn.Server):
@@ -30,6 +31,8 @@ class HttpServer(uvicorn.Server):
         self._drain = asyncio.Event()
         self.up = asyncio.Event()
         """Set once requests are taken."""
+        self.drain_beside: list[Callable[[], Awaitable[None]]] = []
+        """Drains of other protocols that share the engine."""
 
     def begin_drain(self, *, delay_s: float | None = None) -> None:
         """Stop being ready, wait until clients have noticed, finish what is under way, end."""
@@ -55,7 +58,8 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end."""
         await asyncio.sleep(self._delay_s)
-        await super().shutdown(sockets)
+        beside = [drain() for drain in self.drain_beside]
+        await asyncio.gather(super().shutdown(sockets), *beside)
         self._engine.stop()
 
     @contextlib.contextmanager
@@ -73,7 +77,7 @@ def http_config(app: FastAPI, engine: Engine) -> uvicorn.Config:
     """uvicorn's configuration for a worker."""
     options = engine.options
     protocol: Any = partial(HotProtocol, engine=engine)
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         loop=cast("Any", loop_name(options)),
         http=protocol,
@@ -86,3 +90,6 @@ def http_config(app: FastAPI, engine: Engine) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=options.drain_timeout_s,
     )
+    config.load()
+    config.ssl = tls_context(options)
+    return config

@@ -8,6 +8,7 @@ import logging
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +16,14 @@ from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.serving import ServedSettings
 from quickserveml_tui.core.text import plural
+from quickserveml_tui.server.access import advice, asks_for_keys, require_safe
+from quickserveml_tui.server.grpc import require_grpc, reserve_port
 from quickserveml_tui.server.listening import listen, url_of
+from quickserveml_tui.server.logs import set_up_logging
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.supervisor import Supervisor
+from quickserveml_tui.server.tls import tls_context
+from quickserveml_tui.services.home import open_workbench
 from quickserveml_tui.services.serving_plan import FixedModels, ModelSource, ServingPlan
 
 
@@ -33,6 +39,7 @@ class Announcement(NamedTuple):
 
 
 Announce = Callable[[Announcement], None]
+logger = logging.getLogger(__name__)
 
 _EXAMPLE_CHARS = 200
 
@@ -80,11 +87,18 @@ def supervise(
     `UnavailableError` for a port that cannot be had or workers that do not start, and what looking and loading raise.
     """
     options.validate()
-    logging.getLogger("quickserveml_tui.server").setLevel(options.log_level.upper())
+    _check_access(options)
+    set_up_logging(options.log_level, options.log_format)
+    for sentence in advice(options):
+        logger.warning(sentence)
     with contextlib.ExitStack() as stack:
         stack.callback(source.close)
         listener = stack.enter_context(contextlib.closing(listen(options)))
         url = url_of(listener, secure=bool(options.tls_cert))
+        if options.grpc_port is not None:
+            require_grpc()
+            held = stack.enter_context(contextlib.closing(reserve_port(options.host, options.grpc_port)))
+            options = replace(options, grpc_port=held.getsockname()[1])
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quickserveml-")))
 
         def on_ready(supervisor: Supervisor) -> None:
@@ -104,6 +118,16 @@ def supervise(
 
         with asyncio.Runner() as runner:
             runner.run(main())
+
+
+def _check_access(options: ServeOptions) -> None:
+    """Refuse what would open the server by mistake, and files of TLS that cannot be used; see `require_safe`."""
+    with contextlib.ExitStack() as stack:
+        workbench = None
+        if options.home and asks_for_keys(options):
+            workbench = stack.enter_context(contextlib.closing(open_workbench(Path(options.home), read_only=True)))
+        require_safe(options, workbench.keys if workbench is not None else None)
+    tls_context(options)
 
 
 def serve(models: Sequence[Resolved], options: ServeOptions, announce: Announce | None = None) -> None:

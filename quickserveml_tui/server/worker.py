@@ -23,14 +23,16 @@ import orjson
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.serving import DesiredState, ServedEntry
 from quickserveml_tui.runtime import host
-from quickserveml_tui.server.access import OpenGatekeeper
+from quickserveml_tui.server.access_log import AccessLogFile, open_access_log
 from quickserveml_tui.server.app import create_app
 from quickserveml_tui.server.channel import Channel, ChannelError, receive_blocking
-from quickserveml_tui.server.context import ServerContext
+from quickserveml_tui.server.context import Gatekeeper, ServerContext
 from quickserveml_tui.server.control import WorkerControl
 from quickserveml_tui.server.desired import counters_path
 from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.gatekeeper import KeyGatekeeper, open_gatekeeper
 from quickserveml_tui.server.http_server import HttpServer, http_config, loop_name
+from quickserveml_tui.server.logs import set_up_logging
 from quickserveml_tui.server.messages import (
     Abort,
     Answer,
@@ -98,7 +100,10 @@ class ServerWorker:
         self._ended = asyncio.Event()
         self._server: HttpServer | None = None
         self._serving_task: asyncio.Task[None] | None = None
+        self._grpc_port = 0
         self._workbench: LocalWorkbench | None = None
+        self._gatekeeper: Gatekeeper | None = None
+        self._access_log: AccessLogFile | None = None
         self._channel: Channel
 
     # ---- life
@@ -117,6 +122,10 @@ class ServerWorker:
             await self._serving_task
         self._own.ready = False
         self._control.close()
+        if isinstance(self._gatekeeper, KeyGatekeeper):
+            self._gatekeeper.close()
+        if self._access_log is not None:
+            self._access_log.close()
         if self._workbench is not None:
             self._workbench.close()
         for model in self._serving.models:
@@ -225,12 +234,14 @@ class ServerWorker:
             await self._open()
         self._own.revision = self._control.revision = revision
         self._own.ready = not self._serving.draining
-        self._channel.send(Converged(revision, self._example()))
+        self._channel.send(Converged(revision, self._example(), self._grpc_port))
 
     async def _open(self) -> None:
         """Begin to take requests."""
+        context = self._context()
+        self._engine.attach(context)
         self._engine.start(asyncio.get_running_loop())
-        server = HttpServer(http_config(create_app(self._engine, self._context()), self._engine), self._engine)
+        server = HttpServer(http_config(create_app(self._engine, context), self._engine), self._engine)
         self._server = server
         sockets = [socket.socket(fileno=descriptor) for descriptor in self._setup.listeners]
         self._serving_task = asyncio.create_task(server.serve(sockets))
@@ -238,22 +249,39 @@ class ServerWorker:
         await asyncio.wait({self._serving_task, up}, return_when=asyncio.FIRST_COMPLETED)
         if self._serving_task.done():
             self._serving_task.result()
+        if self._options.grpc_port is not None:
+            await self._open_grpc(context, server, self._options.grpc_port)
         if self._ended.is_set():
             server.begin_drain()
+
+    async def _open_grpc(self, context: ServerContext, server: HttpServer, port: int) -> None:
+        from quickserveml_tui.server.grpc.server import GrpcServer
+
+        grpc = GrpcServer(self._engine, context)
+        self._grpc_port = await grpc.start(self._options.host, port)
+        server.drain_beside.append(grpc.drain)
 
     def _context(self) -> ServerContext:
         if self._options.home:
             self._workbench = open_workbench(Path(self._options.home), read_only=self._setup.read_only)
+        index = self._setup.index
+        keys = self._workbench.keys if self._workbench is not None else None
+        gatekeeper = self._gatekeeper = open_gatekeeper(self._options, keys, worker=index)
+        self._access_log = open_access_log(self._options, worker=index, on_dropped=self._note_drops)
         return ServerContext(
             options=self._options,
             serving=self._serving,
             control=self._control,
-            gatekeeper=OpenGatekeeper(),
+            gatekeeper=gatekeeper,
             counters=self._counters,
             worker=self._setup.index,
             started_at=self._setup.started_at,
             workbench=self._workbench,
+            access_log=self._access_log,
         )
+
+    def _note_drops(self, lines: int) -> None:
+        self._own.log_drops = lines
 
     def _example(self) -> str:
         if not self._serving.models:
@@ -282,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return  # the supervisor is gone already
     for listener in setup.listeners:
         os.set_inheritable(listener, False)
-    logging.getLogger("quickserveml_tui.server").setLevel(setup.options.log_level.upper())
+    set_up_logging(setup.options.log_level, setup.options.log_format, worker=setup.index)
     with asyncio.Runner(loop_factory=partial(_new_loop, loop_name(setup.options))) as runner:
         runner.run(ServerWorker(end, setup).run())
 
