@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from quickserveml_tui.core.clock import utc_now
 from quickserveml_tui.core.errors import NotFoundError
+from quickserveml_tui.core.jobs import new_id
 from quickserveml_tui.core.serving import ServerRecord
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.job_process import ProcessName
@@ -57,6 +59,29 @@ class ServerRecords:
             fs.write_atomic(path, msgspec.json.encode(record))
         except OSError as error:
             raise fs.store_error(error, "record of the server") from error
+
+    def write_own(
+        self,
+        url: str,
+        models: Sequence[str],
+        *,
+        grpc_url: str = "",
+        workers: int = 1,
+        auth: str = "none",
+        command: str = "",
+        log_path: str = "",
+    ) -> ServerRecord:
+        """Write down the server that this process is, before it announces itself; `remove` it at its end.
+
+        `models` are `name@version`. Raises `StoreError`.
+        """
+        process = ProcessName.own()
+        record = ServerRecord(
+            new_id("server"), process.pid, url, utc_now(), tuple(models), grpc_url, workers, command, log_path, auth,
+            process.boot, process.born,
+        )  # fmt: skip
+        self.write(record)
+        return record
 
     def remove(self, server_id: str) -> None:
         """Forget a server; its log stays for a while."""

@@ -69,15 +69,7 @@ def start_server(
     try:
         document = starting.announcement(timeout_s, cancel)
         written = records.of_process(starting.name)
-        record = written or ServerRecord(
-            id=starting.id,
-            pid=starting.name.pid,
-            url=safe_text(document.get("url", ""), 2048),
-            started_at=utc_now(),
-            models=tuple(safe_text(model, 300) for model in document.get("models", ())),
-            boot=starting.name.boot,
-            born=starting.name.born,
-        )
+        record = written or _described(starting, document)
         log = records.log_path(record.id)
         starting.settle(log)
         if written is None or not written.log_path:
@@ -88,6 +80,23 @@ def start_server(
         starting.give_up()
         raise
     return record
+
+
+def _described(starting: _Starting, document: dict[str, Any]) -> ServerRecord:
+    """The record of a server by what it announced."""
+    models, workers = document.get("models"), document.get("workers")
+    return ServerRecord(
+        id=starting.id,
+        pid=starting.name.pid,
+        url=safe_text(document.get("url", ""), 2048),
+        started_at=utc_now(),
+        models=tuple(safe_text(model, 300) for model in models) if isinstance(models, list) else (),
+        grpc_url=safe_text(document.get("grpc_url") or "", 2048),
+        workers=workers if isinstance(workers, int) else 1,
+        auth=safe_text(document.get("auth") or "none", 40),
+        boot=starting.name.boot,
+        born=starting.name.born,
+    )
 
 
 class _Starting:

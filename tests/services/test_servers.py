@@ -168,6 +168,15 @@ def test_no_other_process_is_ever_signalled(tmp_path):
     assert [record.url for record in servers.list()] == [own().url]
 
 
+def test_a_server_writes_itself_down_and_is_known_by_its_process(tmp_path):
+    records = ServerRecords(tmp_path)
+    record = records.write_own("http://127.0.0.1:1", ["m@1"], workers=2, auth="keys", command="quickserveml serve m")
+    assert ServersService(tmp_path).list() == (record,)
+    assert records.of_process(process_of(record)) == record
+    records.remove(record.id)
+    assert records.running() == ()
+
+
 def test_records_that_are_none_are_dropped_and_others_shown_as_text(tmp_path):
     records, servers = ServerRecords(tmp_path), ServersService(tmp_path)
     records.write(own(models=("a\x1b[31m@1",)))
