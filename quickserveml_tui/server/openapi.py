@@ -28,6 +28,13 @@ _EVERYWHERE = {
 """What the connection or a dependency may answer in front of any route."""
 _PUBLIC = ("/v2/health/live", "/v2/health/ready", "/health")
 
+_EVENT = {
+    "type": "object",
+    "description": "An event; its data is a JSON document",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "id": {"type": "string"}, "data": {"type": "string"}},
+}
+
 _documented: dict[str, type[Any]] = {}
 
 
@@ -51,7 +58,7 @@ def answers(
     if kind is not None:
         good["content"] = {media_type: {"schema": reference(kind)}}
     elif media_type != _JSON:
-        good["content"] = {media_type: {"schema": {"type": "string"}}}
+        good["content"] = {media_type: {"schema": _EVENT if media_type == "text/event-stream" else {"type": "string"}}}
     if headers:
         good["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
     found: dict[int | str, dict[str, Any]] = {status: good}

@@ -98,7 +98,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         *,
         request: Request,
         model_id: ModelId,
-        format: Annotated[Literal["csv", "tsv", "npz"], Query(description="Form of the data")] = "csv",
+        form: Annotated[Literal["csv", "tsv", "npz"], Query(alias="format", description="Form of the data")] = "csv",
         version: Annotated[
             str, Query(max_length=128, description="Number, label or alias; empty takes the latest")
         ] = "",
@@ -113,7 +113,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         ref = ref_to(model, version)
         spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
         batches = _batches(context)
-        upload = await asyncio.to_thread(batches.begin, f"data.{format}", context.options.max_upload_bytes)
+        upload = await asyncio.to_thread(batches.begin, f"data.{form}", context.options.max_upload_bytes)
         try:
             async for part in request.stream():
                 if part:

@@ -1,0 +1,170 @@
+"""The OpenAPI document against a real server: what it says can happen is all that happens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from work_server import work_server
+
+ROOT = Path(__file__).parents[2]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+ENDLESS = ("/api/v1/monitor/events",)
+"""Streams that end with the server only; they have tests of their own."""
+STARTS_PROCESSES = ("/model/benchmark", "/api/v1/jobs", "/api/v1/models/{model_id}/benchmarks")
+UNAVAILABLE_IS_FINE = (503,)
+"""An answer that is documented and says when to come back, not a failure of the server."""
+pytestmark = pytest.mark.xdist_group("openapi")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with work_server(tmp_path_factory.mktemp("openapi")) as running:
+        started = running.post("/models/tiny/benchmarks", json={"spec": {"duration_s": 0.1, "warmup_s": 0}}).json()
+        running.ended(started["job"]["id"])
+        batch = running.post("/models/tiny/batches", content=b"x_0,x_1,x_2,x_3\n1,2,3,4\n").json()
+        running.ended(batch["job"]["id"])
+        running.known = {
+            "model_id": running.workbench.catalog.show("tiny").model.id,  # a rename takes nothing away
+            "model": "tiny",
+            "version": "1",
+            "alias": "prod",
+            "job_id": started["job"]["id"],
+            "benchmark_id": started["result_id"],
+            "batch_id": batch["result_id"],
+        }
+        running.seen = {}
+        yield running
+
+
+@pytest.fixture(scope="module")
+def document(server):
+    return server.client.get("/openapi.json").json()
+
+
+@pytest.fixture(scope="module")
+def api_schema(server, document):
+    return schemathesis.openapi.from_dict(document)
+
+
+def _aimed(case, number, known):
+    """Two of three cases are about things that there are; what starts a measurement asks for a short one."""
+    keeps = case.method != "DELETE" or not case.path.endswith(("/{model_id}", "/versions/{version}"))
+    for name in case.path_parameters or {}:
+        if name in known and number % 3 and keeps:
+            case.path_parameters[name] = known[name]
+    if case.path in STARTS_PROCESSES and isinstance(case.body, dict):
+        short = {"duration_s": 0.1, "warmup_s": 0, "max_runs": 10}
+        if case.path == "/api/v1/jobs":
+            case.body |= {"ref": "tiny", "benchmark": short} if number % 3 else {}
+        elif case.path == "/model/benchmark":
+            case.body |= {"duration_s": 0.1, "warmup_s": 0, "runs": 10}
+        else:
+            case.body["spec"] = short
+
+
+def _run(api_schema, server, examples):
+    tried = set()
+    problems = []
+    operations = [found.ok() for found in api_schema.get_all_operations()]
+    for operation in sorted(operations, key=lambda item: item.method == "delete"):
+        if operation.path in ENDLESS:
+            continue
+        few = 3 if operation.path in STARTS_PROCESSES and operation.method == "post" else examples
+        tried.add((operation.method.upper(), operation.path))
+        problems += _try_operation(operation, server, few)
+    assert not problems, "\n\n".join(problems[:20])
+    return tried
+
+
+def _try_operation(operation, server, examples):
+    import hypothesis
+
+    problems, count = [], 0
+
+    @hypothesis.seed(7)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(case=operation.as_strategy())
+    def attempt(case):
+        nonlocal count
+        count += 1
+        _aimed(case, count, server.known)
+        response = case.call(base_url=server.url, timeout=60)
+        server.seen.setdefault((operation.method.upper(), operation.path), set()).add(response.status_code)
+        checks = [
+            check for check in CHECKS if response.status_code not in UNAVAILABLE_IS_FINE or check is not CHECKS[0]
+        ]
+        try:
+            case.validate_response(response, checks=checks)
+        except BaseExceptionGroup as group:
+            problems.append(
+                f"{operation.method.upper()} {operation.path}: {response.status_code} {group.exceptions[0]}"[:1500]
+            )
+
+    attempt()
+    return problems[:2]
+
+
+@pytest.mark.timeout(180)
+def test_no_request_that_the_document_describes_is_answered_otherwise_than_it_says(api_schema, server, document):
+    tried = _run(api_schema, server, 20)
+    described = {
+        (method.upper(), path)
+        for path, operations in document["paths"].items()
+        for method in operations
+        if path not in ENDLESS
+    }
+    assert tried == described
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_requests_that_the_document_describes_are_answered_as_it_says(api_schema, server):
+    _run(api_schema, server, 60)
+
+
+def test_every_route_is_in_the_document_with_every_status_of_the_connection(server, document):
+    from quickserveml_tui.server.permissions import routes_of
+
+    described = document["paths"]
+    for path, route in routes_of(server.app):
+        if getattr(route, "include_in_schema", False):
+            assert path in described, path
+    for path, operations in described.items():
+        for method, operation in operations.items():
+            assert {"400", "401", "403", "408", "413", "429", "431", "503"} <= set(operation["responses"]), (
+                method,
+                path,
+            )
+            assert any(status.startswith("2") for status in operation["responses"]), (method, path)
+
+
+def test_the_committed_document_is_the_one_that_the_server_gives():
+    script = ROOT / "scripts" / "make_openapi.py"
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert json.loads((ROOT / "docs" / "contract" / "openapi.json").read_text())["openapi"].startswith("3.1")
