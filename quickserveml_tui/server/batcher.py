@@ -34,7 +34,7 @@ INLINE_LIMIT_S = 1.0
 _GONE = Answer(499, b"")
 """For nobody: the client has left."""
 
-Outcome: TypeAlias = "Sequence[Any] | QuickServeError"
+Outcome: TypeAlias = "Sequence[Any] | QuickServeError | Answer"
 
 
 class DeadlineError(UnavailableError):
@@ -85,6 +85,8 @@ class Job:
 
     def render(self, outcome: Outcome) -> Answer:
         """The answer; called wherever the model ran."""
+        if type(outcome) is Answer:
+            return outcome
         if not isinstance(outcome, QuickServeError):
             try:
                 return self.dialect.encode(self, outcome)
@@ -146,6 +148,11 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
         raise QuickServeError("A batch came back with another number of rows.")
     # One look at all rows is cheaper than one at each; when it fails each job looks at its own.
     finite = all(output.dtype.kind != "f" or np.isfinite(output).all() for output in outputs)
+    dialect = jobs[0].dialect
+    if finite and total == len(jobs) and all([job.rows == 1 and job.dialect is dialect for job in jobs]):
+        answers = dialect.encode_rows(jobs, outputs)
+        if answers is not None:
+            return list(answers)
     results: list[Outcome] = []
     start = 0
     for job in jobs:
@@ -177,7 +184,7 @@ class Batcher:
         self._run_limit_s = options.run_timeout_s
         self._stats = model.stats
         self._traits = model.traits
-        delay_us = options.max_delay_us
+        delay_us = model.entry.settings.max_delay_us or options.max_delay_us
         self._delay_ns = delay_us * 1000 if model.traits.batchable else 0
         self._deadline: float | None = None
         """When the run under way is to be stopped, by `time.monotonic`."""

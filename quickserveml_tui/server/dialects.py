@@ -30,6 +30,10 @@ class Dialect(Protocol):
         """The answer for outputs in the order of the request's plan. Raises `QuickServeError`."""
         ...
 
+    def encode_rows(self, jobs: Sequence[Job], outputs: Sequence[Any], /) -> list[Answer] | None:
+        """Answers of requests of one row each, from the finite outputs of their shared run; None where it cannot."""
+        ...
+
     def error(self, error: QuickServeError, /) -> Answer:
         """The answer for an error."""
         ...
@@ -47,6 +51,14 @@ class _InferenceProtocol:
         body, json_length = job.model.encoder.encode(plan, job.request.id, outputs)
         return Answer(200, body, JSON if json_length is None else BINARY, json_length)
 
+    def encode_rows(self, jobs: Sequence[Job], outputs: Sequence[Any]) -> list[Answer] | None:
+        first = jobs[0]
+        plan = first.request.plan
+        if any(job.request.plan is not plan for job in jobs):
+            return None
+        bodies = first.model.encoder.encode_rows(plan, [job.request.id for job in jobs], outputs)
+        return [Answer(200, body) for body in bodies] if bodies is not None else None
+
     def error(self, error: QuickServeError) -> Answer:
         return error_answer(error, protocol=True)
 
@@ -58,6 +70,9 @@ class _ShortForm:
     def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
         elapsed_ms = (time.perf_counter_ns() - job.arrived) / 1e6
         return Answer(200, encode_predictions(dict(zip(job.request.plan.names, outputs, strict=True)), elapsed_ms))
+
+    def encode_rows(self, _jobs: Sequence[Job], _outputs: Sequence[Any]) -> None:
+        return None
 
     def error(self, error: QuickServeError) -> Answer:
         return error_answer(error, protocol=False)
