@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from onnx import helper
-from server_models import model, save, tiny, value, weight
+from server_models import model, value, weight
 
 from quickserveml_tui.core.access import Permission, may
 from quickserveml_tui.core.errors import NotPermittedError
@@ -49,12 +49,6 @@ class Gate:
 
 def as_key(name):
     return {"Authorization": f"Bearer {name}"}
-
-
-def model_bytes(folder, build=tiny):
-    path = folder / f"{build.__name__}.onnx"
-    save(build(), path)
-    return path.read_bytes()
 
 
 def doubled(times=2.0):

@@ -31,12 +31,14 @@ from quickserveml_tui.core.errors import (
 from quickserveml_tui.core.models import ModelRecord, VersionRecord
 from quickserveml_tui.core.ports import Workbench
 from quickserveml_tui.core.refs import parse_ref
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.server.api.work_calls import find_model, may, ref_to
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.permissions import CALLER
 from quickserveml_tui.services.catalog_lookup import select_version
 
 _TAGS = re.compile(r'\s*(W/)?"([\x21\x23-\x7e]*)"\s*(?:,|$)')
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _NO_CATALOG = {404: "There is no such thing, none that this key may see, or no catalog here"}
 _CHECKSUM = 16
 
@@ -134,6 +136,10 @@ def version_of(model: ModelRecord, selector: str) -> tuple[VersionRecord, str]:
 
     Raises `NotFoundError` (`version.not_found`) and `UsageError` for what names none.
     """
+    if not selector:
+        raise UsageError(
+            "An empty text names no version.", hint="Give a number, a label or an alias.", code="version.invalid"
+        )
     parsed = parse_ref(ref_to(model, selector))
     version = select_version(model, getattr(parsed, "selector", ""))
     return version, f"{model.id}@{version.version}"
@@ -153,9 +159,9 @@ def check_new_name(request: Request, name: str) -> None:
 def check_parent(request: Request, parent: str | None) -> None:
     """Raise what a parent that is not there raises, where it is one that the caller may not know of."""
     name = (parent or "").partition("@")[0]
-    if parent and "@" in parent and not may(request, Permission.READ, name):
+    if parent and _SHA256.fullmatch(parent) is None and not may(request, Permission.READ, name):
         raise NotFoundError(
-            f"The parent {parent[:80]} is not in the catalog.",
+            f"The parent {safe_text(parent, 80)} is not in the catalog.",
             hint="Name a version that is, or give the sha256 of the artifact.",
             code="model.not_found",
         )
