@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from quickserveml_tui.cli.front import invocation
 from quickserveml_tui.cli.options import HomeOption, JsonOption, VerifyOption
-from quickserveml_tui.core.errors import ModelUnrunnableError
-from quickserveml_tui.core.models import TrialOutcome
-from quickserveml_tui.core.text import safe_lines, safe_text
+from quickserveml_tui.core.text import safe_lines
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.catalog import Resolved
-    from quickserveml_tui.core.ports import Workbench
     from quickserveml_tui.server.options import ServeOptions
     from quickserveml_tui.server.run import Announcement
 
@@ -25,15 +21,33 @@ _MIB = 1024 * 1024
 
 def serve(
     models: Annotated[
-        list[str],
-        Argument(metavar="MODEL...", help="Paths or references; several are served side by side.", show_default=False),
-    ],
+        list[str] | None,
+        Argument(
+            metavar="[MODEL]...", help="Paths or references; several are served side by side.", show_default=False
+        ),
+    ] = None,
     *,
+    every: Annotated[
+        bool, Option("--all", help="Serve all models that run: prod, else the newest.", show_default=False)
+    ] = False,
+    profile: Annotated[
+        str, Option("--profile", metavar="FILE", help="File that says what to serve and how.", show_default=False)
+    ] = "",
+    repository: Annotated[
+        str,
+        Option("--repository", metavar="FOLDER", help="Folder with NAME/VERSION/model.onnx.", show_default=False),
+    ] = "",
     host: Annotated[
-        str, Option("--host", metavar="ADDRESS", help="Loopback address to listen on.", show_default="127.0.0.1")
+        str, Option("--host", metavar="ADDRESS", help="Address to listen on.", show_default="127.0.0.1")
     ] = "",
     port: Annotated[
         int | None, Option("--port", "-p", metavar="N", help="Port; 0 takes a free one.", show_default="8000")
+    ] = None,
+    grpc_port: Annotated[
+        int | None, Option("--grpc-port", metavar="N", help="Port of gRPC; 0 takes a free one.", show_default="none")
+    ] = None,
+    workers: Annotated[
+        int | None, Option("--workers", metavar="N", help="Processes that answer requests.", show_default="1")
     ] = None,
     default_model: Annotated[
         str,
@@ -47,6 +61,10 @@ def serve(
     threads: Annotated[
         int | None, Option("--threads", metavar="N", help="Intra-op threads of each model.", show_default="1")
     ] = None,
+    isolate: Annotated[
+        list[str] | None,
+        Option("--isolate", metavar="NAME", help="Run this model in a process of its own.", show_default=False),
+    ] = None,
     queue_limit: Annotated[
         int | None,
         Option(
@@ -56,6 +74,45 @@ def serve(
     max_body_mb: Annotated[
         int | None, Option("--max-body-mb", metavar="N", help="Largest request body in MiB.", show_default="64")
     ] = None,
+    request_timeout: Annotated[
+        float | None,
+        Option("--request-timeout", metavar="S", help="Longest wait of a request before it runs.", show_default="60"),
+    ] = None,
+    max_delay_us: Annotated[
+        int, Option("--max-delay-us", metavar="N", help="Wait for further requests of a shared run, in µs.")
+    ] = 0,
+    cache_mb: Annotated[
+        int | None, Option("--cache-mb", metavar="N", help="Memory for equal requests' answers.", show_default="0")
+    ] = None,
+    auth: Annotated[str, Option("--auth", metavar="KIND", help="auto, keys or none.")] = "auto",
+    allow_remote: Annotated[
+        bool, Option("--allow-remote", help="Allow an address beyond this machine.", show_default=False)
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        Option("--allowed-host", metavar="NAME", help="Host name that requests may use.", show_default=False),
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None,
+        Option("--allowed-origin", metavar="URL", help="Origin of pages that may ask.", show_default=False),
+    ] = None,
+    tls_cert: Annotated[
+        str, Option("--tls-cert", metavar="FILE", help="PEM file with the certificate chain.", show_default=False)
+    ] = "",
+    tls_key: Annotated[
+        str, Option("--tls-key", metavar="FILE", help="PEM file with its private key.", show_default=False)
+    ] = "",
+    access_log: Annotated[
+        str, Option("--access-log", metavar="FILE", help="A line for every request; - is stderr.", show_default=False)
+    ] = "",
+    log_format: Annotated[
+        str, Option("--log-format", metavar="FORMAT", help="json or text.", show_default="json")
+    ] = "",
+    follow: Annotated[
+        bool | None,
+        Option("--follow/--no-follow", help="Take up new versions and moved aliases.", show_default="follow"),
+    ] = None,
+    docs: Annotated[bool, Option("--docs/--no-docs", help="Offer /docs, /redoc and /openapi.json.")] = True,
     verify: VerifyOption = True,
     home: HomeOption = "",
     as_json: JsonOption = False,
@@ -63,8 +120,9 @@ def serve(
     """Serve models over HTTP by the Open Inference Protocol.
 
     Golden outputs of every version are checked first; one that fails keeps the server from starting.
-    Listens on this machine only. /docs describes every route, /metrics is for Prometheus. Ctrl-C stops taking requests,
-    finishes those under way and ends.
+    Listens on this machine only, unless --allow-remote and API keys say otherwise. /docs describes every route,
+    /metrics is for Prometheus. Moved aliases and new versions are taken up while it runs. Ctrl-C stops taking
+    requests, finishes those under way and ends.
     """
     from quickserveml_tui.server.options import ServeOptions
 
@@ -77,49 +135,69 @@ def serve(
         intra_op_threads=threads if threads is not None else defaults.threads,
         queue_limit=queue_limit if queue_limit is not None else defaults.queue_limit,
         max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
+        workers=workers if workers is not None else defaults.workers,
+        grpc_port=grpc_port,
+        auth=auth,
+        allow_remote=allow_remote,
+        allowed_hosts=tuple(allowed_host or ()),
+        allowed_origins=tuple(allowed_origin or ()),
+        tls_cert=_absolute(tls_cert),
+        tls_key=_absolute(tls_key),
+        request_timeout_s=request_timeout if request_timeout is not None else defaults.request_timeout_s,
+        max_delay_us=max_delay_us,
+        cache_bytes=(cache_mb if cache_mb is not None else defaults.cache_mb) * _MIB,
+        isolate=tuple(isolate or ()),
+        follow=defaults.follow if follow is None else follow,
+        docs=docs,
+        log_format=log_format or defaults.log_format,
+        access_log=access_log if access_log == "-" else _absolute(access_log),
+        home=str(invocation.home_path()),
     ).validate()
-    with ExitStack() as stack:
-        with invocation.workbench() as workbench:
-            resolved = [_admit(workbench, ref, verify=verify) for ref in models]
-            stack.enter_context(workbench.holding(resolved, "serve"))
-        _run(resolved, options)
+    _run(tuple(models or ()), options, every=every, profile=profile, repository=repository, verify=verify)
 
 
-def _admit(workbench: Workbench, ref: str, *, verify: bool) -> Resolved:
-    """A model that may be opened in the server's own process: it ran in a runner before, or does so now.
+def _absolute(path: str) -> str:
+    from pathlib import Path
 
-    Raises `GateError` when it does not give its golden outputs.
-    """
-    from quickserveml_tui.cli.work import run_cancellable
-
-    resolved = run_cancellable(lambda cancel: workbench.catalog.resolve(ref, runnable=True, cancel=cancel))
-    if verify and resolved.version is not None and resolved.version.golden:
-        from quickserveml_tui.services.golden_gate import refusal
-
-        report = run_cancellable(lambda cancel: workbench.golden.verify(resolved.ref, cancel=cancel))
-        if not report.ok:
-            raise refusal(report, "it is not served")
-    if resolved.version is None:
-        trial = run_cancellable(lambda cancel: workbench.inspect.trial(ref, cancel=cancel))
-        if trial.outcome is not TrialOutcome.READY:
-            raise ModelUnrunnableError(
-                f"{safe_text(Path(resolved.path).name, 80)} cannot be served: {trial.reason}",
-                hint="`quickserveml inspect` shows what it is.",
-                detail=trial.detail,
-            )
-    return resolved
+    return str(Path(path).expanduser().absolute()) if path else ""
 
 
-def _run(models: list[Resolved], options: ServeOptions) -> None:
-    from quickserveml_tui.server.run import serve as run_server
+def _run(
+    refs: tuple[str, ...], options: ServeOptions, *, every: bool, profile: str, repository: str, verify: bool
+) -> None:
+    from quickserveml_tui.server.run import supervise
+    from quickserveml_tui.services.home import open_workbench
+    from quickserveml_tui.services.serving_profile import make_plan
+    from quickserveml_tui.services.serving_resolve import LiveModels
 
-    run_server(models, options, announce=lambda said: _announce(said, models))
+    plan = make_plan(
+        refs,
+        threads=options.intra_op_threads,
+        max_delay_us=options.max_delay_us,
+        isolate=options.isolate,
+        default=options.default_model,
+        every=every,
+        repository=repository,
+        profile=profile,
+    )
+    opened = partial(
+        open_workbench,
+        invocation.home_path(),
+        read_only=invocation.settings.read_only,
+        policy=invocation.policy(),
+        trial=invocation.trial_policy(),
+    )
+    source = LiveModels(lambda: closing(opened()), verify=verify)
+    supervise(plan, source, options, announce=_announce, read_only=invocation.settings.read_only)
 
 
-def _announce(said: Announcement, models: list[Resolved]) -> None:
+def _announce(said: Announcement) -> None:
     output = invocation.output
     if output.as_json:
-        output.document({"url": said.url, "models": [item.ref for item in models]})
+        document: dict[str, object] = {"url": said.url, "models": list(said.models)}
+        if said.grpc_url:
+            document["grpc_url"] = said.grpc_url
+        output.document(document)
     else:
         output.line(safe_lines(said.text))
     output.stream.flush()

@@ -50,6 +50,16 @@ class ServeSettings:
     """Requests that may wait for one model; beyond it they are refused with 503."""
     max_body_mb: Annotated[int, Interval(ge=1, le=2048)] = 64
     """Largest request body in MiB."""
+    workers: Annotated[int, Interval(ge=1, le=256)] = 1
+    """Processes that answer requests, each with sessions and limits of its own."""
+    request_timeout_s: Annotated[float, Interval(ge=0.001, le=86_400)] = 60.0
+    """Longest time that a request may wait before it runs."""
+    cache_mb: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    """Memory of each worker for answers to equal requests, in MiB; 0 keeps none."""
+    follow: bool = True
+    """Take up new versions and moved aliases while serving."""
+    log_format: Literal["json", "text"] = "json"
+    """Form of the log on stderr."""
 
 
 @dataclass(frozen=True)

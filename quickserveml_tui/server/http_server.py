@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
@@ -15,6 +16,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
+from quickserveml_tui.server.accept import Acceptor
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.protocol import HotProtocol
@@ -31,6 +33,7 @@ class HttpServer(uvicorn.Server):
         self._drain = asyncio.Event()
         self.up = asyncio.Event()
         """Set once requests are taken."""
+        self._acceptor: Acceptor | None = None
         self.drain_beside: list[Callable[[], Awaitable[None]]] = []
         """Drains of other protocols that share the engine."""
 
@@ -43,9 +46,26 @@ class HttpServer(uvicorn.Server):
         self._drain.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(sockets)
+        """Take connections, then say so."""
+        await self.lifespan.startup()
+        config = self.config
+        protocol: Any = config.http_protocol_class
+        factory = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        secure = self._context if config.ssl is not None else None
+        self._acceptor = Acceptor(asyncio.get_running_loop(), sockets or (), factory, secure)
+        self._acceptor.start()
+        self.servers = []
+        self.started = True
         self.up.set()
+
+    def _context(self) -> ssl.SSLContext:
+        assert self.config.ssl is not None
+        return self.config.ssl
+
+    def reload_certificate(self) -> None:
+        """Read the files of the certificate again, for new connections. Raises what `tls_context` does."""
+        if self.config.ssl is not None:
+            self.config.ssl = tls_context(self._engine.options)
 
     async def main_loop(self) -> None:
         """Wait for the end; once a second the headers get the new date."""
@@ -58,6 +78,8 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end."""
         await asyncio.sleep(self._delay_s)
+        if self._acceptor is not None:
+            self._acceptor.stop()
         beside = [drain() for drain in self.drain_beside]
         await asyncio.gather(super().shutdown(sockets), *beside)
         self._engine.stop()

@@ -105,6 +105,12 @@ class ServeOptions:
             (not 0 < self.run_timeout_s <= 86_400, "The time of a run must be positive and at most a day."),
             (not 0 <= self.drain_delay_s <= 600, "The drain delay must be between 0 and 600 s."),
             (not 0 <= self.drain_timeout_s <= 3600, "The drain timeout must be between 0 and 3600 s."),
+            (not 1 <= self.workers <= 256, "Workers must be between 1 and 256."),
+            (self.grpc_port is not None and not 0 <= self.grpc_port <= 65535, "Ports are between 0 and 65535."),
+            (not 0 < self.request_timeout_s <= 86_400, "The request timeout must be positive and at most a day."),
+            (not 0 <= self.max_delay_us <= 1_000_000, "The delay must be between 0 and 1,000,000 µs."),
+            (not 0 <= self.cache_bytes <= 2**40, "The cache must be between 0 and 1 TiB."),
+            (self.log_format not in ("json", "text"), "The log format is one of json, text."),
             (self.loop not in ("auto", "asyncio", "uvloop"), "The loop is one of auto, asyncio, uvloop."),
         ]
         for wrong, hint in problems:

@@ -49,7 +49,9 @@ from quickserveml_tui.server.messages import (
     Setup,
     ToWorker,
 )
+from quickserveml_tui.server.totals import ServerTotals
 from quickserveml_tui.services.home import LocalWorkbench, open_workbench
+from quickserveml_tui.services.metric_history import MetricRecorder
 from quickserveml_tui.services.schema import example_requests
 from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_models import ServedModel
@@ -104,6 +106,7 @@ class ServerWorker:
         self._workbench: LocalWorkbench | None = None
         self._gatekeeper: Gatekeeper | None = None
         self._access_log: AccessLogFile | None = None
+        self._recorder: MetricRecorder | None = None
         self._channel: Channel
 
     # ---- life
@@ -121,6 +124,8 @@ class ServerWorker:
         if self._serving_task is not None:
             await self._serving_task
         self._own.ready = False
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.stop)
         self._control.close()
         if isinstance(self._gatekeeper, KeyGatekeeper):
             self._gatekeeper.close()
@@ -162,7 +167,12 @@ class ServerWorker:
         self._drain(delay_s=0.0)
 
     def _reload(self) -> None:
-        """Certificates are read by the context of new connections."""
+        """New connections get the certificate that the files hold now; one that cannot be used leaves the old."""
+        try:
+            if self._server is not None:
+                self._server.reload_certificate()
+        except QuickServeError as error:
+            logger.warning("The certificate is not replaced: %s", error.message)
 
     def _follow_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -241,6 +251,9 @@ class ServerWorker:
         context = self._context()
         self._engine.attach(context)
         self._engine.start(asyncio.get_running_loop())
+        if self._setup.index == 0 and self._workbench is not None and not self._setup.read_only:
+            self._recorder = MetricRecorder(self._workbench.metric_history, ServerTotals(context).models)
+            self._recorder.start()
         server = HttpServer(http_config(create_app(self._engine, context), self._engine), self._engine)
         self._server = server
         sockets = [socket.socket(fileno=descriptor) for descriptor in self._setup.listeners]

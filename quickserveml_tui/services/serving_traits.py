@@ -62,7 +62,8 @@ def _row(kind: TensorType, free: int, rng: np.random.Generator, scale: float) ->
         case "f":
             return np.asarray(rng.standard_normal(size) * scale).astype(kind.dtype)
         case "i" | "u":
-            return np.asarray(rng.integers(0, 2, size)).astype(kind.dtype)
+            # Not 0: a model that divides by it would end the process.
+            return np.asarray(rng.integers(1, 3, size)).astype(kind.dtype)
         case "b":
             return np.asarray(rng.integers(0, 2, size)).astype(bool)
         case "O":
