@@ -175,6 +175,8 @@ class Calls:
             try:
                 caller = self._admit(headers, limited=bool(method.model_field))
                 message = _parse(request, raw)
+                if method.name.startswith("RepositoryModel") and not message.model_name:
+                    message.model_name = message.repository_name  # KServe has the name in this field
                 self._check(method, message, caller)
                 answer = await work(message, caller, context)
             except QuickServeError as error:
