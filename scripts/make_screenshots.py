@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -33,6 +36,7 @@ from quickserveml_tui.services.home import open_workbench  # noqa: E402
 from quickserveml_tui.tui.app import WorkbenchApp  # noqa: E402
 from quickserveml_tui.tui.options import WorkbenchOptions  # noqa: E402
 from quickserveml_tui.tui.panes.catalog_filter import CompletionList  # noqa: E402
+from quickserveml_tui.tui.panes.request import RequestPane  # noqa: E402
 
 SIZES = ((80, 24), (120, 40), (160, 45))
 THEMES = ("dark", "light")
@@ -225,6 +229,58 @@ async def golden(stage: Stage) -> None:
     await stage.press("2", "j")
 
 
+async def start_server(stage: Stage) -> None:
+    """Start a server for two demo models by keys, and wait until it is listed with an example request."""
+    await stage.press("N", "n")
+    await stage.until(lambda: stage.app.screen.query("#field-models"), "the form")
+    stage.app.screen.query_one("#field-models", Input).value = "digits squeezenet"
+    stage.app.screen.query_one("#field-port", Input).value = "0"
+    await stage.pilot.press("enter")
+    await stage.until(lambda: stage.app.started, "the server")
+    await stage.until(lambda: stage.app.front.query_one(RequestPane).example, "the example")
+
+
+async def serving(stage: Stage) -> None:
+    await start_server(stage)
+    await stage.settled()
+
+
+async def starting(stage: Stage) -> None:
+    await stage.go_to("digits")
+    await stage.press("N", "n")
+
+
+async def request(stage: Stage) -> None:
+    await start_server(stage)
+    await stage.pilot.press("2", "f5")
+    await stage.until(lambda: stage.app.front.query_one(RequestPane).answer, "the answer")
+
+
+async def monitor(stage: Stage) -> None:
+    await start_server(stage)
+    url = next(iter(stage.app.started.values())).url
+    remote = stage.app.workbench.remote
+    bodies = {name: remote.example(url, name).encode() for name in ("digits", "squeezenet")}
+    stop = threading.Event()
+
+    def load(name: str, pause_s: float) -> None:
+        while not stop.wait(pause_s * (0.4 + 0.6 * abs(math.sin(time.monotonic() / 6)))):
+            remote.send(url, f"/v2/models/{name}/infer", bodies[name])
+
+    clients = [threading.Thread(target=load, args=item) for item in (("digits", 0.02), ("squeezenet", 0.15))]
+    for client in clients:
+        client.start()
+    try:
+        await stage.pilot.press("1", "m")
+        await asyncio.sleep(32)
+        await stage.pilot.press("2")
+        await stage.pilot.pause()
+    finally:
+        stop.set()
+        for client in clients:
+            await asyncio.to_thread(client.join)
+
+
 SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "empty": empty,
     "overview": overview,
@@ -250,6 +306,10 @@ SCENES: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "outputs": outputs,
     "made-up-inputs": made_up,
     "golden": golden,
+    "serve": serving,
+    "serve-start": starting,
+    "request": request,
+    "monitor": monitor,
 }
 
 
@@ -282,6 +342,8 @@ async def picture(scene: str, size: tuple[int, int], theme: str, home: Path) -> 
         await pilot.pause()
         svg = app.export_screenshot(title="quickserveml")
         app.bench.lane.cancel_all("")
+        for server in tuple(app.started.values()):
+            await asyncio.to_thread(app.workbench.servers.stop, server.id)
     return svg
 
 

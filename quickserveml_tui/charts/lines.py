@@ -159,8 +159,9 @@ def ago_labels(window_s: float, width: int) -> Row:
     scale, unit = (60.0, "min") if window_s >= 120 else (1.0, "s")
     cells = [" "] * width
     first = f"−{window_s / scale:g} {unit}"
+    first = first if len(first) + 4 <= width else ""
     cells[width - 3 :] = "now"
-    cells[: len(first)] = first[:width]
+    cells[: len(first)] = first
     step = time_step(window_s, max(width // 9, 1))
     ago = step
     taken_from, free_from = width - 3, len(first) + 2

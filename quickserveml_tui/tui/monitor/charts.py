@@ -171,13 +171,24 @@ class GaugeList(LiveChart):
         return rows
 
 
-def readout(view: View, columns: int, width: int) -> Row:
-    """What the cursor is on, in one row; the keys that move it where there is none."""
+def _percentiles(rates: ModelRates) -> list[Span]:
+    parts: list[Span] = []
+    for label, value in (("p50", rates.p50_ms), ("p95", rates.p95_ms), ("p99", rates.p99_ms)):
+        parts += [Span(f"{label} ", Role.MUTED), say(significant(value), Role.STRONG, bold=True), Span("   ")]
+    return [*parts, Span("ms", Role.MUTED)]
+
+
+def readout(view: View, columns: int, width: int, *, narrow: bool = False) -> Row:
+    """What the cursor is on, in one row; the keys that move it where there is none.
+
+    With `narrow` the newest percentiles stand there too, because there is no title that says them.
+    """
     point = view.under_cursor(columns)
     rates = point.of(view.model) if point is not None else None
     if view.ago_s is None:
         keys = [Span("h l", Role.STRONG, bold=True), Span(" move a cursor", Role.MUTED)]
-        return two_edges([], keys, width)
+        newest = view.newest if narrow else None
+        return two_edges(_percentiles(newest) if newest is not None else [], keys, width)
     if point is None or rates is None:
         return two_edges([Span("cursor", Role.MUTED)], [Span("nothing is known of this moment", Role.MUTED)], width)
     parts: list[Span] = []

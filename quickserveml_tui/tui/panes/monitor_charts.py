@@ -189,7 +189,7 @@ class LatencyPane(ViewPane):
                 mean = significant(rates.mean_ms)
                 words = f"mean {mean} ms; this server tells sums of times, not how they are spread"
                 return crop_row((say(words, Role.MUTED),), width)
-        return crop_row(readout(self.view, self.columns, width), width)
+        return crop_row(readout(self.view, self.columns, width, narrow=self.screen.has_class("-narrow")), width)
 
     def action_toggle_lines(self) -> None:
         """Heat or percentiles."""

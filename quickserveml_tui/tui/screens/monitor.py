@@ -31,7 +31,7 @@ from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_URL = re.compile(r"(https?)://([^\s/@?#]+)(/[^\s?#]*)?", re.IGNORECASE)
+_URL = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^\s/@?#:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 NOTHING = (
     "Requests, latency, errors and load of any server that speaks the inference protocol",
     [("o", "opens one by its address"), ("N", "goes to the servers of this home")],
@@ -41,7 +41,7 @@ DOING_LOOK = "Looking for a server"
 
 def address_of(text: str) -> str:
     """An address as people write it (`8000`, `host:8000`, `https://host/base`) as a URL. Raises `UsageError`."""
-    words = text.strip().rstrip("/")
+    words = text.strip()
     if words.isascii() and words.isdigit():
         words = f"127.0.0.1:{words}"
     if "://" not in words:
@@ -52,7 +52,7 @@ def address_of(text: str) -> str:
         raise UsageError(
             f"“{safe_text(text, 60)}” is no address of a server.", hint="Write host:port, or http://host:port."
         )
-    return words
+    return words.rstrip("/")
 
 
 class MonitorScreen(SideScreen):
