@@ -112,6 +112,8 @@ class KeyGatekeeper:
         """Attempts with keys that do not hold."""
         self.refused: Counter[str] = Counter()
         """Heads without a key that holds, by the code of the error; for metrics."""
+        self.on_refused: Callable[[], None] | None = None
+        """Called for each of them."""
         self._load(self._keys.token())
         self._restore()
 
@@ -123,6 +125,8 @@ class KeyGatekeeper:
             return self._identify(headers)
         except NotPermittedError as error:
             self.refused[error.code] += 1
+            if self.on_refused is not None:
+                self.on_refused()
             raise
 
     def _identify(self, headers: Sequence[tuple[bytes, bytes]]) -> KeyCaller:

@@ -280,6 +280,8 @@ class ServerWorker:
         index = self._setup.index
         keys = self._workbench.keys if self._workbench is not None else None
         gatekeeper = self._gatekeeper = open_gatekeeper(self._options, keys, worker=index)
+        if isinstance(gatekeeper, KeyGatekeeper):
+            gatekeeper.on_refused = self._note_refusal
         self._access_log = open_access_log(self._options, worker=index, on_dropped=self._note_drops)
         return ServerContext(
             options=self._options,
@@ -292,6 +294,9 @@ class ServerWorker:
             workbench=self._workbench,
             access_log=self._access_log,
         )
+
+    def _note_refusal(self) -> None:
+        self._own.auth_failures += 1
 
     def _note_drops(self, lines: int) -> None:
         self._own.log_drops = lines
