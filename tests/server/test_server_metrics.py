@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 import urllib.parse
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,39 +19,8 @@ from quickserveml_tui.server.exposition import Exposition, folded
 from quickserveml_tui.services.metric_history import MetricRecorder
 
 BODY = {"inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [1] * 8}]}
-QUERIES = (
-    "sum by (model, version) (qsml_inference_requests_total)",
-    "sum by (code) (rate(qsml_inference_requests_total[1m]))",
-    "histogram_quantile(0.99, sum by (le, model) (qsml_inference_request_duration_seconds_bucket))",
-    "rate(qsml_inference_queue_duration_seconds_sum[1m]) / rate(qsml_inference_queue_duration_seconds_count[1m])",
-    "qsml_inference_compute_duration_seconds_count",
-    "qsml_inference_batch_size_sum / qsml_inference_batch_size_count",
-    "qsml_inference_pending_requests",
-    "qsml_inference_rejected_total",
-    "qsml_model_info * on (model, version) group_left () qsml_inference_rows_total",
-    "sum(qsml_connections)",
-    "sum(qsml_requests_total)",
-    "qsml_worker_restarts_total",
-    "qsml_model_crashes_total",
-    "qsml_auth_failures_total",
-    "qsml_access_log_dropped_total",
-    "qsml_cache_hits_total",
-    "qsml_build_info",
-    "qsml_jobs",
-    "rate(process_cpu_seconds_total[1m])",
-    "process_resident_memory_bytes",
-    "qsml_worker_resident_memory_bytes",
-    "nv_inference_request_success",
-    "nv_inference_request_failure",
-    "rate(nv_inference_count[1m])",
-    "nv_inference_exec_count",
-    "nv_inference_request_duration_us / nv_inference_request_success",
-    "nv_inference_queue_duration_us",
-    "nv_inference_compute_infer_duration_us",
-    "nv_inference_pending_request_count",
-    "nv_cache_num_hits_per_model",
-    "nv_cpu_memory_used_bytes / nv_cpu_memory_total_bytes",
-)
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+QUERIES = tuple(DOCUMENT.split("```promql\n")[1].split("\n```")[0].splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +74,13 @@ def test_families_have_one_head_and_buckets_ascend(server):
         series.setdefault((name, labels), []).append(int(count))
     assert series
     assert all(counts == sorted(counts) for counts in series.values())
+
+
+def test_the_document_lists_every_metric(server):
+    names = set(re.findall(r"^# TYPE (\S+)", server.client.get("/metrics").text, re.MULTILINE))
+    listed = set(re.findall(r"`((?:qsml|nv|process)_\w+)`", DOCUMENT))
+    assert names <= listed, names - listed
+    assert listed - names <= {name for name in listed if name.startswith(("nv_gpu_", "nv_cpu_utilization"))}
 
 
 def test_strange_names_are_escaped():
