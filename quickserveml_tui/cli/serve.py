@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import shlex
+import sys
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +76,9 @@ def serve(
     max_body_mb: Annotated[
         int | None, Option("--max-body-mb", metavar="N", help="Largest request body in MiB.", show_default="64")
     ] = None,
+    max_upload_mb: Annotated[
+        int, Option("--max-upload-mb", metavar="N", help="Largest model file that can be uploaded, in MiB.")
+    ] = 4096,
     request_timeout: Annotated[
         float | None,
         Option("--request-timeout", metavar="S", help="Longest wait of a request before it runs.", show_default="60"),
@@ -135,6 +140,7 @@ def serve(
         intra_op_threads=threads if threads is not None else defaults.threads,
         queue_limit=queue_limit if queue_limit is not None else defaults.queue_limit,
         max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
+        max_upload_bytes=max_upload_mb * _MIB,
         workers=workers if workers is not None else defaults.workers,
         grpc_port=grpc_port,
         auth=auth,
@@ -188,7 +194,38 @@ def _run(
         trial=invocation.trial_policy(),
     )
     source = LiveModels(lambda: closing(opened()), verify=verify)
-    supervise(plan, source, options, announce=_announce, read_only=invocation.settings.read_only)
+    with ExitStack() as stack:
+
+        def announce(said: Announcement) -> None:
+            _write_down(said, options, stack)
+            _announce(said)
+
+        supervise(plan, source, options, announce=announce, read_only=invocation.settings.read_only)
+
+
+def _write_down(said: Announcement, options: ServeOptions, stack: ExitStack) -> None:
+    """Let the other commands on this home find the server for as long as it runs."""
+    from quickserveml_tui.cli.diagnostics import warn
+    from quickserveml_tui.core.errors import StoreError
+    from quickserveml_tui.server.access import asks_for_keys
+    from quickserveml_tui.services.server_records import ServerRecords
+
+    if invocation.settings.read_only:
+        return
+    records = ServerRecords(invocation.home_path())
+    try:
+        record = records.write_own(
+            said.url,
+            said.models,
+            grpc_url=said.grpc_url,
+            workers=options.workers,
+            auth="keys" if asks_for_keys(options) else "none",
+            command=shlex.join(["quickserveml", *(word for word in sys.argv[1:] if word != "--json")]),
+        )
+    except StoreError as error:  # it serves all the same
+        warn(error.message)
+        return
+    stack.callback(records.remove, record.id)
 
 
 def _announce(said: Announcement) -> None:

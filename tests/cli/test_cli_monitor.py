@@ -191,3 +191,23 @@ def test_servers_of_the_home_are_listed_watched_and_stopped(cli: Cli, model: Pat
     gone = cli("servers", "stop", record.id, "--json")
     assert (gone.code, gone.error["code"]) == (3, "server.not_found")
     assert cli("servers", "stop", "--json").error["code"] == "server.none"
+
+
+def test_a_server_in_a_terminal_is_found_while_it_runs(cli: Cli, model: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quickserveml_tui", "--home", str(cli.home), "serve", str(model), "--port", "0", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    try:
+        said = json.loads(process.stdout.readline())
+        (listed,) = cli.json("servers list", "servers", "list")["servers"]
+        assert (listed["url"], listed["pid"], listed["models"]) == (said["url"], process.pid, ["linear@1"])
+        assert listed["command"].startswith("quickserveml --home")
+        assert cli("servers", "log", "--json").error["code"] == "server.no_log"
+        assert cli.json("servers stop", "servers", "stop", listed["id"])["stopped"] is True
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, errors
+        assert list((cli.home / "servers").iterdir()) == []
+    finally:
+        process.kill()
+        process.communicate()
