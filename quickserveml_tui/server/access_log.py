@@ -59,9 +59,12 @@ class AccessLogFile:
         self._waiting: deque[_Note] = deque()
         self._escaped: dict[bytes, str] = {}
         self._last_complaint = float("-inf")
-        self._dropped = 0
-        self._unsaid = 0
-        """Lines dropped since the log said so."""
+        self._overflowed = 0
+        """Lines for which there was no room; counted by the event loop alone."""
+        self._unwritten = 0
+        """Lines that the disk did not take; counted by the writer alone."""
+        self._said = 0
+        """How many of both the log has said."""
         self._descriptor = -1
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,7 +80,7 @@ class AccessLogFile:
     @property
     def dropped(self) -> int:
         """Lines that were not written: too many waited, or the disk took no more."""
-        return self._dropped + self._unsaid
+        return self._overflowed + self._unwritten
 
     def note(  # noqa: PLR0917 - called once a request: keywords would cost
         self,
@@ -93,7 +96,7 @@ class AccessLogFile:
     ) -> None:
         """A request is answered; see `AccessLog`."""
         if len(self._waiting) >= self._max_waiting:
-            self._unsaid += 1
+            self._overflowed += 1
             return
         self._waiting.append(
             (time.time(), method, path, status, elapsed_ns, received, sent, caller, request_id, trace)
@@ -123,13 +126,13 @@ class AccessLogFile:
         while self._waiting:
             lines = self._lines(min(len(self._waiting), _BATCH))
             self._write("".join(lines).encode("ascii"), len(lines))
-        if self._unsaid:
-            unsaid, self._unsaid = self._unsaid, 0
-            self._dropped += unsaid
-            line = {"time": written(time.time()), "dropped": unsaid, "worker": self._worker}
-            self._write(json.dumps(line).encode("ascii") + b"\n", 0)
+        dropped = self.dropped
+        if dropped > self._said:
+            line = {"time": written(time.time()), "dropped": dropped - self._said, "worker": self._worker}
+            if self._write(json.dumps(line).encode("ascii") + b"\n", 0):
+                self._said = dropped
             if self._on_dropped is not None:
-                self._on_dropped(self._dropped)
+                self._on_dropped(dropped)
 
     def _lines(self, count: int) -> list[str]:
         """The next lines. One loop without calls: what it costs, every request costs."""
@@ -170,7 +173,8 @@ class AccessLogFile:
         self._escaped[path] = escaped
         return escaped
 
-    def _write(self, data: bytes, lines: int) -> None:
+    def _write(self, data: bytes, lines: int) -> bool:
+        """Whether it went out; `lines` count as lost otherwise."""
         try:
             if self._path != "-" and self._moved():
                 self._open()
@@ -178,10 +182,12 @@ class AccessLogFile:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            self._unsaid += lines
+            self._unwritten += lines
             if time.monotonic() - self._last_complaint > _COMPLAIN_EVERY_S:
                 self._last_complaint = time.monotonic()
                 logger.warning("Lines of the access log are lost: %s", error.strerror)
+            return False
+        return True
 
     def _moved(self) -> bool:
         """Whether the file at the path is another one than is written to."""
