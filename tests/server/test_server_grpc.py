@@ -1,0 +1,312 @@
+"""gRPC beside HTTP: the same keys, limits and errors on every method, and ports that workers share."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import threading
+from dataclasses import replace
+
+import grpc
+import numpy as np
+import pytest
+from access_homes import Clock, key_service, make_keys
+from work_server import WorkServer
+
+import quickserveml_tui.server.grpc as package
+from quickserveml_tui.core.access import Permission, RateLimit
+from quickserveml_tui.core.errors import UnavailableError
+from quickserveml_tui.server.gatekeeper import KeyGatekeeper
+from quickserveml_tui.server.grpc.methods import METHODS
+from quickserveml_tui.server.grpc.server import GrpcServer
+from quickserveml_tui.wire.grpc_messages import message, message_class
+from quickserveml_tui.wire.grpc_tables import SERVICE
+
+pytestmark = pytest.mark.xdist_group("matrix")
+
+DEADLINE_S = 20
+HOLDS = {"infer": {Permission.INFER}, "read": {Permission.READ}, "metrics": set(), "admin": set(Permission)}
+PUBLIC = {"ServerLive", "ServerReady"}
+
+
+class Notes:
+    def __init__(self):
+        self.lines = []
+
+    def note(self, *fields):
+        self.lines.append(fields)
+
+
+class Running:
+    """An engine with a gRPC server in a loop of its own."""
+
+    def __init__(self, folder, **options):
+        (folder / "home").mkdir(parents=True)
+        self.clock = Clock()
+        self.keys = key_service(folder / "home", self.clock)
+        self.texts = make_keys(self.keys, self.clock)
+        self.server = WorkServer(folder, gatekeeper=KeyGatekeeper(self.keys, wall=self.clock), auth="keys", **options)
+        self.notes = Notes()
+        self.context = replace(self.server.context, access_log=self.notes)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.port = self.wait(self._start())
+
+    async def _start(self):
+        self.server.engine.start(self.loop)
+        self.grpc = GrpcServer(self.server.engine, self.context)
+        return await self.grpc.start("127.0.0.1", 0)
+
+    def wait(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE_S)
+
+    def close(self):
+        self.wait(self.grpc.drain())
+        self.loop.call_soon_threadsafe(self.server.engine.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(DEADLINE_S)
+        self.server.workbench.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    found = Running(tmp_path_factory.mktemp("grpc"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def channel(running):
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as found:
+        yield found
+
+
+def metadata(running, caller):
+    return (("authorization", f"Bearer {running.texts[caller]}"),) if caller else ()
+
+
+def infer_request(model="tiny", request_id="", *, typed=False):
+    x = np.ones((1, 4), np.float32)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
+    document = {"model_name": model, "id": request_id, "inputs": [tensor]}
+    if typed:
+        tensor["contents"] = {"fp32_contents": [1.0] * 4}
+    else:
+        document["raw_input_contents"] = [x.tobytes()]
+    return message("ModelInferRequest", document)
+
+
+def request_of(method, model="tiny"):
+    if method.name in ("ModelInfer", "ModelStreamInfer"):
+        return infer_request(model)
+    document = {method.model_field: model} if method.model_field else {}
+    return message(f"{method.name}Request", document)
+
+
+def call(channel, method, request, headers):
+    """The code of a call, and its text or answer."""
+    raw = request if isinstance(request, bytes) else request.SerializeToString()
+    try:
+        if method.streams:
+            (answer,) = channel.stream_stream(method.path)(iter([raw]), metadata=headers, timeout=DEADLINE_S)
+            found = message_class("ModelStreamInferResponse").FromString(answer)
+            return ("OK" if not found.error_message else "ERROR"), found.error_message or found
+        answer = channel.unary_unary(method.path)(raw, metadata=headers, timeout=DEADLINE_S)
+        name = "ModelInferResponse" if method.name == "ModelInfer" else f"{method.name}Response"
+        return "OK", message_class(name).FromString(answer)
+    except grpc.RpcError as error:
+        return error.code().name, error
+
+
+def test_few_methods_are_public_and_changes_need_more():
+    assert {item.name for item in METHODS if item.permission is Permission.PUBLIC} == PUBLIC
+    assert {item.name for item in METHODS if item.permission is Permission.OPERATE} == {
+        "RepositoryModelLoad",
+        "RepositoryModelUnload",
+    }
+    assert all(item.model_field for item in METHODS if item.permission is Permission.OPERATE)
+
+
+@pytest.mark.parametrize("caller", [None, "wrong", "expired", "revoked"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_without_a_key_that_holds_only_public_methods_answer(running, channel, method, caller):
+    code, found = call(channel, method, request_of(method), metadata(running, caller))
+    if method.permission is Permission.PUBLIC:
+        assert code == "OK"
+    elif method.streams:
+        assert code == "ERROR"
+        assert "key" in found
+    else:
+        assert code == "UNAUTHENTICATED"
+        assert dict(found.trailing_metadata())["qsml-error-code"].startswith("auth.")
+
+
+@pytest.mark.parametrize("caller", HOLDS)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_key_does_what_its_scopes_say_and_no_more(running, channel, method, caller):
+    code, found = call(channel, method, request_of(method), metadata(running, caller))
+    if method.permission is Permission.PUBLIC or method.permission in HOLDS[caller]:
+        assert code == "OK", found
+    elif method.streams:
+        assert "lacks the scope" in found
+    else:
+        assert code == "PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("method", [item for item in METHODS if item.model_field], ids=lambda method: method.name)
+def test_a_model_that_a_key_does_not_reach_looks_like_one_that_is_not_there(running, channel, method):
+    headers = metadata(running, "other")
+    texts = []
+    for model in ("tiny", "nope"):
+        code, found = call(channel, method, request_of(method, model), headers)
+        text = found if isinstance(found, str) else found.details()
+        texts.append((code, text.replace(model, "M")))
+    assert texts[0] == texts[1]
+    assert texts[0][0] in ("NOT_FOUND", "ERROR")
+
+
+def test_lists_leave_out_what_a_key_does_not_reach(running, channel):
+    for name, field in (("RepositoryIndex", "models"), ("ModelStatistics", "model_stats")):
+        method = next(item for item in METHODS if item.name == name)
+        seen = {}
+        for caller in ("admin", "other"):
+            code, found = call(channel, method, message(f"{name}Request"), metadata(running, caller))
+            assert code == "OK"
+            seen[caller] = [item.name for item in getattr(found, field)]
+        assert seen == {"admin": ["tiny"], "other": []}
+
+
+def test_what_is_not_offered_is_unimplemented(channel):
+    for name in ("SystemSharedMemoryStatus", "CudaSharedMemoryRegister", "TraceSetting", "LogSettings", "Nothing"):
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(f"/{SERVICE}/{name}")(b"", timeout=DEADLINE_S)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_broken_messages_are_refused_and_the_next_call_works(running, channel):
+    infer = next(item for item in METHODS if item.name == "ModelInfer")
+    headers = metadata(running, "infer")
+    missing = message("ModelInferRequest", {"model_name": "tiny"})
+    both = infer_request(typed=True)
+    both.raw_input_contents.append(bytes(16))
+    wrong_field = infer_request(typed=True)
+    wrong_field.inputs[0].contents.ClearField("fp32_contents")
+    wrong_field.inputs[0].contents.int64_contents.extend([1] * 4)
+    uneven = infer_request()
+    uneven.raw_input_contents.append(b"")
+    short = infer_request()
+    short.raw_input_contents[0] = b"123"
+    negative = infer_request()
+    negative.inputs[0].shape[:] = [-1, 4]
+    for request in (b"\xff\xff", missing, both, wrong_field, uneven, short, negative):
+        code, found = call(channel, infer, request, headers)
+        assert code == "INVALID_ARGUMENT", found
+        assert len(found.details()) > 15
+    assert call(channel, infer, infer_request(), headers)[0] == "OK"
+
+
+def test_typed_requests_get_typed_answers_and_raw_ones_raw_answers(running, channel):
+    infer = next(item for item in METHODS if item.name == "ModelInfer")
+    headers = metadata(running, "infer")
+    _, raw = call(channel, infer, infer_request(), headers)
+    _, typed = call(channel, infer, infer_request(typed=True), headers)
+    values = np.frombuffer(raw.raw_output_contents[0], np.float32)
+    assert np.array_equal(values, np.array(typed.outputs[0].contents.fp32_contents, np.float32))
+    assert not typed.raw_output_contents
+    assert not raw.outputs[0].HasField("contents")
+    asked = infer_request(typed=True)
+    asked.parameters["binary_data_output"].bool_param = True
+    assert call(channel, infer, asked, headers)[1].raw_output_contents
+
+
+def test_a_key_that_is_revoked_stops_working_within_a_stream(running, channel):
+    text = running.keys.create("short-lived").text
+    running.context.gatekeeper.refresh()
+    more = threading.Event()
+
+    def requests():
+        yield infer_request(request_id="a").SerializeToString()
+        assert more.wait(DEADLINE_S)
+        yield infer_request(request_id="b").SerializeToString()
+
+    headers = (("x-api-key", text),)
+    answers = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")(requests(), metadata=headers, timeout=DEADLINE_S)
+    kind = message_class("ModelStreamInferResponse")
+    first = kind.FromString(next(answers))
+    assert not first.error_message
+    running.keys.revoke("short-lived")
+    running.context.gatekeeper.refresh()
+    more.set()
+    second = kind.FromString(next(answers))
+    assert "key" in second.error_message
+    assert second.infer_response.id == "b"
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_back(running, channel):
+    text = running.keys.create("slow-key", limit=RateLimit(per_second=0.01, burst=1)).text
+    infer = next(item for item in METHODS if item.name == "ModelInfer")
+    headers = (("x-api-key", text),)
+    running.context.gatekeeper.refresh()
+    assert call(channel, infer, infer_request(), headers)[0] == "OK"
+    code, found = call(channel, infer, infer_request(), headers)
+    assert code == "RESOURCE_EXHAUSTED"
+    trailing = dict(found.trailing_metadata())
+    assert trailing["qsml-error-code"] == "rate.limited"
+    assert int(trailing["retry-after"]) > 1
+
+
+def test_every_request_is_counted_and_gets_a_line_in_the_log(running, channel):
+    infer = next(item for item in METHODS if item.name == "ModelInfer")
+    before = len(running.notes.lines)
+    succeeded = running.server.serving.find("tiny").stats.succeeded
+    headers = (*metadata(running, "infer"), ("x-request-id", "r-1"))
+    assert call(channel, infer, infer_request(), headers)[0] == "OK"
+    assert call(channel, infer, infer_request("nope"), headers)[0] == "NOT_FOUND"
+    lines = running.notes.lines[before:]
+    assert [(line[1], line[2], line[7]) for line in lines] == [
+        (infer.path.encode(), 200, "r-1"),
+        (infer.path.encode(), 404, "r-1"),
+    ]
+    assert running.server.serving.find("tiny").stats.succeeded == succeeded + 1
+
+
+def test_a_server_that_drains_takes_nothing_new(tmp_path):
+    ended = Running(tmp_path)
+    ended.close()
+    with grpc.insecure_channel(f"127.0.0.1:{ended.port}") as found, pytest.raises(grpc.RpcError) as caught:
+        found.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=DEADLINE_S)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_tls_files_encrypt_grpc_too(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(made, check=True, capture_output=True)
+    found = Running(tmp_path / "server", tls_cert=str(cert), tls_key=str(key))
+    trust = grpc.ssl_channel_credentials(cert.read_bytes())
+    with grpc.secure_channel(f"localhost:{found.port}", trust) as secure:
+        secure.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=DEADLINE_S)
+    found.close()
+
+
+def test_workers_share_a_port_that_nobody_else_may_have():
+    held = package.reserve_port("127.0.0.1", 0)
+    port = held.getsockname()[1]
+    with held, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(UnavailableError) as caught:
+            package.reserve_port("127.0.0.1", port)
+    assert caught.value.code == "serve.port_taken"
+
+
+def test_without_the_package_one_error_names_the_command(monkeypatch):
+    monkeypatch.setattr(package, "find_spec", lambda _name: None)
+    with pytest.raises(UnavailableError) as caught:
+        package.require_grpc()
+    assert caught.value.code == "serve.grpc_missing"
+    assert "pip install 'quickserveml-tui[grpc]'" in caught.value.hint
