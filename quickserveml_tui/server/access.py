@@ -171,7 +171,7 @@ def require_safe(options: ServeOptions, keys: KeysPort | None) -> None:
     is_local = is_loopback(options.host)
     if not is_local and not options.allow_remote:
         raise NotPermittedError(
-            f"Serving on {options.host[:80]} would open the models to the network.",
+            f"Serving on {options.host[:80]} would open the models to the network without authentication.",
             hint="Add --allow-remote if that is what you want; it asks for API keys (`quickserveml keys create NAME`).",
             code="serve.not_loopback",
         )

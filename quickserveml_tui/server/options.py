@@ -89,7 +89,7 @@ class ServeOptions:
         """
         if not is_loopback(self.host) and not self.allow_remote:
             raise NotPermittedError(
-                f"Serving on {self.host[:80]} would open the models to the network.",
+                f"Serving on {self.host[:80]} would open the models to the network without authentication.",
                 hint="Serve on 127.0.0.1 and put a tunnel or an authenticating proxy in front, or add --allow-remote, "
                 "which asks for API keys.",
                 code="serve.not_loopback",
