@@ -66,7 +66,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.include_router(info_routes.router(engine))
+    app.include_router(info_routes.router(engine, context))
     app.include_router(metrics_routes.router(engine.serving, context))
     app.include_router(inference_routes.router(engine))
     app.include_router(repository_routes.router(engine, context))

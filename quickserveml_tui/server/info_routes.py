@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -21,14 +22,18 @@ from quickserveml_tui.services.serving_documents import (
     model_statistics,
 )
 
+if TYPE_CHECKING:
+    from quickserveml_tui.server.context import ServerContext
+    from quickserveml_tui.services.serving_stats import Counters
+
 _RETRY = {"Retry-After": "1"}
 
 
-def router(engine: Engine) -> APIRouter:
+def router(engine: Engine, context: ServerContext | None = None) -> APIRouter:
     """The routes."""
     routes = APIRouter(responses=schemas.PROTOCOL_ERRORS)
     _add_server_routes(routes, engine)
-    _add_model_routes(routes, engine)
+    _add_model_routes(routes, engine, context.counters if context is not None else ())
     return routes
 
 
@@ -54,7 +59,7 @@ def _add_server_routes(routes: APIRouter, engine: Engine) -> None:
         return json_reply({"name": "quickserveml", "version": __version__, "extensions": list(EXTENSIONS)})
 
 
-def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
+def _add_model_routes(routes: APIRouter, engine: Engine, counters: Sequence[Counters]) -> None:
     serving = engine.serving
 
     async def metadata(model: str, version: str = "") -> Response:
@@ -75,16 +80,16 @@ def _add_model_routes(routes: APIRouter, engine: Engine) -> None:
     async def statistics(model: str, version: str = "") -> Response:
         """Statistics in Triton's form."""
         if version:
-            return json_reply({"model_stats": [model_statistics(serving.find(model, version))]})
+            return json_reply({"model_stats": [model_statistics(serving.find(model, version), counters)]})
         found = [serving.find(model, number) for number in serving.versions(model)]
-        return json_reply({"model_stats": [model_statistics(item) for item in found]})
+        return json_reply({"model_stats": [model_statistics(item, counters) for item in found]})
 
     @routes.get("/v2/models/stats", tags=["Metadata"], dependencies=requires(Permission.INFER))
     async def all_statistics(request: Request) -> Response:
         """Statistics of all models."""
         caller = request.scope.get(CALLER)
         found = [item for item in serving.models if visible(caller, item.name)]
-        return json_reply({"model_stats": [model_statistics(item) for item in found]})
+        return json_reply({"model_stats": [model_statistics(item, counters) for item in found]})
 
     endpoints: list[tuple[str, Any, str]] = [
         ("", metadata, "Metadata"),

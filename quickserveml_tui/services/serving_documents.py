@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_models import ServedModel
-from quickserveml_tui.services.serving_stats import Histogram
+from quickserveml_tui.services.serving_stats import Counters, Histogram
 from quickserveml_tui.wire.datatypes import TensorType
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
@@ -55,28 +56,33 @@ def model_config(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _duration(histogram: Histogram) -> dict[str, int]:
-    return {"count": histogram.count, "ns": histogram.total}
+def _duration(histograms: Iterable[Histogram]) -> dict[str, int]:
+    found = tuple(histograms)
+    return {"count": sum(item.count for item in found), "ns": sum(item.total for item in found)}
 
 
-def model_statistics(model: ServedModel) -> dict[str, Any]:
-    """Statistics of one version as Triton writes them."""
-    stats = model.stats
+def model_statistics(model: ServedModel, counters: Sequence[Counters] = ()) -> dict[str, Any]:
+    """Statistics of one version as Triton writes them, over the workers whose counters are given, or of this one.
+
+    Copying requests into a shared run and cutting its outputs apart counts with the run (`compute_infer`).
+    """
+    stats = [worker.model(model.entry.slot) for worker in counters] or [model.stats]
+    compute = _duration(item.compute for item in stats)
     return {
         "name": model.name,
         "version": model.version,
-        "last_inference": stats.last_inference_ms,
-        "inference_count": stats.items,
-        "execution_count": stats.batch.count,
+        "last_inference": max(item.last_inference_ms for item in stats),
+        "inference_count": sum(item.items for item in stats),
+        "execution_count": sum(item.batch.count for item in stats),
         "inference_stats": {
-            "success": _duration(stats.request),
-            "fail": {"count": stats.failed, "ns": stats.failed_ns},
-            "queue": _duration(stats.queue),
-            "compute_input": {"count": stats.compute.count, "ns": 0},
-            "compute_infer": _duration(stats.compute),
-            "compute_output": {"count": stats.compute.count, "ns": 0},
-            "cache_hit": {"count": 0, "ns": 0},
-            "cache_miss": {"count": 0, "ns": 0},
+            "success": _duration(item.request for item in stats),
+            "fail": {"count": sum(item.failed for item in stats), "ns": sum(item.failed_ns for item in stats)},
+            "queue": _duration(item.queue for item in stats),
+            "compute_input": {"count": compute["count"], "ns": 0},
+            "compute_infer": compute,
+            "compute_output": {"count": compute["count"], "ns": 0},
+            "cache_hit": {"count": sum(item.cache_hits for item in stats), "ns": 0},
+            "cache_miss": {"count": sum(item.cache_misses for item in stats), "ns": 0},
         },
         "batch_stats": [],
     }

@@ -72,7 +72,10 @@ class Information:
             found = [serving.find(request.name, request.version)]
         else:
             found = [serving.find(request.name, number) for number in serving.versions(request.name)]
-        return message("ModelStatisticsResponse", {"model_stats": [model_statistics(item) for item in found]})
+        return message(
+            "ModelStatisticsResponse",
+            {"model_stats": [model_statistics(item, self._context.counters) for item in found]},
+        )
 
     async def _index(self, request: Any, caller: Caller) -> Any:
         found = repository.index(self._serving, self._context.control, caller, ready_only=request.ready)
