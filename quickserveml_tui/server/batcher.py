@@ -149,7 +149,7 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
     # One look at all rows is cheaper than one at each; when it fails each job looks at its own.
     finite = all(output.dtype.kind != "f" or np.isfinite(output).all() for output in outputs)
     dialect = jobs[0].dialect
-    if finite and total == len(jobs) and all([job.rows == 1 and job.dialect is dialect for job in jobs]):
+    if finite and total == len(jobs) and all(job.rows == 1 and job.dialect is dialect for job in jobs):
         answers = dialect.encode_rows(jobs, outputs)
         if answers is not None:
             return list(answers)

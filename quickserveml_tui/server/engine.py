@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from quickserveml_tui.core.errors import NotFoundError
+from quickserveml_tui.core.errors import NotFoundError, QuickServeError
 from quickserveml_tui.server.access import OpenGatekeeper
 from quickserveml_tui.server.answers import json_prefix
 from quickserveml_tui.server.batcher import Batcher
@@ -26,6 +28,8 @@ from quickserveml_tui.services.serving_stats import Counters
 
 if TYPE_CHECKING:
     from quickserveml_tui.server.context import AccessLog, Gatekeeper, ServerContext
+
+logger = logging.getLogger(__name__)
 
 READ_BUFFER_BYTES = 256 * 1024
 TICK_S = 1.0
@@ -118,6 +122,8 @@ class Engine:
         for model in models:
             if model not in self._batchers:
                 self._batchers[model] = Batcher(model, loop, self.options, self.slow, self._closed)
+                if self.cache is not None:
+                    loop.run_in_executor(None, _look_for_chance, model)
         for model in models:
             route = Route(self._batchers[model], INFERENCE_PROTOCOL)
             base = f"/v2/models/{model.name}"
@@ -210,3 +216,13 @@ class Engine:
         end = time.monotonic() + _END_S
         for batcher in self._batchers.values():
             batcher.join(max(end - time.monotonic(), 0.0))
+
+
+def _look_for_chance(model: ServedModel) -> None:
+    """Let answers of a model be kept once its file has shown that they depend on the request only."""
+    from quickserveml_tui.graph.chance import depends_on_inputs_only
+
+    try:
+        model.cacheable = depends_on_inputs_only(Path(model.entry.path))
+    except QuickServeError:
+        logger.info("Answers of %s are not kept: its operators cannot be read", model.name)

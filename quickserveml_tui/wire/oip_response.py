@@ -83,7 +83,7 @@ class ResponseEncoder:
         if plan.any_binary:
             return None
         columns: list[list[bytes]] = []
-        for name, array in zip(plan.names, arrays, strict=True):
+        for array in arrays:
             if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.shape[1] or not array.flags.c_contiguous:
                 return None
             try:
