@@ -497,7 +497,8 @@ class HotProtocol(asyncio.BufferedProtocol):
         options = self.engine.options
         if self._rest:
             return options.head_timeout_s
-        size = len(self._body) if self._body is not None else self._cold.body_left
+        # Of the whole body: what is left of it shrinks, and a steady upload would be cut off before its end.
+        size = len(self._body) if self._body is not None else self._cold.body_left + self._cold.received
         return options.body_timeout_s + size // MIN_BYTES_PER_TICK
 
     def _time_out(self) -> None:
