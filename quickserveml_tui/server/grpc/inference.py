@@ -34,6 +34,9 @@ class _Protobuf:
             encoder = self._encoders[model] = GrpcEncoder(model.name, model.version, model.outputs)
         return Answer(200, encoder.encode(job.request.plan, job.request.id, outputs))
 
+    def encode_rows(self, _jobs: Sequence[Job], _outputs: Sequence[Any]) -> None:
+        return None
+
     def error(self, error: QuickServeError) -> Answer:
         return error_to_answer(error)
 
