@@ -11,6 +11,7 @@ from quickserveml_tui import __version__
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.monitoring import Distribution, ModelSnapshot, ServerSnapshot
 from quickserveml_tui.core.ports import Workbench
+from quickserveml_tui.core.serving import WorkerCrash
 from quickserveml_tui.server.exposition import Exposition, Labels
 from quickserveml_tui.services.serving_stats import BATCH_BUCKETS, DURATION_BUCKETS_S
 
@@ -42,6 +43,7 @@ class Scrape:
     auth_failures: int = 0
     log_drops: int = 0
     started_at: float = 0.0
+    worker_crashes: Sequence[WorkerCrash] = ()
 
 
 class JobCounts:
@@ -83,6 +85,11 @@ def _server(out: Exposition, scrape: Scrape) -> None:
     out.family("qsml_auth_failures_total", "counter", failures).add(scrape.auth_failures)
     drops = "Lines that the access log could not take in time."
     out.family("qsml_access_log_dropped_total", "counter", drops).add(scrape.log_drops)
+    if scrape.worker_crashes:
+        died = "Workers that died, by what they ran and the signal."
+        family = out.family("qsml_worker_crashes_total", "counter", died)
+        for crash in scrape.worker_crashes:
+            family.add(crash.count, (("model", crash.model), ("version", crash.version), ("signal", crash.signal)))
     if scrape.jobs:
         jobs = out.family("qsml_jobs", "gauge", "Jobs of the home by kind and state.")
         for (kind, state), count in sorted(scrape.jobs.items()):

@@ -68,6 +68,7 @@ def _all(totals: ServerTotals, jobs: JobCounts, sees: Sees) -> Scrape:
         sum(item.auth_failures for item in context.counters),
         sum(item.log_drops for item in context.counters),
         context.started_at,
+        tuple(item for item in context.control.crashes() if not item.model or sees(item.model)),
     )
 
 

@@ -210,7 +210,7 @@ def check_duplicates(entries: Sequence[ServedEntry]) -> tuple[ServedEntry, ...]:
     found: dict[tuple[str, str], ServedEntry] = {}
     for entry in entries:
         other = found.setdefault(entry.key, entry)
-        if (other.path, other.registered) != (entry.path, entry.registered):
+        if other is not entry and not (other.registered and entry.registered):
             raise UsageError(
                 f"Two models would be served as {entry.name} version {entry.version}.",
                 hint="Add them to the registry as different models or versions, or rename a file.",

@@ -91,7 +91,7 @@ def read_profile(path: Path, plan: ServingPlan) -> ServingPlan:
 def _items(document: Mapping[str, Any]) -> list[Any]:
     models = document.get("models", [])
     if not isinstance(models, list):
-        raise _invalid("“models” must be a list of references, or of tables with a “ref”")
+        raise _not_valid("“models” must be a list of references, or of tables with a “ref”")
     return models
 
 
@@ -99,7 +99,7 @@ def _model(item: Any, settings: ServedSettings, folder: Path) -> Wanted:
     if isinstance(item, str):
         item = {"ref": item}
     if not isinstance(item, Mapping) or not isinstance(item.get("ref"), str):
-        raise _invalid("every model is a reference, or a table with a “ref”")
+        raise _not_valid("every model is a reference, or a table with a “ref”")
     _check_keys(item, MODEL_KEYS, "model")
     own = replace(
         settings,
@@ -114,7 +114,7 @@ def _model(item: Any, settings: ServedSettings, folder: Path) -> Wanted:
         wanted = replace(wanted, ref=str(file), path=str(file))
     policy = _policy(item["versions"]) if "versions" in item else wanted.policy
     if "versions" in item and wanted.policy.only:
-        raise _invalid(f"“{safe_text(item['ref'], 80)}” names a version: leave it out, or “versions”")
+        raise _not_valid(f"“{safe_text(item['ref'], 80)}” names a version: leave it out, or “versions”")
     return replace(wanted, policy=policy)
 
 
@@ -130,7 +130,7 @@ def _policy(value: Any) -> VersionPolicy:
         case [_, *_] if all(isinstance(item, str | int) and not isinstance(item, bool) for item in value):
             return VersionPolicy(only=tuple(str(item) for item in value))
         case _:
-            raise _invalid("“versions” is all, latest, a table with “latest”, or a list of versions")
+            raise _not_valid("“versions” is all, latest, a table with “latest”, or a list of versions")
 
 
 def _check_keys(document: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
@@ -145,25 +145,25 @@ def _number(document: Mapping[str, Any], key: str, default: int) -> int:
     value = document.get(key, default)
     low, high = _LIMITS[key]
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _invalid(f"“{key}” is a whole number between {low} and {high}")
+        raise _not_valid(f"“{key}” is a whole number between {low} and {high}")
     return value
 
 
 def _flag(document: Mapping[str, Any], key: str) -> bool:
     value = document.get(key, False)
     if not isinstance(value, bool):
-        raise _invalid(f"“{key}” is true or false")
+        raise _not_valid(f"“{key}” is true or false")
     return value
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:
     value = document.get(key, "")
     if not isinstance(value, str):
-        raise _invalid(f"“{key}” is a text")
+        raise _not_valid(f"“{key}” is a text")
     return value
 
 
-def _invalid(why: str) -> UsageError:
+def _not_valid(why: str) -> UsageError:
     return UsageError(
         f"The serving profile is not valid: {why}.", hint="See docs/serving-models.md.", code="serve.profile"
     )
