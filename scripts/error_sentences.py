@@ -283,5 +283,13 @@ SAID = {
         "The body of the request is too large.",
         "Send less at once.",
     ),
+    "auth.malformed": (
+        "The key is mistyped or cut off, or the request carries none as a server takes it.",
+        "Send it whole as “Authorization: Bearer KEY” or “X-API-Key: KEY”.",
+    ),
+    "auth.too_many": (
+        "There were too many attempts with keys that do not hold.",
+        "Check the key; try again in a second.",
+    ),
 }
 """Sentence and hint of codes whose own are made elsewhere or differ from place to place."""
