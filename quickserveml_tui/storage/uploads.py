@@ -48,7 +48,9 @@ class Upload:
         self.size += len(data)
         if self.size > self._limit:
             raise UploadTooLargeError(
-                f"The data is larger than {format_bytes(self._limit)}.", hint="Send it in several batches."
+                f"The data is larger than {format_bytes(self._limit)}.",
+                hint="Send it in several batches.",
+                code="upload.too_large",
             )
         try:
             fs.write_all(self._descriptor, data)

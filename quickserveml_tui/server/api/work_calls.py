@@ -116,7 +116,7 @@ class TooLargeError(DataError):
 
 def too_large(limit: int) -> TooLargeError:
     """The error for a body beyond `limit` bytes."""
-    return TooLargeError(f"The body is larger than {limit:,} bytes.", hint="Send less at once.")
+    return TooLargeError(f"The body is larger than {limit:,} bytes.", hint="Send less at once.", code="http.too_large")
 
 
 def page(items: Sequence[T], key: Callable[[T], tuple[str, str]], limit: int, token: str) -> tuple[list[T], str]:
