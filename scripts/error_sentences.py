@@ -291,5 +291,25 @@ SAID = {
         "There were too many attempts with keys that do not hold.",
         "Check the key; try again in a second.",
     ),
+    "idempotency.mismatch": (
+        "This idempotency key was used for another request.",
+        "Use a new key for each request.",
+    ),
+    "precondition.required": (
+        "The request must name the revision that it replaces.",
+        "Send the ETag of what you read in If-Match.",
+    ),
+    "precondition.failed": (
+        "What is to be changed was changed in the meantime.",
+        "Read it again, then repeat the change.",
+    ),
+    "range.invalid": (
+        "The file has no bytes in that range.",
+        "Ask for a range within it.",
+    ),
+    "upload.type": (
+        "An upload must be the plain bytes of a file.",
+        "Send it as application/octet-stream.",
+    ),
 }
 """Sentence and hint of codes whose own are made elsewhere or differ from place to place."""
