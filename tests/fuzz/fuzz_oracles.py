@@ -56,7 +56,12 @@ def _same_data(view: memoryview, payload: inline.Payload, whole: Any) -> bool:
     if name == "raw_data":
         return bool(values.tobytes() == found)
     if name in _DTYPES:
-        return bool(values.tobytes() == np.asarray(found, _DTYPES[name]).tobytes())
+        wanted, no_number = np.asarray(found, _DTYPES[name]), np.isnan(values)
+        # Python's floats turn signalling NaNs into quiet ones, so these are told from numbers only.
+        return bool(
+            np.array_equal(no_number, np.isnan(wanted))
+            and np.where(no_number, 0, values).tobytes() == np.where(no_number, 0, wanted).tobytes()
+        )
     bits = np.uint64(2**32 - 1) if name == "int32_data" else np.uint64(2**64 - 1)
     wanted = np.array([int(value) & int(bits) for value in found], np.uint64)
     return bool(np.array_equal(values & bits, wanted))
