@@ -7,16 +7,14 @@ import contextlib
 import logging
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from quickserveml_tui.core.catalog import Resolved
-from quickserveml_tui.core.clock import utc_now
-from quickserveml_tui.core.errors import StoreError, UsageError
-from quickserveml_tui.core.jobs import new_id
-from quickserveml_tui.core.serving import ServedSettings, ServerRecord
+from quickserveml_tui.core.errors import UsageError
+from quickserveml_tui.core.serving import ServedSettings
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.server.access import advice, asks_for_keys, require_safe
 from quickserveml_tui.server.grpc import require_grpc, reserve_port
@@ -26,8 +24,6 @@ from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.supervisor import Supervisor
 from quickserveml_tui.server.tls import tls_context
 from quickserveml_tui.services.home import open_workbench
-from quickserveml_tui.services.job_process import ProcessName
-from quickserveml_tui.services.server_records import ServerRecords
 from quickserveml_tui.services.serving_plan import FixedModels, ModelSource, ServingPlan
 
 
@@ -106,11 +102,8 @@ def supervise(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quickserveml-")))
 
         def on_ready(supervisor: Supervisor) -> None:
-            said = _announcement(supervisor, url, options)
-            if options.home and not read_only:
-                stack.enter_context(_recorded(said, options))
             if announce is not None:
-                announce(said)
+                announce(_announcement(supervisor, url, options))
 
         async def main() -> None:
             await Supervisor(
@@ -125,34 +118,6 @@ def supervise(
 
         with asyncio.Runner() as runner:
             runner.run(main())
-
-
-@contextlib.contextmanager
-def _recorded(said: Announcement, options: ServeOptions) -> Iterator[None]:
-    """Write the server down in its home for as long as the block takes."""
-    records, own = ServerRecords(Path(options.home)), ProcessName.own()
-    record = ServerRecord(
-        id=new_id("server"),
-        pid=own.pid,
-        url=said.url,
-        started_at=utc_now(),
-        models=said.models,
-        grpc_url=said.grpc_url,
-        workers=options.workers,
-        auth="keys" if asks_for_keys(options) else "none",
-        boot=own.boot,
-        born=own.born,
-    )
-    try:
-        records.write(record)
-    except StoreError as error:
-        logger.warning("The server is not written down in its home: %s", error.message)
-        yield
-        return
-    try:
-        yield
-    finally:
-        records.remove(record.id)
 
 
 def _check_access(options: ServeOptions) -> None:

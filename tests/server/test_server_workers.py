@@ -87,3 +87,19 @@ def test_workers_end_when_their_supervisor_is_killed(home, tmp_path):
         workers = server.workers()
         server.process.kill()
         eventually(lambda: not any(item.is_running() and item.status() != "zombie" for item in workers), "their end")
+
+
+def test_a_version_that_ends_its_worker_while_it_is_loaded_is_quarantined_and_the_rest_serves(home, tmp_path):
+    # −1 comes out of the 2 that calibration makes up, not out of the one value of the trial.
+    nodes = [helper.make_node("Sub", ["x", "three"], ["d"]), helper.make_node("Div", ["low", "d"], ["y"])]
+    weights = [weight("low", np.array([-(2**63)])), weight("three", np.array([3]))]
+    save(model(nodes, [value("x", ("n",), LONG)], [value("y", ("n",), LONG)], weights), tmp_path / "trap.onnx")
+    home.catalog.add(AddRequest(str(tmp_path / "trap.onnx"), name="trap"))
+    with live(home.home, tmp_path / "log", "trap", "tiny") as server:
+        assert server.said["models"] == ["tiny@1"]
+        found = server.index()
+        assert found["tiny", "1"]["state"] == "READY"
+        assert found["trap", "1"]["state"] == "UNAVAILABLE"
+        assert "SIGFPE" in found["trap", "1"]["reason"]
+        eventually(lambda: home.catalog.show("trap").model.versions[0].trial.quarantined, "the record")
+        assert server.end() == 0
