@@ -17,6 +17,7 @@ import quickserveml_tui.server.grpc as package
 from quickserveml_tui.core.access import Permission, RateLimit
 from quickserveml_tui.core.errors import UnavailableError
 from quickserveml_tui.server.gatekeeper import KeyGatekeeper
+from quickserveml_tui.server.grpc.inference import answer_of, submit
 from quickserveml_tui.server.grpc.methods import METHODS
 from quickserveml_tui.server.grpc.server import GrpcServer
 from quickserveml_tui.wire.grpc_messages import message, message_class
@@ -220,29 +221,25 @@ def test_typed_requests_get_typed_answers_and_raw_ones_raw_answers(running, chan
     assert call(channel, infer, asked, headers)[1].raw_output_contents
 
 
-def test_requests_that_share_a_run_get_their_own_answers(running, channel):
-    headers = metadata(running, "infer")
+def test_requests_that_share_a_run_get_their_own_answers(running):
     model = running.server.serving.find("tiny")
-    runs, answered = model.stats.batch.count, model.stats.succeeded
-    rows = np.random.default_rng(3).standard_normal((200, 1, 4)).astype(np.float32)
+    runs = model.stats.batch.count
+    rows = np.random.default_rng(3).standard_normal((32, 1, 4)).astype(np.float32)
 
-    def requests():
-        for index, row in enumerate(rows):
+    async def ask():
+        jobs = []
+        for index, row in enumerate(rows):  # all in one turn of the loop: they wait for the next one together
             asked = infer_request(request_id=str(index))
             asked.raw_input_contents[0] = row.tobytes()
-            yield asked.SerializeToString()
+            jobs.append(submit(running.server.engine, asked, None))
+        return [await answer_of(job) for job in jobs]
 
-    kind = message_class("ModelStreamInferResponse")
-    answers = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")(requests(), metadata=headers, timeout=DEADLINE_S)
-    for index, raw in enumerate(answers):
-        found = kind.FromString(raw)
-        assert not found.error_message
-        assert found.infer_response.id == str(index)
-        y = np.frombuffer(found.infer_response.raw_output_contents[0], np.float32)
+    for index, raw in enumerate(running.wait(ask())):
+        found = message_class("ModelInferResponse").FromString(raw)
+        assert found.id == str(index)
         (want,) = model.run({"x": rows[index]}, ["y"])
-        assert np.allclose(y, want[0], rtol=1e-5, atol=1e-6)
-    assert model.stats.succeeded - answered == len(rows)
-    assert model.stats.batch.count - runs < len(rows), "none shared a run"
+        assert np.allclose(np.frombuffer(found.raw_output_contents[0], np.float32), want[0], rtol=1e-5, atol=1e-6)
+    assert model.stats.batch.count - runs < len(rows)
 
 
 def test_a_key_that_is_revoked_stops_working_within_a_stream(running, channel):
