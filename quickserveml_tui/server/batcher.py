@@ -191,6 +191,8 @@ class Batcher:
         self._queue = WaitingRequests(options.queue_limit, int(options.request_timeout_s * 1e9))
         self._running = 0
         """Requests in runs."""
+        self._expected = 0
+        """Requests whose body is still being read."""
         self._busy = False
         """Whether a run is under way or a turn is scheduled."""
         self._timer: asyncio.TimerHandle | None = None
@@ -220,6 +222,16 @@ class Batcher:
             self._timer = None
             self._loop.call_soon(self._turn)
 
+    def expect(self) -> None:
+        """A request for the model has begun: until `expected` is called the model stays, even after `retire`."""
+        self._expected += 1
+
+    def expected(self) -> None:
+        """The body of a request that was expected is there, and submitted, or will never come."""
+        self._expected -= 1
+        if self._retired:
+            self._loop.call_soon(self._tell_idle)
+
     def publish_pending(self) -> None:
         """Tell how many requests wait or run."""
         self._stats.pending = self._queue.size + self._running
@@ -244,12 +256,12 @@ class Batcher:
             self.model.session.terminate()
 
     def retire(self) -> None:
-        """Nothing new comes: finish what was accepted, end the thread, and call `on_idle`."""
+        """Nothing new comes: finish what was accepted or is being read, end the thread, and call `on_idle`."""
         self._retired = True
         self._loop.call_soon(self._tell_idle)
 
     def _tell_idle(self) -> None:
-        if not self._retired or self._busy or self._queue.size or self._running:
+        if not self._retired or self._busy or self._expected or self._queue.size or self._running:
             return
         self._retired = False
         if self._worker is not None:

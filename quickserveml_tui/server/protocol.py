@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from quickserveml_tui.core.errors import QuickServeError
-from quickserveml_tui.server.answers import Answer, error_answer, header_lines, plain_error, to_bytes
+from quickserveml_tui.server.answers import Answer, header_lines, plain_error, to_bytes
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.cold import ColdRequest, cold_side
 from quickserveml_tui.server.engine import Engine
@@ -86,6 +86,8 @@ class HotProtocol(asyncio.BufferedProtocol):
         """The head whose body is being read into `_body`."""
         self._body: memoryview | None = None
         self._filled = 0
+        self._expecting: Route | None = None
+        """The route that was found for it; its model stays until the body is here."""
         self._held = 0
         """Bytes of `_body` that count as in flight."""
         self._lines = b""
@@ -288,6 +290,8 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._filled = len(data) - start
         body[: self._filled] = data[start:]
         self._head, self._body, self._held, self._lines = head, body, held, lines
+        self._expecting = route
+        route.batcher.expect()
         return len(data)
 
     def _answer_unread(self, head: Head, route: Route, answer: Answer, lines: bytes, *, whole: bool) -> None:
@@ -303,27 +307,26 @@ class HotProtocol(asyncio.BufferedProtocol):
         self.flush()
 
     def _take_large(self) -> None:
-        """Dispatch the request whose body is complete now; its model may have been replaced meanwhile."""
-        head, body, held, lines = self._head, self._body, self._held, self._lines
-        self._head, self._body, self._held, self._lines = None, None, 0, b""
-        if head is None or head.route is None or body is None:
+        """Dispatch the request whose body is complete now."""
+        head, body, found, held, lines = self._head, self._body, self._expecting, self._held, self._lines
+        self._head, self._body, self._expecting, self._held, self._lines = None, None, None, 0, b""
+        if head is None or found is None or body is None:
             return
-        route = self.engine.routes.get(head.target)
-        if route is not None:
-            self._dispatch(head, route, body, lines, held)
-            return
-        self.engine.release(held)
-        try:
-            self.engine.batcher(head.route.batcher.model)
-        except QuickServeError as error:
-            self._answer_unread(head, head.route, error_answer(error, protocol=head.protocol), lines, whole=True)
-        else:  # it lives on behind other paths
-            self._dispatch(head, head.route, body, lines, 0)
+        # Its path may mean another version by now, which is as good; of another model the caller may not know. The
+        # version that was found has waited for the body.
+        route = self.engine.routes.get(head.target, found)
+        if route.batcher.model.name != found.batcher.model.name:
+            route = found
+        self._dispatch(head, route, body, lines, held)
+        found.batcher.expected()
 
     def _drop_body(self) -> None:
         self._body = None
         self.engine.release(self._held)
         self._held = 0
+        if self._expecting is not None:
+            self._expecting.batcher.expected()
+            self._expecting = None
 
     def _dispatch(self, head: Head, route: Route, body: bytes | memoryview, lines: bytes, held: int) -> None:
         self._partial_ticks = 0
