@@ -23,6 +23,7 @@ import orjson
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.serving import DesiredState, ServedEntry
 from quickserveml_tui.runtime import host
+from quickserveml_tui.server import narration
 from quickserveml_tui.server.access_log import AccessLogFile, open_access_log
 from quickserveml_tui.server.app import create_app
 from quickserveml_tui.server.channel import Channel, ChannelError, receive_blocking
@@ -49,6 +50,7 @@ from quickserveml_tui.server.messages import (
     Setup,
     ToWorker,
 )
+from quickserveml_tui.server.pauses import settle
 from quickserveml_tui.server.totals import ServerTotals
 from quickserveml_tui.services.home import LocalWorkbench, open_workbench
 from quickserveml_tui.services.metric_history import MetricRecorder
@@ -57,7 +59,7 @@ from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.services.serving_stats import Counters, ModelStats
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("quickserveml_tui.server.worker")  # its own name is __main__
 
 _PATIENCE_S = 5.0
 """Beyond the drain's own limit, until a worker whose supervisor is gone ends by force."""
@@ -216,10 +218,13 @@ class ServerWorker:
             self._own.clear_slot(entry.slot)
         self._in_row[entry.slot] = entry.key
         self._own.begin_load(entry.slot)
+        began = time.monotonic()
         try:
-            return self._serving.load(entry)
+            model = self._serving.load(entry)
         finally:
             self._own.end_load(entry.slot)
+        logger.info(narration.loaded(entry, time.monotonic() - began, model.traits))
+        return model
 
     def _stats_for(self, entry: ServedEntry) -> ModelStats:
         return self._own.model(entry.slot)
@@ -257,6 +262,7 @@ class ServerWorker:
         server = HttpServer(http_config(create_app(self._engine, context), self._engine), self._engine)
         self._server = server
         sockets = [socket.socket(fileno=descriptor) for descriptor in self._setup.listeners]
+        settle()
         self._serving_task = asyncio.create_task(server.serve(sockets))
         up = asyncio.create_task(server.up.wait())
         await asyncio.wait({self._serving_task, up}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -91,3 +93,17 @@ def test_a_version_that_goes_stays_until_what_is_being_read_for_it_is_there(mode
 
     asyncio.run(main())
     served.close()
+
+
+def test_a_model_goes_when_it_is_let_go_of_without_help_of_the_collector(model_paths):
+    entry = ServedEntry(name="tiny", version="1", path=str(model_paths["tiny"]), digest="", slot=0, ref="tiny")
+    gc.disable()  # what exists when a worker begins to take requests is out of the collector's sight
+    try:
+        served = ServedModel(entry, ModelStats())
+        model, session = weakref.ref(served), weakref.ref(served.session)
+        served.close()
+        del served
+        assert model() is None
+        assert session() is None
+    finally:
+        gc.enable()
