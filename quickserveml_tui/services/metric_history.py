@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.ports import MetricHistoryPort
     from quickserveml_tui.core.stores import RegistryStore, StateStore
 
-MAX_ROWS = 100_000
-"""Roll-ups that one question goes over."""
+_PART_ROWS = 20_000
+"""Roll-ups that are in memory at once while a question is answered."""
 _THIN_EVERY_S = 3600.0
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,21 @@ class MetricHistoryService:
         self, name: str, *, version: str = "", since: int = 0, until: int = 2**62, step_s: int = STEPS_S[0]
     ) -> tuple[RollUp, ...]:
         """Figures of a model between two times (Unix), oldest first, in steps of `step_s` or what is kept coarser."""
-        found = self._state.rollups(self.key_of(name), version=version, since=since, until=until, limit=MAX_ROWS)
-        return coarsened(found, step_s)
+        return coarsened(self._kept(self.key_of(name), version, since, until), step_s)
+
+    def _kept(self, key: str, version: str, since: int, until: int) -> Iterator[RollUp]:
+        """All roll-ups, oldest first, a part at a time; parts end between two moments."""
+        limit = _PART_ROWS
+        while found := self._state.rollups(key, version=version, since=since, until=until, limit=limit):
+            last = found[-1].at
+            if len(found) < limit:
+                yield from found
+                return
+            if found[0].at == last:  # more versions in one moment than a part holds
+                limit *= 2
+                continue
+            yield from (item for item in found if item.at < last)
+            since = last
 
     def thin(self, now: float) -> int:
         """Make old figures coarser and forget the oldest; returns how many rows went."""
@@ -81,7 +94,8 @@ class MetricRecorder:
         found = [between(self._before.get(key), item, item.name, at) for key, item in after.items()]
         rollups = [item for item in found if item is not None]
         self._history.record(rollups)
-        self._before = after
+        # A version that is unloaded and loaded again goes on counting where it was.
+        self._before |= after
         if now - self._thinned_s >= _THIN_EVERY_S:
             self._thinned_s = now
             self._history.thin(now)
