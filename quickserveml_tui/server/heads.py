@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quickserveml_tui.server.batcher import Batcher
-    from quickserveml_tui.server.context import Caller, Gatekeeper
+    from quickserveml_tui.server.context import Admission, Caller, Gatekeeper
     from quickserveml_tui.server.dialects import Dialect
 
 _CACHE_ENTRIES = 1024
@@ -74,6 +74,9 @@ class Head:
     """Trace id of a W3C `traceparent`."""
     lines: bytes = b""
     """Header lines that its answer gets: what lets pages of allowed origins read it."""
+    admission: Admission | None = None
+    """The last one of a limited caller, and the lines with what it says: a caller gives out one for many requests."""
+    admitted_lines: bytes = b""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from uvicorn.config import Config
@@ -20,6 +20,9 @@ from quickserveml_tui.server.cold import ColdRequest, cold_side
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.heads import Head, Route
 from quickserveml_tui.server.jobs import HotJob
+
+if TYPE_CHECKING:
+    from quickserveml_tui.server.context import Admission
 
 logger = logging.getLogger(__name__)
 
@@ -258,13 +261,14 @@ class HotProtocol(asyncio.BufferedProtocol):
     def _admit(self, head: Head) -> tuple[Answer | None, Sequence[tuple[str, str]]]:
         """Count a request of a caller with limits: the refusal, if it goes beyond them, and lines for its answer."""
         admission = head.caller.admit(time.monotonic())
-        if admission.allowed:
-            return None, admission.headers
+        return None if admission.allowed else self._over_limit(head, admission), admission.headers
+
+    @staticmethod
+    def _over_limit(head: Head, admission: Admission) -> Answer:
         detail = "This key has used up its requests of the day."
         if admission.code == "rate.limited":
             detail = "This key sends more requests than it may."
-        refused = plain_error(429, admission.code, detail, "Send the request again later.", protocol=head.protocol)
-        return refused, admission.headers
+        return plain_error(429, admission.code, detail, "Send the request again later.", protocol=head.protocol)
 
     def _take_body(self, head: Head, route: Route, data: bytes, start: int) -> int:
         """Dispatch the request if its body is there, else begin to read it; returns the position after it."""
@@ -272,8 +276,13 @@ class HotProtocol(asyncio.BufferedProtocol):
         end = start + length
         refused, lines, held = head.denied, head.lines, 0
         if head.limited and refused is None:
-            refused, more = self._admit(head)
-            lines += header_lines(more)
+            admission = head.caller.admit(time.monotonic())
+            if admission is not head.admission:
+                head.admission = admission
+                head.admitted_lines = head.lines + header_lines(admission.headers)
+            lines = head.admitted_lines
+            if not admission.allowed:
+                refused = self._over_limit(head, admission)
         if length >= COUNTED_BYTES and refused is None:
             if self.engine.hold(length):
                 held = length
@@ -360,22 +369,27 @@ class HotProtocol(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Send the answers that are next in line."""
-        jobs, engine = self._jobs, self.engine
+        jobs, engine, log = self._jobs, self.engine, self.engine.access_log
         ready: list[bytes] = []
         while jobs and (answer := jobs[0].answer) is not None:
             job = jobs.popleft()
             last = not job.keep_alive or (engine.serving.draining and not jobs and not self._has_more())
             name = job.name or engine.next_id()
-            if answer.status == 200 and answer.json_length is None and not last and not job.lines:
-                body = answer.body
-                ready.append(b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (engine.json_prefix, name, len(body), body))
+            body = answer.body
+            if answer.status == 200 and answer.json_length is None and not last:
+                ready.append(
+                    b"%b%b\r\n%bcontent-length: %d\r\n\r\n%b" % (engine.json_prefix, name, job.lines, len(body), body)
+                )
             else:
                 lines = b"%bx-request-id: %b\r\n" % (job.lines, name)
                 ready.append(to_bytes(answer, engine.date_line, close=last, lines=lines))
                 self._last_taken = self._last_taken or last
-            if engine.access_log is not None:
-                elapsed = time.perf_counter_ns() - job.arrived
-                self._note(job.head, answer, name, elapsed, job.received)
+            if log is not None:
+                head, elapsed = job.head, time.perf_counter_ns() - job.arrived
+                log.note(
+                    head.method, head.target, answer.status, elapsed, job.received, len(body), head.caller.id,
+                    name.decode("ascii"), head.trace,
+                )  # fmt: skip
         engine.requests += len(ready)
         if not ready or self._transport.is_closing():
             return
