@@ -113,6 +113,9 @@ def serve(
     log_format: Annotated[
         str, Option("--log-format", metavar="FORMAT", help="json or text.", show_default="json")
     ] = "",
+    log_level: Annotated[
+        str, Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.", show_default="info")
+    ] = "",
     follow: Annotated[
         bool | None,
         Option("--follow/--no-follow", help="Take up new versions and moved aliases.", show_default="follow"),
@@ -156,6 +159,7 @@ def serve(
         follow=defaults.follow if follow is None else follow,
         docs=docs,
         log_format=log_format or defaults.log_format,
+        log_level=(log_level or defaults.log_level).lower(),
         access_log=access_log if access_log == "-" else _absolute(access_log),
         home=str(invocation.home_path()),
     ).validate()
@@ -198,7 +202,7 @@ def _run(
 
         def announce(said: Announcement) -> None:
             _write_down(said, options, stack)
-            _announce(said)
+            _announce(said, options)
 
         supervise(plan, source, options, announce=announce, read_only=invocation.settings.read_only)
 
@@ -228,10 +232,20 @@ def _write_down(said: Announcement, options: ServeOptions, stack: ExitStack) -> 
     stack.callback(records.remove, record.id)
 
 
-def _announce(said: Announcement) -> None:
+def _announce(said: Announcement, options: ServeOptions) -> None:
+    import os
+
+    from quickserveml_tui.server.access import asks_for_keys
+
     output = invocation.output
     if output.as_json:
-        document: dict[str, object] = {"url": said.url, "models": list(said.models)}
+        document: dict[str, object] = {
+            "url": said.url,
+            "models": list(said.models),
+            "workers": options.workers,
+            "auth": "keys" if asks_for_keys(options) else "none",
+            "pid": os.getpid(),
+        }
         if said.grpc_url:
             document["grpc_url"] = said.grpc_url
         output.document(document)

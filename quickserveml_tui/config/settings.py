@@ -60,6 +60,8 @@ class ServeSettings:
     """Take up new versions and moved aliases while serving."""
     log_format: Literal["json", "text"] = "json"
     """Form of the log on stderr."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of what is logged; no level logs every request."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -114,7 +114,16 @@ def _shareable(first: Job, other: Job) -> bool:
     return all(array.shape[1:] == feeds[name].shape[1:] for name, array in first.request.feeds.items())
 
 
-def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
+class Ran(NamedTuple):
+    """What a run gave, and when its parts were done, by `time.perf_counter_ns`."""
+
+    outcomes: list[Outcome]
+    gathered: int
+    """0 where nothing had to be put together."""
+    ended: int
+
+
+def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> Ran:
     """Outputs or error of each job, from one run where there are several.
 
     When the shared run fails each one runs alone, so that only the guilty one gets the error. Raises `CancelledError`
@@ -126,8 +135,8 @@ def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
         except CancelledError:
             raise
         except QuickServeError:
-            logger.info("A batch of %d requests to %s failed; they run one by one", len(jobs), model.name)
-    return [_run_one(model, job) for job in jobs]
+            logger.debug("A batch of %d requests to %s failed; they run one by one", len(jobs), model.name)
+    return Ran([_run_one(model, job) for job in jobs], 0, time.perf_counter_ns())
 
 
 def _run_one(model: ServedModel, job: Job) -> Outcome:
@@ -139,10 +148,12 @@ def _run_one(model: ServedModel, job: Job) -> Outcome:
         return error
 
 
-def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
+def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> Ran:
     first = jobs[0].request
     feeds = {name: np.concatenate([job.request.feeds[name] for job in jobs]) for name in first.feeds}
+    gathered = time.perf_counter_ns()
     outputs = model.run(feeds, first.plan.names)
+    ended = time.perf_counter_ns()
     total = sum(job.rows for job in jobs)
     if any(output.shape[0] != total for output in outputs):
         raise QuickServeError("A batch came back with another number of rows.")
@@ -152,7 +163,7 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
     if finite and total == len(jobs) and all(job.rows == 1 and job.dialect is dialect for job in jobs):
         answers = dialect.encode_rows(jobs, outputs)
         if answers is not None:
-            return list(answers)
+            return Ran(list(answers), gathered, ended)
     results: list[Outcome] = []
     start = 0
     for job in jobs:
@@ -160,7 +171,7 @@ def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> list[Outcome]:
         end = start + job.rows
         results.append([output[start:end] for output in outputs])
         start = end
-    return results
+    return Ran(results, gathered, ended)
 
 
 class Batcher:
@@ -348,11 +359,11 @@ class Batcher:
         """Answers of a batch, whatever happens but `CancelledError`: the run was stopped."""
         stats = self._stats
         self._deadline = time.monotonic() + limit_s
+        gathered = 0
         stats.begin_run()
         try:
-            outcomes = run_jobs(self.model, jobs)
+            outcomes, gathered, ended = run_jobs(self.model, jobs)
             self._deadline = None
-            ended = time.perf_counter_ns()
             answers = [job.render(outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
         except CancelledError:
             raise
@@ -363,10 +374,19 @@ class Batcher:
         finally:
             self._deadline = None
             stats.end_run()
+        begun, count = gathered or started, len(jobs)
+        output_ns = time.perf_counter_ns() - ended
+        if count == 1:
+            rows = jobs[0].rows
+            stats.ran(1, rows if answers[0].status == 200 else 0, ended - begun, 0, output_ns, rows)
+            return answers
         stats.ran(
-            len(jobs),
+            count,
             sum([job.rows for job, answer in zip(jobs, answers, strict=True) if answer.status == 200]),
-            ended - started,
+            ended - begun,
+            begun - started,
+            output_ns,
+            sum([job.rows for job in jobs]),
         )
         return answers
 

@@ -179,6 +179,8 @@ class Fleet:
             self.send(Commit(revision))
 
     def _converged(self, worker: Worker, message: Converged) -> None:
+        if worker.restarts and not worker.converged:
+            logger.info("Worker %d serves again (process %d)", worker.index, worker.pid)
         worker.converged = message.revision
         self.example = message.example
         self.grpc_port = message.grpc_port or self.grpc_port

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from quickserveml_tui.server.accept import Acceptor
 from quickserveml_tui.server.engine import Engine
+from quickserveml_tui.server.logs import outside_level
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.protocol import HotProtocol
 from quickserveml_tui.server.tls import tls_context
@@ -106,7 +107,7 @@ def http_config(app: FastAPI, engine: Engine) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level=options.log_level,
+        log_level=outside_level(options.log_level),
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -45,7 +45,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         fields = _fields(record, self._worker)
-        head = " ".join(str(fields.pop(name)) for name in ("time", "level", "logger", "message"))
+        level = f"{fields.pop('level'):7}"
+        head = " ".join((fields.pop("time"), level, fields.pop("logger").rpartition(".")[2], fields.pop("message")))
         trace = fields.pop("traceback", "").replace("\n", " | ")
         return " ".join([head, *(f"{name}={value}" for name, value in fields.items()), *filter(None, [trace])])
 
@@ -96,10 +97,16 @@ class _Stream(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
+def outside_level(level: str) -> str:
+    """Level of libraries: what they tell at `info` of their own steps says nothing that the server does not say."""
+    return "warning" if level == "info" else level
+
+
 def set_up_logging(level: str, form: str = "json", *, worker: int | None = None, stream: TextIO | None = None) -> None:
     """Let the server's and uvicorn's loggers write lines of a form (`json` or `text`) from a level on, to stderr.
 
-    Calling it again replaces what an earlier call set up.
+    uvicorn's own words are told from warnings on, unless the level is `debug`. Calling it again replaces what an
+    earlier call set up.
     """
     handler = _Stream(stream or sys.stderr)
     handler.setFormatter(TextFormatter(worker) if form == "text" else JsonFormatter(worker))
@@ -107,5 +114,5 @@ def set_up_logging(level: str, form: str = "json", *, worker: int | None = None,
         logger = logging.getLogger(name)
         logger.handlers = [item for item in logger.handlers if not isinstance(item, _Stream)]
         logger.addHandler(handler)
-        logger.setLevel(level.upper())
+        logger.setLevel((level if name == LOGGERS[0] else outside_level(level)).upper())
         logger.propagate = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from quickserveml_tui.core.errors import NotPermittedError, UsageError
 
 MIB = 1024 * 1024
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class ServeOptions:
     """Time between not being ready and closing the listening socket: balancers and clients move away meanwhile."""
     drain_timeout_s: int = 30
     """Longest wait for requests under way."""
-    log_level: str = "warning"
+    log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`; no level logs every request, that is what `access_log` does."""
     log_format: str = "json"
     """`json` or `text`, on stderr."""
     access_log: str = ""
@@ -111,6 +113,7 @@ class ServeOptions:
             (not 0 <= self.max_delay_us <= 1_000_000, "The delay must be between 0 and 1,000,000 µs."),
             (not 0 <= self.cache_bytes <= 2**40, "The cache must be between 0 and 1 TiB."),
             (self.log_format not in ("json", "text"), "The log format is one of json, text."),
+            (self.log_level not in LOG_LEVELS, f"The log level is one of {', '.join(LOG_LEVELS)}."),
             (self.loop not in ("auto", "asyncio", "uvloop"), "The loop is one of auto, asyncio, uvloop."),
         ]
         for wrong, hint in problems:

@@ -102,6 +102,8 @@ def supervise(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quickserveml-")))
 
         def on_ready(supervisor: Supervisor) -> None:
+            entries, processes = supervisor.state.entries, plural(options.workers, "worker process", "worker processes")
+            logger.info("Serving %s at %s, %s", plural(len(entries), "model"), url, processes)
             if announce is not None:
                 announce(_announcement(supervisor, url, options))
 

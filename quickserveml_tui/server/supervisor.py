@@ -22,6 +22,7 @@ from quickserveml_tui.core.errors import (
 )
 from quickserveml_tui.core.serving import DesiredState, ServedEntry, ServedState, ServedStatus, WorkerCrash
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server import narration
 from quickserveml_tui.server.desired import Key, Revisions, counters_path
 from quickserveml_tui.server.fleet import BlamedError, Fleet
 from quickserveml_tui.server.messages import Answer, Ask, ErrorNote, Note, Reload, Setup
@@ -195,6 +196,7 @@ class Supervisor:
         """Find, try and load what is to be served; a version that ends its worker is left out."""
         look = await asyncio.to_thread(self._source.look, self._plan, strict=True)
         check_default(look, self._plan)
+        narration.tell_refused(self._refused, look.refused)
         while True:
             if not look.entries and not self._plan.may_be_empty:
                 raise self._nothing_left()
@@ -212,6 +214,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         options = self._options
+        logger.info("Told to end: what is under way gets up to %d s to finish", options.drain_timeout_s)
         drain = asyncio.create_task(
             self._fleet.drain(options.drain_delay_s + options.drain_timeout_s + _END_S), name="drain"
         )
@@ -219,8 +222,10 @@ class Supervisor:
         await asyncio.wait({drain, kill}, return_when=asyncio.FIRST_COMPLETED)
         kill.cancel()
         if not drain.done():
+            logger.warning("Told to end at once: what is under way is dropped")
             await self._fleet.kill()
         await drain
+        logger.info("Ended")
 
     # ---- changes
 
@@ -236,6 +241,7 @@ class Supervisor:
         await asyncio.to_thread(self._source.hold, (*self._held, *look.held))
         try:
             await self._fleet.apply(state)
+            narration.tell_changes(state.revision, before, state.entries)
         except BaseException:
             await asyncio.to_thread(self._source.hold, self._held)
             raise
@@ -266,9 +272,7 @@ class Supervisor:
         async with self._lock:
             try:
                 look = await asyncio.to_thread(self._source.look, self._plan, again=again)
-                for refused in look.refused:
-                    if refused not in self._refused:
-                        logger.warning("%s version %s is not served: %s", refused.name, refused.version, refused.reason)
+                narration.tell_refused(self._refused, look.refused)
                 await self._apply(look, self._plan)
             except BlamedError as error:
                 self._blame(error.entry, error.message)
