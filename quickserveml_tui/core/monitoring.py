@@ -62,6 +62,10 @@ class ModelSnapshot:
     """Requests that the queue did not take."""
     cache_hits: int = 0
     cache_misses: int = 0
+    compute_input_s: float = 0.0
+    """Putting the requests of shared runs together, summed over requests."""
+    compute_output_s: float = 0.0
+    """Taking outputs apart and writing answers, summed over requests."""
 
 
 @dataclass(frozen=True, slots=True)

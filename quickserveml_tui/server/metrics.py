@@ -216,6 +216,18 @@ _TRITON: tuple[tuple[str, str, str, Callable[[ModelSnapshot], float]], ...] = (
         "Run time, summed.",
         lambda model: _microseconds(model.compute),
     ),
+    (
+        "nv_inference_compute_input_duration_us",
+        "counter",
+        "Time of putting requests together into runs, summed.",
+        lambda model: round(model.compute_input_s * 1e6),
+    ),
+    (
+        "nv_inference_compute_output_duration_us",
+        "counter",
+        "Time of taking outputs apart and writing answers, summed.",
+        lambda model: round(model.compute_output_s * 1e6),
+    ),
     ("nv_inference_pending_request_count", "gauge", "Requests that wait or run.", lambda model: model.pending),
     ("nv_cache_num_hits_per_model", "counter", "Answers from the cache.", lambda model: model.cache_hits),
     ("nv_cache_num_misses_per_model", "counter", "Answers not in the cache.", lambda model: model.cache_misses),

@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from quickserveml_tui.core.monitoring import Distribution, ModelSnapshot
 
@@ -51,9 +52,17 @@ _COMPUTE_AT = _QUEUE_TOTAL + 1
 _COMPUTE_TOTAL = _COMPUTE_AT + len(_COARSE_NS) + 1
 _BATCH_AT = _COMPUTE_TOTAL + 1
 _BATCH_TOTAL = _BATCH_AT + len(BATCH_BUCKETS) + 1
-MODEL_ITEMS = 512
-"""Integers of one model: a page."""
-assert MODEL_ITEMS > _BATCH_TOTAL
+_SHARED_INPUT_NS = _BATCH_TOTAL + 1
+_SHARED_OUTPUT_NS = _SHARED_INPUT_NS + 1
+_EXACT_SIZES = 64
+_SIZES = (*range(1, _EXACT_SIZES + 1), *(2**power for power in range(7, 21)))
+"""Rows of a run that are counted apart: each number up to 64, then all up to the next power of two."""
+_SIZES_AT = _SHARED_OUTPUT_NS + 1
+_SIZE_ITEMS = 4
+_SIZES_END = _SIZES_AT + _SIZE_ITEMS * len(_SIZES)
+MODEL_ITEMS = 1024
+"""Integers of one model: two pages."""
+assert MODEL_ITEMS >= _SIZES_END
 _OK_AT = _CODES_AT + _CODES.index(200)
 _CODE_AT = {code: _CODES_AT + index for index, code in enumerate(_CODES)}
 
@@ -102,6 +111,27 @@ class Histogram:
         """All buckets, with bounds and sum in seconds, or in another `unit`."""
         bounds = tuple(bound * unit for bound in self._bounds)
         return Distribution(bounds, self.buckets, self.total * unit)
+
+
+class SizeCount(NamedTuple):
+    """Runs of one size. Durations are nanoseconds, summed over the runs."""
+
+    rows: int
+    """Their rows; above 64 the power of two that they do not exceed."""
+    runs: int
+    input_ns: int
+    """Putting the requests of shared runs together."""
+    compute_ns: int
+    output_ns: int
+    """Taking the outputs apart and writing the answers."""
+
+
+def _size_at(rows: int) -> int:
+    """Place of the counts of runs with so many rows."""
+    if rows <= _EXACT_SIZES:
+        return _SIZES_AT + _SIZE_ITEMS * (rows - 1 if rows > 1 else 0)
+    place = _EXACT_SIZES + (rows - 1).bit_length() - 7
+    return _SIZES_AT + _SIZE_ITEMS * min(place, len(_SIZES) - 1)
 
 
 _SHOWN = tuple(_FINE_NS.index(bound) for bound in _COARSE_NS)
@@ -165,9 +195,19 @@ class ModelStats:
         for arrived in arrivals:
             items[_QUEUE_AT + bisect_left(_COARSE_NS, now_ns - arrived)] += 1
 
-    def ran(self, requests: int, rows: int, compute_ns: int) -> None:
-        """Count one run of the model."""
+    def ran(  # noqa: PLR0917 - counted for every run: names would cost
+        self, requests: int, rows: int, compute_ns: int, input_ns: int = 0, output_ns: int = 0, size: int = 0
+    ) -> None:
+        """Count one run of the model: the rows that succeeded, and all of them (`size`) where it is not the same."""
         items = self._items
+        place = _size_at(size or rows)
+        items[place] += 1
+        items[place + 2] += compute_ns
+        items[place + 3] += output_ns
+        if requests > 1:
+            items[place + 1] += input_ns
+            items[_SHARED_INPUT_NS] += input_ns * (requests - 1)
+            items[_SHARED_OUTPUT_NS] += output_ns * (requests - 1)
         items[_BATCH_AT + bisect_left(BATCH_BUCKETS, requests)] += 1
         items[_BATCH_TOTAL] += requests
         items[_ROWS] += rows
@@ -226,6 +266,26 @@ class ModelStats:
     def items(self) -> int:
         """Inferences: the rows of all requests that succeeded."""
         return self._items[_ROWS]
+
+    @property
+    def sizes(self) -> tuple[SizeCount, ...]:
+        """Runs by their number of rows, those sizes that there were."""
+        counts = self._items[_SIZES_AT:_SIZES_END].tolist()
+        return tuple(
+            SizeCount(size, *counts[start : start + _SIZE_ITEMS])
+            for size, start in zip(_SIZES, range(0, len(counts), _SIZE_ITEMS), strict=True)
+            if counts[start]
+        )
+
+    @property
+    def input_ns(self) -> int:
+        """Time of putting shared runs together, summed over their requests."""
+        return self._items[_SHARED_INPUT_NS] + sum(self._items[_SIZES_AT + 1 : _SIZES_END : _SIZE_ITEMS].tolist())
+
+    @property
+    def output_ns(self) -> int:
+        """Time of taking outputs apart and writing answers, summed over the requests of each run."""
+        return self._items[_SHARED_OUTPUT_NS] + sum(self._items[_SIZES_AT + 3 : _SIZES_END : _SIZE_ITEMS].tolist())
 
     @property
     def pending(self) -> int:
@@ -302,4 +362,6 @@ class ModelStats:
             rejected=self.rejected,
             cache_hits=self.cache_hits,
             cache_misses=self.cache_misses,
+            compute_input_s=self.input_ns / 1e9,
+            compute_output_s=self.output_ns / 1e9,
         )

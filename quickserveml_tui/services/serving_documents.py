@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import Any
 
 from quickserveml_tui.services.serving import ServingService
+from quickserveml_tui.services.serving_counts import SizeCount
 from quickserveml_tui.services.serving_models import ServedModel
-from quickserveml_tui.services.serving_stats import Counters, Histogram
+from quickserveml_tui.services.serving_stats import Counters, Histogram, ModelStats
 from quickserveml_tui.wire.datatypes import TensorType
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
@@ -64,7 +66,9 @@ def _duration(histograms: Iterable[Histogram]) -> dict[str, int]:
 def model_statistics(model: ServedModel, counters: Sequence[Counters] = ()) -> dict[str, Any]:
     """Statistics of one version as Triton writes them, over the workers whose counters are given, or of this one.
 
-    Copying requests into a shared run and cutting its outputs apart counts with the run (`compute_infer`).
+    `compute_input` is putting requests together into a shared run, `compute_output` taking its outputs apart and
+    writing the answers; both and `compute_infer` count a run once for each of its requests. Reading a request counts
+    with `queue`. In `batch_stats` a run counts once, by its rows.
     """
     stats = [worker.model(model.entry.slot) for worker in counters] or [model.stats]
     compute = _duration(item.compute for item in stats)
@@ -78,14 +82,30 @@ def model_statistics(model: ServedModel, counters: Sequence[Counters] = ()) -> d
             "success": _duration(item.request for item in stats),
             "fail": {"count": sum(item.failed for item in stats), "ns": sum(item.failed_ns for item in stats)},
             "queue": _duration(item.queue for item in stats),
-            "compute_input": {"count": compute["count"], "ns": 0},
+            "compute_input": {"count": compute["count"], "ns": sum(item.input_ns for item in stats)},
             "compute_infer": compute,
-            "compute_output": {"count": compute["count"], "ns": 0},
+            "compute_output": {"count": compute["count"], "ns": sum(item.output_ns for item in stats)},
             "cache_hit": {"count": sum(item.cache_hits for item in stats), "ns": 0},
             "cache_miss": {"count": sum(item.cache_misses for item in stats), "ns": 0},
         },
-        "batch_stats": [],
+        "batch_stats": _batch_stats(stats),
     }
+
+
+def _batch_stats(stats: Sequence[ModelStats]) -> list[dict[str, Any]]:
+    total: dict[int, SizeCount] = {}
+    for size in (size for item in stats for size in item.sizes):
+        known = total.get(size.rows, SizeCount(size.rows, 0, 0, 0, 0))
+        total[size.rows] = SizeCount(size.rows, *map(add, known[1:], size[1:]))
+    return [
+        {
+            "batch_size": rows,
+            "compute_input": {"count": size.runs, "ns": size.input_ns},
+            "compute_infer": {"count": size.runs, "ns": size.compute_ns},
+            "compute_output": {"count": size.runs, "ns": size.output_ns},
+        }
+        for rows, size in sorted(total.items())
+    ]
 
 
 def repository_index(serving: ServingService) -> list[dict[str, str]]:

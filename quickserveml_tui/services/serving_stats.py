@@ -34,8 +34,8 @@ __all__ = [
 SLOTS = 512
 """Versions that one server can count."""
 
-_MAGIC = 0x31544E435F4D5351
-"""`QSM_CNT1`: another layout gets another number, and such files begin anew."""
+_MAGIC = 0x32544E435F4D5351
+"""`QSM_CNT2`: another layout gets another number, and such files begin anew."""
 _HEADER_ITEMS = 512
 _PID, _STARTED, _REVISION, _READY, _CONNECTIONS, _REQUESTS, _AUTH_FAILURES, _LOG_DROPS = range(1, 9)
 _ITEMS = _HEADER_ITEMS + SLOW_ITEMS + SLOTS * MODEL_ITEMS

@@ -50,6 +50,8 @@ def together(first: ModelSnapshot, second: ModelSnapshot) -> ModelSnapshot:
         rejected=first.rejected + second.rejected,
         cache_hits=first.cache_hits + second.cache_hits,
         cache_misses=first.cache_misses + second.cache_misses,
+        compute_input_s=first.compute_input_s + second.compute_input_s,
+        compute_output_s=first.compute_output_s + second.compute_output_s,
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import grpc
@@ -20,6 +21,7 @@ from quickserveml_tui.server.gatekeeper import KeyGatekeeper
 from quickserveml_tui.server.grpc.inference import answer_of, submit
 from quickserveml_tui.server.grpc.methods import METHODS
 from quickserveml_tui.server.grpc.server import GrpcServer
+from quickserveml_tui.services.serving_documents import model_statistics
 from quickserveml_tui.wire.grpc_messages import message, message_class
 from quickserveml_tui.wire.grpc_tables import SERVICE
 
@@ -240,6 +242,47 @@ def test_requests_that_share_a_run_get_their_own_answers(running):
         (want,) = model.run({"x": rows[index]}, ["y"])
         assert np.allclose(np.frombuffer(found.raw_output_contents[0], np.float32), want[0], rtol=1e-5, atol=1e-6)
     assert model.stats.batch.count - runs < len(rows)
+
+
+def statistics(running, channel):
+    method = next(item for item in METHODS if item.name == "ModelStatistics")
+    code, found = call(channel, method, message("ModelStatisticsRequest", {"name": "tiny"}), metadata(running, "infer"))
+    assert code == "OK"
+    return found.model_stats[0]
+
+
+def test_statistics_count_runs_by_their_size_over_all_workers(running, channel):
+    engine, before = running.server.engine, statistics(running, channel)
+    model = running.server.serving.find("tiny")
+
+    async def ask():
+        for count in (3, 1, 1):  # each in one turn of the loop
+            for job in [submit(engine, infer_request(), None) for _ in range(count)]:
+                await answer_of(job)
+
+    running.wait(ask())
+    running.server.counters[1].model(model.entry.slot).ran(2, 3, 1000, 10, 20)  # as another worker counts
+    found = statistics(running, channel)
+
+    def grown(read):
+        return read(found) - read(before)
+
+    def sizes(stats):
+        return Counter({item.batch_size: item.compute_infer.count for item in stats.batch_stats})
+
+    assert sizes(found) - sizes(before) == {1: 2, 3: 2}
+    assert grown(lambda stats: stats.execution_count) == 4
+    assert grown(lambda stats: stats.inference_count) == 8
+    assert sum(sizes(found).values()) == found.execution_count
+    assert sum(size * count for size, count in sizes(found).items()) == found.inference_count
+    for part in ("compute_input", "compute_infer", "compute_output"):
+        assert grown(lambda stats, part=part: getattr(stats.inference_stats, part).count) == 7
+        assert grown(lambda stats, part=part: getattr(stats.inference_stats, part).ns) > 0
+    own = running.server.counters[0].model(model.entry.slot)
+    assert found.inference_stats.compute_input.ns == own.input_ns + 20
+    assert found.inference_stats.compute_output.ns == own.output_ns + 40
+    over_http = model_statistics(model, running.server.counters)
+    assert message("ModelStatistics", over_http) == found
 
 
 def test_a_key_that_is_revoked_stops_working_within_a_stream(running, channel):

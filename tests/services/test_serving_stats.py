@@ -225,3 +225,17 @@ def test_closed_counters_let_go_of_their_file(path):
     counters.model(0).reject()
     counters.close()
     path.unlink()
+
+
+def test_runs_count_by_their_rows_and_times_once_for_each_request():
+    stats = ModelStats()
+    stats.ran(1, 1, 100, 0, 7)
+    stats.ran(1, 0, 50, 0, 3, 1)  # a request that failed was a run, too
+    stats.ran(3, 6, 1000, 20, 30)
+    for rows in (64, 65, 128, 129, 2**20, 2**30):
+        stats.ran(1, rows, 1, 0, 0)
+    found = [tuple(size) for size in stats.sizes]
+    assert found[:2] == [(1, 2, 0, 150, 10), (6, 1, 20, 1000, 30)]
+    assert [(size.rows, size.runs) for size in stats.sizes[2:]] == [(64, 1), (128, 2), (256, 1), (2**20, 2)]
+    assert (stats.input_ns, stats.output_ns) == (60, 100)
+    assert sum(size.runs for size in stats.sizes) == stats.batch.count
