@@ -84,11 +84,16 @@ def merge(distributions: Iterable[Distribution]) -> Distribution:
 def rates(before: ServerSnapshot, after: ServerSnapshot) -> ServerRates:
     """What happened between two snapshots of one server, `before` the earlier one.
 
-    Models are those of the later one. Without time between the two every rate is 0.
+    Models are those of the later one. Without time between the two every rate is 0, as is that of a version which came
+    between them.
     """
     interval_s = _interval(before, after)
-    known = {} if _is_restarted(before, after) else {(item.name, item.version): item for item in before.models}
-    parts = [_Part(known.get((model.name, model.version)), model) for model in after.models]
+    if _is_restarted(before, after):
+        parts = [_Part(None, model) for model in after.models]
+    else:
+        known = {(item.name, item.version): item for item in before.models}
+        # One that was not there before may have been loaded again, with all that it counted in its life.
+        parts = [_Part(known.get((model.name, model.version), model), model) for model in after.models]
     return ServerRates(
         at=after.taken_at,
         interval_s=interval_s,

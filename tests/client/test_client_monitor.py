@@ -82,7 +82,10 @@ def test_metrics_with_tritons_names_give_means_and_no_percentiles():
     assert resnet.latency == Distribution((), (40,), 0.08)
     assert odd.name == 'odd "\\ {x},'
     assert (found.cpu_percent, found.memory_available_bytes, found.gpus[0].utilisation) == (50.0, 10_000, 0.25)
-    busy = rates(ServerSnapshot(found.taken_at - 2), found).models[0]
+    idle = ServerSnapshot(
+        found.taken_at - 2, models=tuple(ModelSnapshot(item.name, item.version) for item in found.models)
+    )
+    busy = rates(idle, found).models[0]
     assert (busy.requests_per_s, busy.errors_per_s, busy.batch, busy.p99_ms) == (22.0, 2.0, 2.0, None)
     assert (busy.mean_ms, busy.queue_ms) == (pytest.approx(2.0), pytest.approx(0.5))
 

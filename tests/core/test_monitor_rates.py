@@ -138,6 +138,12 @@ def test_a_restarted_server_counts_from_its_start_also_where_it_has_caught_up():
     assert rates(before, replace(after, uptime_s=1010.0)).models[0].requests_per_s == 4.5
 
 
+def test_a_version_that_is_loaded_again_does_not_count_its_whole_life_at_once():
+    before, after = server(10.0, uptime_s=100.0), server(11.0, model(5000), uptime_s=101.0)
+    assert rates(before, after).total.requests_per_s == 0.0
+    assert rates(after, server(12.0, model(5003), uptime_s=102.0)).total.requests_per_s == 3.0
+
+
 def test_a_clock_that_is_set_back_leaves_the_uptime():
     before, after = server(100.0, model(0), uptime_s=10.0), server(40.0, model(8), uptime_s=14.0)
     assert rates(before, after).total.requests_per_s == 2.0

@@ -2,11 +2,14 @@
 
 import io
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 from api_server import Gate, as_key, doubled
-from work_server import work_server
+from work_server import DEADLINE_S, work_server
 
 _numbers = itertools.count(10)
 
@@ -311,3 +314,34 @@ def test_a_server_without_a_home_says_that_it_has_no_catalog(tmp_path):
         for path in ("/models", "/models/trash", "/models/tiny", "/models/tiny/versions/1/artifact"):
             assert code(bare.get(path), 404) == "catalog.none"
         assert code(bare.post("/models", params={"name": "x"}, content=doubled()), 404) == "catalog.none"
+
+
+# ---- what takes long ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["versions/1/layers", "versions/1/graph", "versions/1/schema", "versions/1/artifact"])
+def test_lists_are_answered_while_more_than_all_threads_would_be_waited_in(server, name, path, monkeypatch):
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+    inspect, transfers = server.workbench.inspect, server.workbench.transfers
+
+    def blocking(call):
+        def blocked(*arguments, **options):
+            begun.release()
+            assert go_on.wait(DEADLINE_S)
+            return call(*arguments, **options)
+
+        return blocked
+
+    for owner, method in ((inspect, "layers"), (inspect, "header"), (inspect, "schema"), (transfers, "open_artifact")):
+        monkeypatch.setattr(owner, method, blocking(getattr(owner, method)))
+    with ThreadPoolExecutor(60) as pool:
+        try:
+            slow = [pool.submit(httpx.get, f"{server.url}/api/v1/models/{name}/{path}", timeout=60) for _ in range(60)]
+            assert begun.acquire(timeout=DEADLINE_S)
+            while begun.acquire(timeout=0.2):  # until no further one begins
+                pass
+            assert server.get("/models", timeout=5).status_code == 200
+            assert server.get(f"/models/{name}", timeout=5).status_code == 200
+        finally:
+            go_on.set()
+        assert {item.result().status_code for item in slow} == {200}

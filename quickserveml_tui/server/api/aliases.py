@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
 from msgspec import json
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +32,7 @@ from quickserveml_tui.server.api.catalog_documents import (
     alias_document,
 )
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
+from quickserveml_tui.server.api.uploads import Slots
 from quickserveml_tui.server.api.work_calls import read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.openapi import answers, body
@@ -83,6 +83,8 @@ def _add_reading(routes: APIRouter, context: ServerContext) -> None:
 
 
 def _add_writing(routes: APIRouter, context: ServerContext) -> None:
+    slots = Slots()  # a protected alias waits until golden outputs are run
+
     @routes.put(
         _ONE,
         dependencies=requires(Permission.WRITE),
@@ -92,7 +94,7 @@ def _add_writing(routes: APIRouter, context: ServerContext) -> None:
     async def set_alias(request: Request, model_id: ModelId, alias: str = _ALIAS, if_match: IfMatch = "") -> Response:
         """Point an alias at a version; a protected one only at a version that gives its golden outputs."""
         target = await read_json(request, AliasTarget)
-        return await run_in_threadpool(_set, context, request, model_id, alias, target, if_match)
+        return await slots.run(lambda: _set(context, request, model_id, alias, target, if_match))
 
     @routes.delete(
         _ONE,
@@ -123,7 +125,7 @@ def _add_writing(routes: APIRouter, context: ServerContext) -> None:
         target = AliasTarget(asked.version)
 
         async def work() -> Response:
-            return await run_in_threadpool(_set, context, request, model_id, asked.alias, target, if_match)
+            return await slots.run(lambda: _set(context, request, model_id, asked.alias, target, if_match))
 
         return await once(context, request, idempotency_key, json.encode(asked), work)
 

@@ -27,13 +27,13 @@ from quickserveml_tui.server.api.catalog_calls import (
     catalog_of,
     is_known,
     model_of,
-    open_token,
-    seal_token,
     unchanged,
     version_of,
 )
 from quickserveml_tui.server.api.catalog_documents import GraphDocument, LayersDocument
 from quickserveml_tui.server.api.models import Token
+from quickserveml_tui.server.api.paging import open_token, seal_token
+from quickserveml_tui.server.api.uploads import Slots
 from quickserveml_tui.server.api.work_calls import Limit, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.events import HEAD_ONLY
@@ -43,6 +43,8 @@ from quickserveml_tui.server.permissions import requires
 _ONE = "/models/{model_id}/versions/{version}"
 _ERRORS = {**NOT_FOUND, 422: "The model breaks what looks at it"}
 _PIECE = 1 << 18
+_AT_ONCE = 4
+"""Requests of a worker that look into models at once, and as many that make bundles; the rest waits its turn."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _FILE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -60,9 +62,10 @@ def router(context: ServerContext) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["Versions"], route_class=CatalogRoute)
     _add_inspection(routes, context)
+    slots = Slots(_AT_ONCE)
 
     @routes.get(f"{_ONE}/artifact", dependencies=requires(Permission.READ), responses=FILE_ANSWERS)
-    def get_artifact(  # noqa: PLR0917 - the parts of a request
+    async def get_artifact(  # noqa: PLR0917 - the parts of a request
         request: Request,
         model_id: ModelId,
         version: Version,
@@ -72,40 +75,55 @@ def router(context: ServerContext) -> APIRouter:
         if_none_match: IfNoneMatch = "",
     ) -> Response:
         """The model file; a model with external data comes as a bundle, others do with `format=bundle`."""
-        model = model_of(context, request, Permission.READ, model_id)
-        _found, ref = version_of(model, version)
-        stream = catalog_of(context).transfers.open_artifact(ref, bundle={"onnx": False, "bundle": True}.get(format))
-        return file_reply(stream, range, if_range, if_none_match)
+
+        def work() -> Response:
+            model = model_of(context, request, Permission.READ, model_id)
+            _found, ref = version_of(model, version)
+            bundle = {"onnx": False, "bundle": True}.get(format)
+            stream = catalog_of(context).transfers.open_artifact(ref, bundle=bundle)
+            return file_reply(stream, range, if_range, if_none_match)
+
+        return await slots.run(work)
 
     return routes
 
 
 def _add_inspection(routes: APIRouter, context: ServerContext) -> None:
+    slots = Slots(_AT_ONCE)
+
     @routes.get(
         f"{_ONE}/graph", dependencies=requires(Permission.READ), responses=answers(GraphDocument, errors=_ERRORS)
     )
-    def get_graph(request: Request, model_id: ModelId, version: Version) -> Response:
+    async def get_graph(request: Request, model_id: ModelId, version: Version) -> Response:
         """What the file says about itself, and its totals."""
-        model = model_of(context, request, Permission.READ, model_id)
-        _found, ref = version_of(model, version)
-        inspect = catalog_of(context).inspect
-        return reply(GraphDocument(inspect.header(ref), inspect.totals(ref)))
+
+        def work() -> Response:
+            model = model_of(context, request, Permission.READ, model_id)
+            _found, ref = version_of(model, version)
+            inspect = catalog_of(context).inspect
+            return reply(GraphDocument(inspect.header(ref), inspect.totals(ref)))
+
+        return await slots.run(work)
 
     @routes.get(
         f"{_ONE}/schema",
         dependencies=requires(Permission.READ),
         responses={**answers(None, errors=_ERRORS), 200: _ANY_JSON},
     )
-    def get_schema(request: Request, model_id: ModelId, version: Version) -> Response:
+    async def get_schema(request: Request, model_id: ModelId, version: Version) -> Response:
         """JSON Schema of request and response, with examples."""
-        model = model_of(context, request, Permission.READ, model_id)
-        _found, ref = version_of(model, version)
-        return reply(catalog_of(context).inspect.schema(ref))
+
+        def work() -> Response:
+            model = model_of(context, request, Permission.READ, model_id)
+            _found, ref = version_of(model, version)
+            return reply(catalog_of(context).inspect.schema(ref))
+
+        return await slots.run(work)
 
     @routes.get(
         f"{_ONE}/layers", dependencies=requires(Permission.READ), responses=answers(LayersDocument, errors=_ERRORS)
     )
-    def list_layers(  # noqa: PLR0917 - the parts of a request
+    async def list_layers(  # noqa: PLR0917 - the parts of a request
         request: Request,
         model_id: ModelId,
         version: Version,
@@ -114,14 +132,18 @@ def _add_inspection(routes: APIRouter, context: ServerContext) -> None:
         shapes: Annotated[bool, Query(description="Whether to wait for shape inference")] = True,
     ) -> Response:
         """The layers of the graph, in its order."""
-        model = model_of(context, request, Permission.READ, model_id)
-        found, ref = version_of(model, version)
-        scope = f"layers {caller_id(request)} {model.id} {found.artifact.digest}"
-        offset = open_token(scope, page_token) if page_token else 0
-        page = catalog_of(context).inspect.layers(ref, offset, limit, shapes=shapes)
-        behind = offset + len(page.rows)
-        token = seal_token(scope, behind) if page.rows and behind < page.total else ""
-        return reply(LayersDocument(list(page.rows), offset, page.total, page.shapes, token))
+
+        def work() -> Response:
+            model = model_of(context, request, Permission.READ, model_id)
+            found, ref = version_of(model, version)
+            scope = f"layers {caller_id(request)} {model.id} {found.artifact.digest}"
+            offset = open_token(scope, page_token) if page_token else 0
+            page = catalog_of(context).inspect.layers(ref, offset, limit, shapes=shapes)
+            behind = offset + len(page.rows)
+            token = seal_token(scope, behind) if page.rows and behind < page.total else ""
+            return reply(LayersDocument(list(page.rows), offset, page.total, page.shapes, token))
+
+        return await slots.run(work)
 
 
 _ANY_JSON: dict[str, Any] = {

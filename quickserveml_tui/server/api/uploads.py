@@ -76,11 +76,11 @@ class UnsupportedBodyError(DataError):
 
 
 class Slots:
-    """How much a worker does for uploads at once; used in the event loop."""
+    """How much slow work a worker does at once, so that threads are left for all else; used in the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = MAX_TRIALS) -> None:
         self._uploads = 0
-        self._trials = asyncio.Semaphore(MAX_TRIALS)
+        self._trials = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def upload(self) -> AsyncIterator[None]:
