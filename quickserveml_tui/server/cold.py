@@ -14,6 +14,8 @@ from uvicorn.server import ServerState
 from quickserveml_tui.server.heads import Head
 from quickserveml_tui.server.permissions import CALLER
 
+MAX_AROUND_BYTES = 64 * 1024
+"""Bytes that may come in a row without any of the body, where that is chunked: what parsers keep of them has an end."""
 REQUEST_ID = "qsml.request_id"
 """Where the connection leaves the id of a request in its scope."""
 
@@ -59,14 +61,30 @@ class _FedProtocol(HttpToolsProtocol):
         self.body_bytes = self.status = self.sent = 0
         self.last_request = False
         """Whether the connection closes after the request under way."""
+        self._in_body = False
+        self._is_over = False
+        """Whether the end of a chunked body was read: nothing behind it is a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Use the transport without counting as a connection of its own."""
         super().connection_made(transport)
         self.connections.discard(self)
 
+    def on_message_begin(self) -> None:
+        """Begin a head; none is taken behind a chunked body, as the connection has looked at one only."""
+        if self._is_over:
+            raise ValueError("The connection ends with this request.")
+        self._in_body = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailers are dropped: they must not pass for headers, which were checked, nor pile up."""
+        if not self._in_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Begin a request."""
+        self._in_body = True
         self.body_bytes = self.status = self.sent = 0
         super().on_headers_complete()
         request = self.request
@@ -84,6 +102,11 @@ class _FedProtocol(HttpToolsProtocol):
             self._on_too_large()
         else:
             super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is complete."""
+        self._is_over = self.request is not None and self.request.head.chunked
+        super().on_message_complete()
 
     def _noting(self, app: Any) -> Any:
         """The application, with a look at what it sends."""
@@ -106,8 +129,9 @@ class _FedProtocol(HttpToolsProtocol):
         self._on_idle()
 
     def send_400_response(self, _msg: str) -> None:
-        """Leave the answer to the owner."""
-        self._on_malformed()
+        """Leave the answer to the owner; what follows the last request gets none."""
+        if not self._is_over:
+            self._on_malformed()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing: the owner closes idle connections."""
@@ -133,7 +157,7 @@ class ColdSide:
     """The requests of one connection that uvicorn answers, one at a time.
 
     `on_done` is called when a response is complete and its request's body is through, `on_too_large` when a chunked
-    body exceeds the limit.
+    body exceeds the limit, `on_malformed` when what surrounds its chunks has no end.
     """
 
     def __init__(
@@ -143,12 +167,18 @@ class ColdSide:
         *,
         on_done: Callable[[], None],
         on_too_large: Callable[[], None],
+        on_malformed: Callable[[], None],
     ) -> None:
         self._make = make
         self._loop = loop
         self._on_done = on_done
         self._on_too_large = on_too_large
+        self._on_malformed = on_malformed
         self._fed: _FedProtocol | None = None
+        self._answered = False
+        """Whether the response to the request under way is complete."""
+        self._around = 0
+        """Bytes in a row that framed a chunked body and were none of it: extensions, trailers."""
         self.active = False
         """Whether a request is under way."""
         self.body_left = 0
@@ -168,6 +198,7 @@ class ColdSide:
             fed = self._fed = self._make(self._response_complete, self._on_too_large)
             fed.connection_made(transport)
         self.active = True
+        self._answered, self._around = False, 0
         self.chunked = head.chunked
         self.protocol = head.protocol
         self.body_left = head.content_length
@@ -180,8 +211,14 @@ class ColdSide:
         end = len(data) if self.chunked else min(len(data), position + self.body_left)
         if not self.chunked:
             self.body_left -= end - position
-        if end > position and self._fed is not None and not self._fed.transport.is_closing():
-            self._fed.data_received(data[position:end])
+        fed = self._fed
+        if end > position and fed is not None and not fed.transport.is_closing():
+            before = fed.body_bytes
+            fed.data_received(data[position:end])
+            if self.chunked:
+                self._around = self._around + end - position if fed.body_bytes == before else 0
+                if self._around > MAX_AROUND_BYTES and self.waits_for_body:
+                    self._on_malformed()
         self._finish()
         return end
 
@@ -258,13 +295,11 @@ class ColdSide:
 
     def _response_complete(self) -> None:
         # Called inside of uvicorn's send(): the connection goes back once that has returned.
+        self._answered = True
         self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        fed = self._fed
-        if not self.active or self.body_left or self.chunked or fed is None:
-            return
-        if fed.cycle is not None and fed.cycle.response_complete:
+        if self.active and self._answered and not self.body_left:
             self.active = False
             self._on_done()
 
@@ -292,4 +327,4 @@ def cold_side(
             on_malformed=on_malformed,
         )
 
-    return ColdSide(make, loop, on_done=on_done, on_too_large=on_too_large)
+    return ColdSide(make, loop, on_done=on_done, on_too_large=on_too_large, on_malformed=on_malformed)
