@@ -307,6 +307,18 @@ SAID = {
         "The file has no bytes in that range.",
         "Ask for a range within it.",
     ),
+    "request.protobuf": (
+        "The request is not the message that this method takes.",
+        "Build it with the protocol's own definitions, or use one of its clients.",
+    ),
+    "server.fixed": (
+        "This server cannot change what it serves.",
+        "Start it with `quickserveml serve`.",
+    ),
+    "serve.load_crashed": (
+        "A version ended the worker that loaded it.",
+        "It is not loaded again; `quickserveml trial` tries it in a process of its own.",
+    ),
     "upload.type": (
         "An upload must be the plain bytes of a file.",
         "Send it as application/octet-stream.",

@@ -71,6 +71,8 @@ def read_text(path: Path) -> str:
         raise _unreadable(path, (error.strerror or "it cannot be read").lower()) from error
     except UnicodeDecodeError as error:
         raise _unreadable(path, "it is not UTF-8 text") from error
+    except ValueError as error:  # a null byte or half a surrogate pair
+        raise _unreadable(path, "no file has such a name") from error
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _parse(path: Path, text: str) -> Any:
 
 def _unreadable(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"The settings file {safe_text(path)} cannot be used: {why}.",
+        f"The file {safe_text(path, 200)} cannot be used: {why}.",
         hint="Correct the file, or move it away.",
         code="config.unreadable",
     )

@@ -63,8 +63,6 @@ class Engine:
         """One for all connections: it is read into and emptied within one callback of the loop."""
         self.date_line = b""
         self.json_prefix = b""
-        self.requests = 0
-        """Requests of all kinds since the process started."""
         self.inflight = 0
         """Bytes of bodies that are being read or wait."""
         self.cache = AnswerCache(options.cache_bytes) if options.cache_bytes else None
@@ -86,7 +84,6 @@ class Engine:
         self.slow = SlowLog(counters)
         self.routes: dict[bytes, Route] = {}
         self.heads = HeadReader(self.options, self.routes, gatekeeper)
-        self._counted = counters.requests
 
     def attach(self, context: ServerContext) -> None:
         """Take the gatekeeper, the counters and the access log of a context; before `start`."""
@@ -163,6 +160,18 @@ class Engine:
 
     # ---- requests
 
+    @property
+    def requests(self) -> int:
+        """Requests of all kinds that this worker and those before it in its place have had.
+
+        Kept in the counters at once: whoever reads them after an answer finds its request there.
+        """
+        return self.counters.requests
+
+    @requests.setter
+    def requests(self, value: int) -> None:
+        self.counters.requests = value
+
     def next_id(self) -> bytes:
         """A name for a request that came without one."""
         return self._id_prefix % next(self._ids)
@@ -203,7 +212,6 @@ class Engine:
     def count(self) -> None:
         """Bring the worker's own counters up to date."""
         self.counters.connections = len(self.connections)
-        self.counters.requests = self._counted + self.requests
 
     def stop(self) -> None:
         """Stop the clock and the worker threads."""

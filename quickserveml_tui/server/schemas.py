@@ -73,9 +73,11 @@ PROBLEMS = _errors(
 
 
 def infer_body(serving: ServingService) -> dict[str, Any]:
-    """Request body of the inference protocol, with an example for the default model."""
-    model = serving.default()
+    """Request body of the inference protocol, with an example for the default model, where there is one."""
     schema: dict[str, Any] = {"schema": _INFER_REQUEST}
+    if not serving.models:
+        return _body(schema)
+    model = serving.default()
     if example_elements(model.session) > _EXAMPLE_ELEMENTS:
         return _body(schema)
     example = example_requests(model.session).get("open_inference")
@@ -89,7 +91,9 @@ def _body(as_json: dict[str, Any]) -> dict[str, Any]:
 
 
 def predict_body(serving: ServingService) -> dict[str, Any]:
-    """Request body of the short form for the default model."""
+    """Request body of the short form for the default model; without one, any JSON."""
+    if not serving.models:
+        return {"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}}
     model = serving.default()
     document = model_schema(model.session)
     schema = document["request"]["$defs"]["predict"]

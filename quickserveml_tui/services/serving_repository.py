@@ -32,7 +32,7 @@ _KNOWN = frozenset(
 def check_repository(folder: Path) -> Path:
     """The folder, absolute. Raises `NotFoundError` (`serve.repository`) when there is none."""
     found = folder.expanduser().absolute()
-    if not found.is_dir():
+    if not os.path.isdir(found):  # noqa: PTH112 - unlike pathlib's, it takes any text
         raise NotFoundError(
             f"There is no folder {safe_text(folder, 200)}.",
             hint="Name a folder with NAME/VERSION/model.onnx in it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -130,6 +131,8 @@ def test_bad_names_and_paths_end_in_one_clear_error_and_change_nothing(
     before = registry.read_bytes()
     values = FEW if (path[0] in SLOW and option) or path == ("add",) else BAD
     for value in values:
+        if option == "--repository" and os.path.isdir(value):  # noqa: PTH112 - takes any text
+            continue  # nothing is wrong with it: the server stays
         line = _command_line(path, option, metavar, value, folder)
         result = cli(*line)
         assert result.code in ENTRY_CODES, (line, result)

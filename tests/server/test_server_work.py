@@ -89,9 +89,27 @@ def test_benchmarks_come_in_pages(server, benchmark):
     problem(server.get(f"/models/tiny/benchmarks/{second['result_id']}"), 404, "benchmark.not_found")
 
 
+def test_a_start_that_comes_once_more_under_its_key_starts_nothing(server):
+    body = {"ref": "tiny", "benchmark": {"runs": 5, "warmup_s": 0, "duration_s": 0.05}}
+    headers = {"Idempotency-Key": "start-1"}
+    first, again = (server.client.post("/api/v1/jobs", json=body, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    assert first.headers["location"] == again.headers["location"]
+    assert again.headers["idempotency-replayed"] == "true"
+    other = server.client.post("/api/v1/jobs", json=body | {"ref": "tiny@1"}, headers=headers)
+    problem(other, 422, "idempotency.mismatch")
+    rows = "x_0,x_1,x_2,x_3\n1,2,3,4\n"
+    path, headers = "/api/v1/models/tiny/batches", {"Idempotency-Key": "batch-1"}
+    first, again = (server.client.post(path, content=rows, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202), (first.text, again.text)
+    assert first.json()["job"]["id"] == again.json()["job"]["id"]
+    problem(server.client.post(path, content=rows + "1,2,3,4\n", headers=headers), 422, "idempotency.mismatch")
+
+
 @pytest.mark.parametrize("token", ["x", "AAAA", "../..", "a" * 399])
 def test_a_forged_page_token_is_refused(server, token):
-    problem(server.get("/jobs", params={"page_token": token}), 400, "page_token.invalid")
+    problem(server.get("/jobs", params={"page_token": token}), 400, "page.token")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +300,7 @@ def test_the_default_model_is_measured_and_nothing_is_kept(server):
 def test_without_a_home_the_default_model_is_measured_and_the_rest_says_what_is_missing(tmp_path):
     with work_server(tmp_path, with_home=False) as server:
         assert server.client.post("/model/benchmark", json={"runs": 5, "warmup_s": 0}).json()["model"] == "tiny"
-        problem(server.get("/jobs"), 503, "server.no_home")
+        problem(server.get("/jobs"), 404, "catalog.none")
         assert not server.get("/server").json()["has_home"]
 
 

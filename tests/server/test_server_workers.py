@@ -72,6 +72,17 @@ def test_an_input_that_crashes_a_worker_is_counted_by_model_and_the_model_stays(
         assert server.ask("/v2/models/div/infer", division(1), "POST").status == 200
 
 
+def test_every_request_is_counted_at_once_over_all_workers(home, tmp_path):
+    with live(home.home, tmp_path / "log", "tiny", "--workers", 2) as server:
+        counted = lambda: sum(int(line.rpartition(" ")[2]) for line in server.metric("qsml_requests_total{"))  # noqa: E731
+        before = counted()
+        for _ in range(6):
+            assert server.ask("/v2/models/tiny/infer", infer_body([[1, 2, 3, 4]]), "POST").status == 200
+        assert counted() - before == 7  # and the question itself
+        workers = server.ask("/api/v1/monitor").json()["workers"]
+        assert sum(item["requests"] for item in workers) == counted() - 1
+
+
 def test_an_isolated_model_takes_nobody_down_and_comes_back(home, tmp_path):
     with live(home.home, tmp_path / "log", "tiny", "div", "--isolate", "div") as server:
         (worker,) = server.workers()

@@ -47,6 +47,9 @@ class OneProcess:
     def statuses(self):
         return tuple(ServedStatus(item.name, item.version, ServedState.READY) for item in self._serving.models)
 
+    def crashes(self):
+        return ()
+
     def workers(self):
         return (WorkerSnapshot(0, restarts=2), WorkerSnapshot(1, restarts=0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,9 @@ from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError, NotFoundError
 from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.server.api.work_calls import Limit, PageToken, find_model, may, page, ref_to, reply, workbench_of
+from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
+from quickserveml_tui.server.api.paging import page
+from quickserveml_tui.server.api.work_calls import Limit, PageToken, find_model, may, ref_to, reply, workbench_of
 from quickserveml_tui.server.api.work_documents import (
     BatchDocument,
     BatchPage,
@@ -78,7 +81,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         model = find_model(context, request, Permission.READ, model_id)
         batches = _batches(context)
         mine = [item for item in batches.list() if model_name(item.ref) == model.name]
-        chosen, token = page(mine, lambda item: (item.created_at, item.id), limit, page_token)
+        chosen, token = page(mine, lambda item: (item.created_at, item.id), limit, page_token, request.url.path)
         return reply(BatchPage(tuple(_document(batches, item) for item in chosen), token))
 
     @routes.post(
@@ -90,7 +93,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
             202,
             text="A job runs it; Location names the job",
             headers=("Location",),
-            errors={404: "There is no such model or version", 409: "The version fails a golden output"},
+            errors=ONCE_ERRORS | {404: "There is no such model or version", 409: "The version fails a golden output"},
         ),
         openapi_extra=_BODY,
     )
@@ -107,6 +110,7 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         threads: Annotated[int, Query(ge=1, le=1024)] = 1,
         verify: Annotated[bool, Query(description="Check golden outputs first")] = True,
         output: Annotated[bool, Query(description="Keep the predictions for download")] = True,
+        idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """Upload a data set and run it through a version in a process of its own."""
         model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, model_id)
@@ -114,17 +118,23 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
         batches = _batches(context)
         upload = await asyncio.to_thread(batches.begin, f"data.{form}", context.options.max_upload_bytes)
+        seen = hashlib.sha256()
+
+        async def work() -> Response:
+            record = await asyncio.to_thread(batches.start, ref, upload, spec, with_output=output)
+            document = Started(job_document(record), result_id_of(record))
+            return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
+
         try:
             async for part in request.stream():
                 if part:
+                    seen.update(part)
                     await asyncio.to_thread(upload.write, part)
             if not upload.size:
                 raise DataError("The body is empty.", hint="Send the data as the body.", code="data.empty")
-            record = await asyncio.to_thread(batches.start, ref, upload, spec, with_output=output)
+            return await once(context, request, idempotency_key, seen.digest(), work)
         finally:
             upload.close()
-        document = Started(job_document(record), result_id_of(record))
-        return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
 
 
 def _add_one(routes: APIRouter, context: ServerContext) -> None:

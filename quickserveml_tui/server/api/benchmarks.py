@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,12 +16,13 @@ from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec
 from quickserveml_tui.core.errors import NotFoundError
 from quickserveml_tui.core.job_records import JobKind, JobRequest
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
+from quickserveml_tui.server.api.paging import page
 from quickserveml_tui.server.api.work_calls import (
     ALL,
     Limit,
     PageToken,
     find_model,
-    page,
     read_json,
     ref_to,
     reply,
@@ -72,7 +74,7 @@ def _add_all(routes: APIRouter, context: ServerContext) -> None:
         """Saved benchmarks of a model, newest first."""
         model = find_model(context, request, Permission.READ, model_id)
         runs = workbench_of(context).benchmark.history(model.name, limit=ALL)
-        chosen, token = page(runs, lambda run: (run.created_at, run.id), limit, page_token)
+        chosen, token = page(runs, lambda run: (run.created_at, run.id), limit, page_token, request.url.path)
         return reply(BenchmarkPage(tuple(benchmark_document(run) for run in chosen), token))
 
     @routes.post(
@@ -84,18 +86,22 @@ def _add_all(routes: APIRouter, context: ServerContext) -> None:
             202,
             text="A job measures it; Location names the job",
             headers=("Location",),
-            errors={404: "There is no such model or version", 409: "The version fails a golden output"},
+            errors=ONCE_ERRORS | {404: "There is no such model or version", 409: "The version fails a golden output"},
         ),
         openapi_extra=body(NewBenchmark, required=False, example={"version": "prod", "spec": {"duration_s": 10}}),
     )
-    async def start_benchmark(request: Request, model_id: ModelId) -> Response:
+    async def start_benchmark(request: Request, model_id: ModelId, idempotency_key: IdempotencyKey = "") -> Response:
         """Measure a version in a process of its own."""
         model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, model_id)
         wanted = await read_json(request, NewBenchmark, NewBenchmark)
-        job = JobRequest(JobKind.BENCHMARK, ref_to(model, wanted.version), benchmark=wanted.spec, origin="server")
-        record = await asyncio.to_thread(workbench_of(context).jobs.start, job)
-        document = Started(job_document(record), result_id_of(record))
-        return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
+
+        async def work() -> Response:
+            job = JobRequest(JobKind.BENCHMARK, ref_to(model, wanted.version), benchmark=wanted.spec, origin="server")
+            record = await asyncio.to_thread(workbench_of(context).jobs.start, job)
+            document = Started(job_document(record), result_id_of(record))
+            return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
+
+        return await once(context, request, idempotency_key, msgspec.json.encode(wanted), work)
 
 
 def _add_one(routes: APIRouter, context: ServerContext) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 import sys
 import tempfile
@@ -12,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from fastapi import Header
 from fastapi import Path as PathParameter
 from fastapi.routing import APIRoute
@@ -29,10 +25,9 @@ from quickserveml_tui.core.errors import (
     UsageError,
 )
 from quickserveml_tui.core.models import ModelRecord, VersionRecord
-from quickserveml_tui.core.ports import Workbench
 from quickserveml_tui.core.refs import parse_ref
 from quickserveml_tui.core.text import safe_text
-from quickserveml_tui.server.api.work_calls import find_model, may, ref_to
+from quickserveml_tui.server.api.work_calls import find_model, may, ref_to, workbench_of
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.permissions import CALLER
 from quickserveml_tui.services.catalog_lookup import select_version
@@ -40,7 +35,6 @@ from quickserveml_tui.services.catalog_lookup import select_version
 _TAGS = re.compile(r'\s*(W/)?"([\x21\x23-\x7e]*)"\s*(?:,|$)')
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _NO_CATALOG = {404: "There is no such thing, none that this key may see, or no catalog here"}
-_CHECKSUM = 16
 
 ModelId = Annotated[str, PathParameter(max_length=200, description="Id or name of a model")]
 Version = Annotated[str, PathParameter(max_length=200, description="Number, label or alias of a version, or `latest`")]
@@ -109,15 +103,8 @@ def _paths() -> re.Pattern[str]:
     )
 
 
-def catalog_of(context: ServerContext) -> Workbench:
-    """The workbench. Raises `NotFoundError` (`catalog.none`) on a server that serves files only."""
-    if context.workbench is None:
-        raise NotFoundError(
-            "This server has no catalog: it serves files only.",
-            hint="Start it on a home: quickserveml serve --home FOLDER.",
-            code="catalog.none",
-        )
-    return context.workbench
+catalog_of = workbench_of
+"""The workbench; raises `NotFoundError` (`catalog.none`) on a server that serves files only."""
 
 
 def caller_id(request: Request) -> str:
@@ -222,34 +209,3 @@ def _all_tags(header: str) -> set[str]:
 def unchanged(etag: str) -> Response:
     """The answer to who has it already."""
     return Response(status_code=304, headers={"ETag": etag})
-
-
-# ---- pages ----------------------------------------------------------------------------------------------------------
-
-
-def seal_token(scope: str, position: Any) -> str:
-    """A page token: a position in the list that `scope` names, with a checksum over both."""
-    payload = orjson.dumps(position)
-    return base64.urlsafe_b64encode(_checksum(scope, payload) + payload).decode().rstrip("=")
-
-
-def open_token(scope: str, token: str) -> Any:
-    """The position in a token of this list. Raises `UsageError` (`page.token`) for any other."""
-    try:
-        data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise bad_token() from error
-    checksum, payload = data[:_CHECKSUM], data[_CHECKSUM:]
-    if checksum != _checksum(scope, payload) or not payload:
-        raise bad_token()
-    return orjson.loads(payload)
-
-
-def _checksum(scope: str, payload: bytes) -> bytes:
-    key = hashlib.blake2b(scope.encode("utf-8", "surrogatepass")).digest()
-    return hashlib.blake2b(payload, key=key, digest_size=_CHECKSUM).digest()
-
-
-def bad_token() -> UsageError:
-    """The error for a page token that is not one of the list."""
-    return UsageError("This page token is not one of this list.", hint="Start again without it.", code="page.token")

@@ -18,13 +18,14 @@ from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.errors import ConflictError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
 from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
+from quickserveml_tui.server.api.paging import page
 from quickserveml_tui.server.api.work_calls import (
     ALL,
     Limit,
     PageToken,
     find_model,
     may,
-    page,
     read_json,
     ref_to,
     reply,
@@ -84,7 +85,7 @@ def _add_list(routes: APIRouter, context: ServerContext) -> None:
         """Jobs of this home, newest first."""
         found = workbench_of(context).jobs.list(states=state or (), limit=ALL)
         visible = [item for item in found if may(request, Permission.READ, model_name(item.request.ref))]
-        chosen, token = page(visible, lambda item: (item.created_at, item.id), limit, page_token)
+        chosen, token = page(visible, lambda item: (item.created_at, item.id), limit, page_token, request.url.path)
         return reply(JobPage(tuple(job_document(item) for item in chosen), token))
 
     @routes.delete("/jobs", dependencies=requires(Permission.WRITE), responses=answers(Forgotten, text="What went"))
@@ -116,19 +117,27 @@ def _add_start(routes: APIRouter, context: ServerContext) -> None:
             202,
             text="It is recorded and its process lives",
             headers=("Location",),
-            errors={404: "There is no such model or version", 409: "The version fails a golden output"},
+            errors=ONCE_ERRORS | {404: "There is no such model or version", 409: "The version fails a golden output"},
         ),
         openapi_extra=body(NewJob, example={"ref": "resnet@prod", "benchmark": {"duration_s": 10}}),
     )
-    async def start_job(request: Request) -> Response:
+    async def start_job(request: Request, idempotency_key: IdempotencyKey = "") -> Response:
         """Start a benchmark in a process of its own."""
         wanted = await read_json(request, NewJob)
-        name, _, selector = wanted.ref.partition("@")
-        model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, name)
-        ref = ref_to(model, selector)
-        job = JobRequest(JobKind.BENCHMARK, ref, benchmark=wanted.benchmark or BenchmarkSpec(), origin="server")
-        record = await asyncio.to_thread(workbench_of(context).jobs.start, job)
-        return reply(job_document(record), 202, {"Location": f"/api/v1/jobs/{record.id}"})
+
+        async def work() -> Response:
+            return await _start(context, request, wanted)
+
+        return await once(context, request, idempotency_key, msgspec.json.encode(wanted), work)
+
+
+async def _start(context: ServerContext, request: Request, wanted: NewJob) -> Response:
+    name, _, selector = wanted.ref.partition("@")
+    model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, name)
+    ref = ref_to(model, selector)
+    job = JobRequest(JobKind.BENCHMARK, ref, benchmark=wanted.benchmark or BenchmarkSpec(), origin="server")
+    record = await asyncio.to_thread(workbench_of(context).jobs.start, job)
+    return reply(job_document(record), 202, {"Location": f"/api/v1/jobs/{record.id}"})
 
 
 def _add_one(routes: APIRouter, context: ServerContext) -> None:

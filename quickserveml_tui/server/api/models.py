@@ -21,15 +21,12 @@ from quickserveml_tui.server.api.catalog_calls import (
     IfMatch,
     IfNoneMatch,
     ModelId,
-    bad_token,
     caller_id,
     catalog_of,
     etag_of,
     expected_rev,
     is_known,
     model_of,
-    open_token,
-    seal_token,
     unchanged,
 )
 from quickserveml_tui.server.api.catalog_documents import (
@@ -40,6 +37,7 @@ from quickserveml_tui.server.api.catalog_documents import (
     ModelPage,
     model_document,
 )
+from quickserveml_tui.server.api.paging import bad_token, open_token, seal_token
 from quickserveml_tui.server.api.work_calls import Limit, may, read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.openapi import answers, body

@@ -19,8 +19,6 @@ from quickserveml_tui.server.api.catalog_calls import (
     caller_id,
     catalog_of,
     check_new_name,
-    open_token,
-    seal_token,
 )
 from quickserveml_tui.server.api.catalog_documents import (
     ModelDocument,
@@ -30,6 +28,7 @@ from quickserveml_tui.server.api.catalog_documents import (
 )
 from quickserveml_tui.server.api.models import Token, shown
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
+from quickserveml_tui.server.api.paging import open_token, seal_token
 from quickserveml_tui.server.api.work_calls import Limit, may, read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.openapi import answers, body

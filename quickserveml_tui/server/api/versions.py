@@ -28,8 +28,6 @@ from quickserveml_tui.server.api.catalog_calls import (
     expected_rev,
     is_known,
     model_of,
-    open_token,
-    seal_token,
     unchanged,
     version_of,
 )
@@ -41,6 +39,7 @@ from quickserveml_tui.server.api.catalog_documents import (
     version_document,
 )
 from quickserveml_tui.server.api.models import Token
+from quickserveml_tui.server.api.paging import open_token, seal_token
 from quickserveml_tui.server.api.work_calls import Limit, may, read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.openapi import answers, body

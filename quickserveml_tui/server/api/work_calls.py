@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -14,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from quickserveml_tui.core.access import Permission
-from quickserveml_tui.core.errors import DataError, NotFoundError, UnavailableError, UsageError
+from quickserveml_tui.core.errors import DataError, NotFoundError, UsageError
 from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.ports import Workbench
 from quickserveml_tui.core.refs import ModelRef, check_name, parse_ref
@@ -32,12 +30,12 @@ PageToken = Annotated[str, Query(max_length=400, description="`next_page_token` 
 
 
 def workbench_of(context: ServerContext) -> Workbench:
-    """The workbench. Raises `UnavailableError` (`server.no_home`) on a server without a home."""
+    """The workbench. Raises `NotFoundError` (`catalog.none`) on a server that serves files only."""
     if context.workbench is None:
-        raise UnavailableError(
-            "This server has no home: it serves files only.",
+        raise NotFoundError(
+            "This server has no catalog: it serves files only.",
             hint="Start it on a home: quickserveml serve --home FOLDER.",
-            code="server.no_home",
+            code="catalog.none",
         )
     return context.workbench
 
@@ -53,6 +51,7 @@ def find_model(context: ServerContext, request: Request, permission: Permission,
 
     Raises `NotFoundError` (`model.not_found`), also for one that the caller may not reach.
     """
+    catalog = workbench_of(context).catalog
     unknown = NotFoundError(
         f"There is no model “{safe_text(model_id, 80)}”.",
         hint="GET /api/v1/models lists the models.",
@@ -60,7 +59,7 @@ def find_model(context: ServerContext, request: Request, permission: Permission,
     )
     try:
         check_name(model_id)  # a path or a reference with a version is no id
-        model = workbench_of(context).catalog.show(model_id).model
+        model = catalog.show(model_id).model
     except (NotFoundError, UsageError):
         raise unknown from None
     if not may(request, permission, model.name):
@@ -117,33 +116,3 @@ class TooLargeError(DataError):
 def too_large(limit: int) -> TooLargeError:
     """The error for a body beyond `limit` bytes."""
     return TooLargeError(f"The body is larger than {limit:,} bytes.", hint="Send less at once.", code="http.too_large")
-
-
-def page(items: Sequence[T], key: Callable[[T], tuple[str, str]], limit: int, token: str) -> tuple[list[T], str]:
-    """The items after `token` and the token of the next page; `key` is time and id, which order them, newest first.
-
-    Raises `UsageError` (`page_token.invalid`).
-    """
-    ordered = sorted(items, key=key, reverse=True)
-    if token:
-        last = _key_of(token)
-        ordered = [item for item in ordered if key(item) < last]
-    chosen = ordered[:limit]
-    return chosen, _token_of(key(chosen[-1])) if len(ordered) > limit else ""
-
-
-def _token_of(key: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode("\n".join(key).encode()).decode().rstrip("=")
-
-
-def _key_of(token: str) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-        time, separator, name = text.partition("\n")
-    except (binascii.Error, ValueError):
-        separator = ""
-    if not separator or _token_of((time, name)) != token:
-        raise UsageError(
-            "The page token is not one of this list.", hint="Start again without it.", code="page_token.invalid"
-        )
-    return time, name
