@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from quickserveml_tui.core.errors import ModelError
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.graph.nesting import is_too_deep
 from quickserveml_tui.graph.skim import MIN_FILE_BYTES, mentions_files, skim
 from quickserveml_tui.graph.sniff import check_bytes, map_file
 
@@ -92,7 +93,7 @@ def parse(model: Any, data: bytes | memoryview, name: str) -> None:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        nested = "MaxDepth" in str(error)
+        nested = "MaxDepth" in str(error) or is_too_deep(data)
         raise ModelError(
             f"“{name}” is not a readable ONNX model: "
             + ("its graphs are nested too deep." if nested else "its protobuf content is damaged."),

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,9 +151,12 @@ def test_benchmark_batch_and_serve_refuse_a_version_that_fails(
     recorded: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[str] = []
-    monkeypatch.setattr(
-        "quickserveml_tui.cli.serve._run", lambda models, _options: served.extend(m.ref for m in models)
-    )
+
+    def supervise(plan: Any, source: Any, *_arguments: Any, **_options: Any) -> None:
+        served.extend(f"{entry.name}@{entry.version}" for entry in source.look(plan, strict=True).entries)
+        source.close()
+
+    monkeypatch.setattr("quickserveml_tui.server.run.supervise", supervise)
     np.savez(tmp_path / "rows.npz", x=np.ones((3, 4), np.float32))
     commands = (("benchmark", "lin", *QUICK), ("batch", "lin", str(tmp_path / "rows.npz")), ("serve", "lin"))
     assert "1 of 1" in recorded(*commands[0]).out

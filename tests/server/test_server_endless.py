@@ -8,11 +8,14 @@ import threading
 import pytest
 from server_process import infer_body, request, running
 
-from quickserveml_tui.core.catalog import Resolved
-from quickserveml_tui.runtime.settings import SessionSettings
-from quickserveml_tui.server.batcher import Batcher, Job
+from quickserveml_tui.core.serving import ServedEntry
+from quickserveml_tui.server.batcher import Batcher
 from quickserveml_tui.server.dialects import INFERENCE_PROTOCOL
+from quickserveml_tui.server.jobs import Job
+from quickserveml_tui.server.options import ServeOptions
+from quickserveml_tui.server.slow import SlowLog
 from quickserveml_tui.services.serving_models import ServedModel
+from quickserveml_tui.services.serving_stats import Counters
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -54,7 +57,8 @@ def test_a_run_without_end_does_not_keep_the_server_from_stopping(model_paths, t
 
 
 def test_large_requests_of_a_cheap_model_run_in_a_thread(model_paths):
-    model = ServedModel(Resolved(ref="tiny", path=str(model_paths["tiny"]), hashed=""), SessionSettings())
+    entry = ServedEntry(name="tiny", version="1", path=str(model_paths["tiny"]), digest="", slot=0, ref="tiny")
+    model = ServedModel(entry, Counters.create(None).model(0))
     assert model.traits.inline
     threads = {}
 
@@ -76,7 +80,8 @@ def test_large_requests_of_a_cheap_model_run_in_a_thread(model_paths):
         return await job.seen
 
     async def both():
-        batcher = Batcher(model, asyncio.get_running_loop(), 10, 60.0)
+        counters = Counters.create(None)
+        batcher = Batcher(model, asyncio.get_running_loop(), ServeOptions(), SlowLog(counters), lambda _batcher: None)
         try:
             assert await ask(batcher, "small", 1) == 200
             assert await ask(batcher, "large", model.traits.inline_elements // 4 + 1) == 200
