@@ -36,6 +36,10 @@ MIN_BYTES_PER_TICK = 64 * 1024
 COUNTED_BYTES = 16 * 1024
 """Bodies from this size on count as bytes in flight; smaller ones are bounded by the queue's length."""
 _ALIGNMENT = 64
+_LIMIT_TEXTS = {
+    "rate.limited": "This key sends more requests than it may.",
+    "auth.too_many": "Too many requests came with keys that do not hold.",
+}
 
 
 def _too_much(head: Head) -> Answer:
@@ -265,9 +269,7 @@ class HotProtocol(asyncio.BufferedProtocol):
 
     @staticmethod
     def _over_limit(head: Head, admission: Admission) -> Answer:
-        detail = "This key has used up its requests of the day."
-        if admission.code == "rate.limited":
-            detail = "This key sends more requests than it may."
+        detail = _LIMIT_TEXTS.get(admission.code, "This key has used up its requests of the day.")
         return plain_error(429, admission.code, detail, "Send the request again later.", protocol=head.protocol)
 
     def _take_body(self, head: Head, route: Route, data: bytes, start: int) -> int:
@@ -275,7 +277,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         length = head.content_length
         end = start + length
         refused, lines, held = head.denied, head.lines, 0
-        if head.limited and refused is None:
+        if head.limited:  # what is refused anyway counts too: guesses at keys have a limit on both paths
             admission = head.caller.admit(time.monotonic())
             if admission is not head.admission:
                 head.admission = admission

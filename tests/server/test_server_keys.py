@@ -97,6 +97,21 @@ def test_new_and_revoked_keys_count_within_a_moment_on_a_connection_that_is_open
         assert eventually(lambda: status() == 401, "the revoked key is refused")
 
 
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_guesses_at_keys_have_a_limit_on_both_paths_and_lock_nobody_out(guarded, path):
+    with guarded.connect() as connection:
+
+        def guess(number):
+            connection.send(request(path, GOOD, headers=[f"X-API-Key: guess-{number}"]))
+            return connection.reply()
+
+        first = next(reply for reply in map(guess, range(5000)) if reply.status != 401)
+    assert first.status == 429
+    assert first.headers["retry-after"]
+    assert "keys that do not hold" in first.json()["error"]
+    assert ask(guarded, path, guarded.texts["infer"]).status == 200
+
+
 def test_every_request_is_in_the_access_log_with_the_id_of_its_key(guarded):
     with guarded.connect() as connection:
         connection.send(request(HOT, GOOD, headers=[f"X-API-Key: {guarded.texts['infer']}", "X-Request-Id: find-me"]))
