@@ -129,6 +129,20 @@ class Gauge:
     text: Callable[[float], str] = significant
     high: Callable[[View], float | None] = lambda _view: None
     """The value that fills the strip; the largest one in view by default."""
+    of: Callable[[ModelRates], float | None] | None = None
+    """The same of one version, where versions have it."""
+
+    def picker(self, view: View) -> Callable[[Point], float | None]:
+        """Where the figure comes from: the version that the charts are about, as far as it is known of versions."""
+        pick, model = self.of, view.model
+        if pick is None or model is None:
+            return self.pick
+
+        def take(point: Point) -> float | None:
+            rates = point.of(model)
+            return None if rates is None else pick(rates)
+
+        return take
 
 
 class GaugeList(LiveChart):
@@ -148,8 +162,8 @@ class GaugeList(LiveChart):
         rows: list[Row] = []
         silent: list[str] = []
         for gauge in self.gauges:
-            point = view.history.newest
-            value = gauge.pick(point) if point is not None else None
+            point, pick = view.history.newest, gauge.picker(view)
+            value = pick(point) if point is not None else None
             head = (
                 Span(gauge.label.ljust(labels + 1), Role.MUTED),
                 Span((MISSING if value is None else gauge.text(value)).rjust(6), Role.STRONG, bold=True),
@@ -157,7 +171,7 @@ class GaugeList(LiveChart):
             )
             cells = width - row_width(head)
             columns = cells * 2 if charset is Charset.BRAILLE else cells
-            values = view.history.columns(gauge.pick, view.window_s, max(columns, 1), most=True)
+            values = view.history.columns(pick, view.window_s, max(columns, 1), most=True)
             if value is None and all(one is None for one in values):
                 silent.append(gauge.label)
                 continue

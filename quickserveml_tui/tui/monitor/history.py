@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from quickserveml_tui.core.monitoring import ModelRates, ServerRates, ServerSnapshot
+from quickserveml_tui.tui.monitor.events import Event, events_between
 
 MAX_POINTS = 600
 """Intervals that are kept."""
+MAX_EVENTS = 500
 _HALF = 0.5 + 1e-6
 ModelKey = tuple[str, str]
 Pick = Callable[["Point"], float | None]
@@ -41,11 +43,15 @@ class History:
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=MAX_POINTS))
     snapshot: ServerSnapshot | None = None
     """The newest one."""
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+    """What happened, oldest first."""
     generation: int = 0
     """Changes with every snapshot."""
 
     def add(self, snapshot: ServerSnapshot, rates: ServerRates | None) -> None:
         """Take in a snapshot and, unless it is the first one, what it says together with the one before."""
+        if self.snapshot is not None:
+            self.events.extend(events_between(self.snapshot, snapshot))
         self.snapshot = snapshot
         self.generation += 1
         if rates is None or rates.interval_s <= 0:

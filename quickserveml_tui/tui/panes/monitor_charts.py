@@ -39,10 +39,10 @@ def _memory(point: Point) -> float | None:
 
 
 GAUGES = (
-    Gauge("batch", "req", lambda point: point.rates.total.batch),
-    Gauge("queue", "ms", lambda point: point.rates.total.queue_ms),
-    Gauge("run", "ms", lambda point: point.rates.total.compute_ms),
-    Gauge("pending", "", lambda point: point.rates.total.pending, _count),
+    Gauge("batch", "req", lambda point: point.rates.total.batch, of=lambda rates: rates.batch),
+    Gauge("queue", "ms", lambda point: point.rates.total.queue_ms, of=lambda rates: rates.queue_ms),
+    Gauge("run", "ms", lambda point: point.rates.total.compute_ms, of=lambda rates: rates.compute_ms),
+    Gauge("pending", "", lambda point: point.rates.total.pending, _count, of=lambda rates: rates.pending),
     Gauge("connections", "", lambda point: point.rates.connections or None, _count),
     Gauge("CPU", "cores", lambda point: point.rates.cpu_cores),
     Gauge("machine", "%", lambda point: point.cpu_percent, _count, lambda _view: 100.0),
@@ -219,4 +219,5 @@ class LoadPane(ViewPane):
             words.append(f"{snapshot.cores} core{'s' if snapshot.cores != 1 else ''}")
         if snapshot is not None and snapshot.memory_total_bytes:
             words.append(" ".join(bytes_parts(snapshot.memory_total_bytes)))
+        self.subject = "@".join(self.view.model) if self.view.model else ""
         self.count_text = "   ".join(words) or self.view.window_words

@@ -15,6 +15,7 @@ from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes, significant
 from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
 from quickserveml_tui.tui.keys import bind
+from quickserveml_tui.tui.monitor.events import Event
 from quickserveml_tui.tui.monitor.view import View, clock_of
 from quickserveml_tui.tui.panes.monitor_charts import ViewPane
 from quickserveml_tui.tui.panes.tables import PaneTable
@@ -58,6 +59,11 @@ WORKERS = (
     _figure("requests", "requests", 10, drop=4),
     _figure("restarts", "restarts", 8, drop=5),
     Column("state", "state", width=9, kind="state", drop=1),
+)
+EVENTS = (
+    Column("at", "time", width=8, sortable=False),
+    Column("what", "what", kind="name", width=16, sortable=False),
+    Column("words", "happened", flex=1, min_width=12, sortable=False),
 )
 _STATES = {"READY": ("ok", "ready", Role.OK), "LOADING": ("queued", "loading", Role.INFO),
            "UNLOADING": ("queued", "leaving", Role.MUTED), "UNAVAILABLE": ("error", "fails", Role.ERROR)}  # fmt: skip
@@ -192,28 +198,79 @@ def slow_row(slow: SlowRequest, index: int) -> TableRow:
 
 
 class WorkersPane(TablePane):
-    """The processes that answer."""
+    """The processes that answer, or what happened to them and to the models."""
 
     COLUMNS = WORKERS
     EMPTY = "This server does not tell of its processes."
     SORT = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind("v", "toggle_events", "events", "monitor.toggle_events",
+             "Change between the workers and what happened to them and to the models"),
+    ]  # fmt: skip
 
     def __init__(self, view: View) -> None:
         super().__init__(view, key="6", title="Workers", id="monitor-workers")
         self._before: dict[int, tuple[float, WorkerSnapshot]] = {}
         self._cores: dict[int, float] = {}
         self._at = 0.0
+        self._shows_events = False
+
+    def compose_body(self) -> ComposeResult:
+        """The workers, and the events in their place."""
+        yield from super().compose_body()
+        events = PaneTable(EVENTS, empty="Nothing has happened since this is watched.", id="monitor-events")
+        events.display = False
+        yield events
+
+    @property
+    def table(self) -> PaneTable:
+        """The table that is shown."""
+        return self.query(PaneTable)[1 if self._shows_events else 0]
+
+    def action_toggle_events(self) -> None:
+        """Workers or events."""
+        self._shows_events = not self._shows_events
+        workers, events = self.query(PaneTable)
+        workers.display, events.display = not self._shows_events, self._shows_events
+        self.title = "Events" if self._shows_events else "Workers"
+        self.sort_note = "" if self._shows_events else self.table.sort_note
+        self.show_view()
+        self.focus_body()
+
+    def action_sort_rows(self) -> None:
+        """Events stay in their order."""
+        if not self._shows_events:
+            super().action_sort_rows()
+
+    def action_reverse_rows(self) -> None:
+        """Events stay in their order."""
+        if not self._shows_events:
+            super().action_reverse_rows()
 
     def show_view(self) -> None:
+        """The rows of what is shown."""
+        if self._shows_events:
+            self._show_events()
+        else:
+            self._show_workers()
+
+    def _show_events(self) -> None:
+        events = self.view.history.events
+        self.query(PaneTable)[1].set_rows([event_row(one, index) for index, one in reversed(list(enumerate(events)))])
+        self.count_text = plural(len(events), "event") if events else ""
+
+    def _show_workers(self) -> None:
         """A row for each; cores are those of the newest interval."""
         snapshot = self.view.snapshot
         workers = snapshot.workers if snapshot is not None else ()
         if snapshot is not None and snapshot.taken_at != self._at:
             self._count_cores(snapshot.taken_at, workers)
         glyphs = glyphs_of(self)
-        self.table.set_rows([worker_row(one, self._cores.get(one.index), glyphs) for one in workers])
+        self.query(PaneTable)[0].set_rows([worker_row(one, self._cores.get(one.index), glyphs) for one in workers])
         restarts = sum(one.restarts for one in workers)
-        self.count_text = f"{plural(len(workers), 'worker')}   {plural(restarts, 'restart')}" if workers else ""
+        happened = [plural(len(self.view.history.events), "event")] if self.view.history.events else []
+        words = [plural(len(workers), "worker"), plural(restarts, "restart")] if workers else []
+        self.count_text = "   ".join([*words, *happened])
 
     def _count_cores(self, at: float, workers: Sequence[WorkerSnapshot]) -> None:
         self._cores = {}
@@ -223,6 +280,16 @@ class WorkersPane(TablePane):
                 self._cores[one.index] = max(one.cpu_s - before.cpu_s, 0.0) / (at - before_at)
         self._before = {one.index: (at, one) for one in workers}
         self._at = at
+
+
+def event_row(event: Event, index: int) -> TableRow:
+    """An event as a row of the table."""
+    return {
+        "_key": f"{event.at}-{index}",
+        "at": Cell(event.at, text=clock_of(event.at), role=Role.MUTED),
+        "what": Cell(event.what),
+        "words": Cell(event.words, role=event.role),
+    }
 
 
 def worker_row(worker: WorkerSnapshot, cores: float | None, glyphs: Glyphs) -> TableRow:

@@ -14,6 +14,7 @@ from quickserveml_tui.core.errors import QuickServeError, UsageError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.core.units import format_duration
+from quickserveml_tui.tui.flows.monitor_figures import FiguresFlow
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.memory import MAX_URLS
 from quickserveml_tui.tui.messages import ActionFailed
@@ -24,7 +25,6 @@ from quickserveml_tui.tui.monitor.watcher import SnapshotArrived, WatchFailed, w
 from quickserveml_tui.tui.panes.monitor_charts import LatencyPane, LoadPane, TrafficPane, ViewPane
 from quickserveml_tui.tui.panes.monitor_tables import ModelsPane, SlowPane, TablePane, WorkersPane
 from quickserveml_tui.tui.places import MONITOR
-from quickserveml_tui.tui.screens.side import SideScreen
 from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
@@ -55,7 +55,7 @@ def address_of(text: str) -> str:
     return words.rstrip("/")
 
 
-class MonitorScreen(SideScreen):
+class MonitorScreen(FiguresFlow):
     """Traffic, latency, models, load, slowest requests, workers."""
 
     PLACE = MONITOR
@@ -269,6 +269,8 @@ class MonitorScreen(SideScreen):
 
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now."""
+        if action in ("show_figures", "export_figures") and not self.view.history.points:
+            return "Nothing was seen of a server yet."
         if action in ("toggle_pause", "copy_url", "next_window", "move_cursor", "narrow") and not self.url:
             return "No server is watched; o opens one."
         return ""

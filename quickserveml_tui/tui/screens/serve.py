@@ -59,6 +59,8 @@ class ServeScreen(RequestFlow):
         self._offset = 0
         self._reading = False
         self._select = ""
+        self._stopping: set[str] = set()
+        """Servers that were told to end."""
 
     def compose_panes(self) -> ComposeResult:
         """The three panes."""
@@ -122,11 +124,20 @@ class ServeScreen(RequestFlow):
         self._looking = False
         self.states = event.states
         alive = {server.id for server in event.servers}
+        self._say_ended([one for one in self.servers_pane.servers if one.id not in alive])
         for gone in [key for key in self.owner.started if key not in alive]:
             del self.owner.started[gone]
         self.servers_pane.show(event.servers, event.states, select=self._select)
         if self._select in alive:
             self._select = ""
+
+    def _say_ended(self, gone: list[ServerRecord]) -> None:
+        """Servers that ended without being told to from here: what was said of them before is no longer true."""
+        ended = [one.url for one in gone if one.id not in self._stopping]
+        self._stopping -= {one.id for one in gone}
+        if ended:
+            words = f"{ended[0]} has" if len(ended) == 1 else f"{plural(len(ended), 'server')} have"
+            self.tell(f"{words} ended", Role.WARN)
 
     @on(ActionFailed)
     def explain_failure(self, event: ActionFailed) -> None:
@@ -275,6 +286,7 @@ class ServeScreen(RequestFlow):
         services = self.services
         if services is None:
             return
+        self._stopping.add(server.id)
         self.tell(f"Stopping {server.url}: what is under way is finished first", Role.INFO)
 
         def stop() -> ServerStopped:

@@ -85,7 +85,7 @@ class StartServerForm(FormDialog):
             Field("threads", "threads", "1", "1 for each model"),
             Field("delay", "batch delay", "0", "0; 2ms waits so long for requests to share a run"),
             Field("grpc", "gRPC port", "", "no gRPC; 0 takes a free one"),
-            Field("log", "access log", "", "none; a file gets a line per request", path="file"),
+            Field("log", "access log", "", "none; a file, or - for the log shown here", path="file"),
             Field("auth", "API keys", "auto", choices=AUTH),
         ]
         super().__init__(
