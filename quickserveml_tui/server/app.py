@@ -73,6 +73,7 @@ def create_app(engine: Engine, context: ServerContext | None = None) -> FastAPI:
     app.include_router(original_routes.router(engine))
     app.include_router(original_work.router(engine, context))
     gatekeeper = context.gatekeeper if context is not None else OpenGatekeeper()
+    app.state.gatekeeper = gatekeeper  # event streams ask again: a key may be revoked meanwhile
     if engine.options.docs:
         permission = Permission.READ if asks_for_keys(engine.options) else Permission.PUBLIC
         app.include_router(docs_pages.router(app.title, "/openapi.json", permission))

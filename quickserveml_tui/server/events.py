@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from quickserveml_tui.core.errors import QuickServeError, UnavailableError
+from quickserveml_tui.core.errors import NotPermittedError, QuickServeError, UnavailableError
 from quickserveml_tui.core.text import safe_text
+
+if TYPE_CHECKING:
+    from quickserveml_tui.server.context import Gatekeeper
 
 MEDIA_TYPE = "text/event-stream"
 MAX_STREAMS = 64
@@ -47,19 +50,20 @@ class Streams:
                 hint="Close some, or ask again from time to time instead.",
                 code="events.too_many",
             )
-        return _CountedStream(self, self._bounded(events))
+        return _CountedStream(self, self._bounded(events, _Welcome(request)))
 
     @property
     def draining(self) -> bool:
         """Whether streams are to end."""
         return self._draining()
 
-    async def _bounded(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _bounded(self, events: AsyncIterator[bytes], welcome: _Welcome) -> AsyncIterator[bytes]:
         waiting: asyncio.Task[bytes] | None = None
         sent = time.monotonic()
         try:
             yield b": connected\n\n"
             while not self.draining:
+                welcome.check()
                 waiting = waiting or asyncio.ensure_future(anext(events))
                 done, _ = await asyncio.wait((waiting,), timeout=_LOOK_S)
                 if done:
@@ -76,12 +80,29 @@ class Streams:
                     yield b": alive\n\n"
                     sent = time.monotonic()
             yield event("drain", {"reason": "The server is about to stop."})
+        except NotPermittedError as error:
+            yield failure(error)
         finally:
             if waiting is not None:
                 waiting.cancel()
                 await asyncio.wait((waiting,))
             if hasattr(events, "aclose"):
                 await events.aclose()
+
+
+class _Welcome:
+    """Whether the key of a stream still holds: it may be revoked or expire while the stream goes on."""
+
+    def __init__(self, request: Request) -> None:
+        self._gatekeeper: Gatekeeper | None = getattr(request.app.state, "gatekeeper", None)
+        self._headers = request.scope["headers"]
+        self._version = self._gatekeeper.version if self._gatekeeper is not None else 0
+
+    def check(self) -> None:
+        """Raise `NotPermittedError` where it does not."""
+        if self._gatekeeper is not None and self._gatekeeper.version != self._version:
+            self._version = self._gatekeeper.version
+            self._gatekeeper.identify(self._headers)
 
 
 class _CountedStream(StreamingResponse):

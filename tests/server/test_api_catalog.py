@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from api_server import Gate, as_key, doubled
+from api_server import KEYS, Gate, as_key, doubled
 from work_server import DEADLINE_S, work_server
 
 _numbers = itertools.count(10)
@@ -345,3 +345,17 @@ def test_lists_are_answered_while_more_than_all_threads_would_be_waited_in(serve
         finally:
             go_on.set()
         assert {item.result().status_code for item in slow} == {200}
+
+
+# ---- streams --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_ends_when_its_key_is_revoked(server, monkeypatch):
+    with server.client.stream("GET", "/api/v1/monitor/events?interval=0.25", headers=as_key("other")) as stream:
+        lines = stream.iter_lines()
+        assert "event: snapshot" in lines
+        monkeypatch.delitem(KEYS, "other")
+        monkeypatch.setattr(Gate, "version", 1)
+        rest = list(lines)  # it ends
+    assert "event: error" in rest
+    assert any('"auth.invalid"' in line for line in rest)
