@@ -13,6 +13,7 @@ from quickserveml_tui.core.serving import DesiredState, ServedEntry
 from quickserveml_tui.server.messages import (
     Abort,
     Ask,
+    Broken,
     Commit,
     Converged,
     Drain,
@@ -96,6 +97,8 @@ class Fleet:
         self._load_limit_s = load_limit_s
         self._change: _Change | None = None
         self._is_ending = False
+        self._served = False
+        """Whether a worker ever served."""
         self._all_ended = asyncio.Event()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,6 +185,7 @@ class Fleet:
         if worker.restarts and not worker.converged:
             logger.info("Worker %d serves again (process %d)", worker.index, worker.pid)
         worker.converged = message.revision
+        self._served = True
         self.example = message.example
         self.grpc_port = message.grpc_port or self.grpc_port
         change = self._change
@@ -198,6 +202,12 @@ class Fleet:
         entry = next((item for item in self.state.entries if item.key == key), None)
         if message.revision == self.state.revision and entry is not None:
             self._owner.on_lost_entry(entry, error)
+
+    def _broken(self, worker: Worker, error: QuickServeError) -> None:
+        """A worker says why it cannot serve: where none ever did, the server ends with it."""
+        logger.error("Worker %d cannot serve: %s", worker.index, error.message)
+        if not self._served:
+            self._give_up(error)
 
     # ---- what workers do
 
@@ -219,6 +229,8 @@ class Fleet:
                 self._converged(worker, message)
             case Failed():
                 self._failed(message)
+            case Broken(note):
+                self._broken(worker, note.to_error())
             case Ask():
                 self._owner.on_ask(worker, message)
 

@@ -133,6 +133,12 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     error: ErrorNote
 
 
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """The worker cannot serve at all and ends, such as for a certificate or a port that cannot be used."""
+
+    error: ErrorNote
+
+
 class Converged(msgspec.Struct, frozen=True, tag="converged"):
     """A state is served."""
 
@@ -154,4 +160,4 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
 
 ToWorker: TypeAlias = Setup | Prepare | Commit | Abort | Note | Drain | Reload | Answer
-FromWorker: TypeAlias = Hello | Loaded | Failed | Converged | Ask
+FromWorker: TypeAlias = Hello | Loaded | Failed | Broken | Converged | Ask

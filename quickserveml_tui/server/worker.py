@@ -37,6 +37,7 @@ from quickserveml_tui.server.logs import set_up_logging
 from quickserveml_tui.server.messages import (
     Abort,
     Answer,
+    Broken,
     Commit,
     Converged,
     Drain,
@@ -63,6 +64,10 @@ logger = logging.getLogger("quickserveml_tui.server.worker")  # its own name is 
 
 _PATIENCE_S = 5.0
 """Beyond the drain's own limit, until a worker whose supervisor is gone ends by force."""
+
+
+_LAST_WORDS_S = 0.1
+"""From the reason why a worker cannot serve to its end."""
 
 
 class _Prepared:
@@ -177,9 +182,16 @@ class ServerWorker:
             logger.warning("The certificate is not replaced: %s", error.message)
 
     def _follow_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("The worker cannot follow the supervisor", exc_info=task.exception())
-            os._exit(1)  # the supervisor starts another
+        problem = None if task.cancelled() else task.exception()
+        if problem is None:
+            return
+        if isinstance(problem, QuickServeError) and self._server is None:
+            self._channel.send(Broken(ErrorNote.of(problem)))
+            self._channel.close()  # after what was sent is gone
+            asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)
+            return
+        logger.error("The worker cannot follow the supervisor", exc_info=problem)
+        os._exit(1)  # the supervisor starts another
 
     # ---- changes
 
