@@ -54,8 +54,10 @@ def soak(home, tmp_path, *, growth_mb, **load):
     assert set(account.by_answer) == {"1", "2"}
     assert account.swaps >= load["seconds"] / load["swap_every_s"] - 2
     assert account.kills
-    settled = [memory for at, memory in account.memory_mb if at > load["seconds"] / 5]
-    assert sorted(settled)[len(settled) // 2] - settled[0] < growth_mb, account.memory_mb
+    settled = [memory for at, memory in account.memory_mb if at > load["seconds"] / 10]
+    half = len(settled) // 2
+    # The most of each half: right after a kill a worker is missing.
+    assert max(settled[half:]) - max(settled[:half]) < growth_mb, account.memory_mb
     print(
         json.dumps(
             {
@@ -74,11 +76,11 @@ def soak(home, tmp_path, *, growth_mb, **load):
 
 def test_a_minute_of_swaps_kills_and_slow_clients_loses_no_request_of_a_worker_that_lives(home, tmp_path):
     soak(
-        home, tmp_path, growth_mb=60, connections=150, slow=10, seconds=60, pause_s=0.4, swap_every_s=5, kill_every_s=15
+        home, tmp_path, growth_mb=15, connections=150, slow=10, seconds=60, pause_s=0.4, swap_every_s=5, kill_every_s=15
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_ten_minutes_at_a_thousand_connections_lose_no_request_of_a_worker_that_lives(home, tmp_path):
-    soak(home, tmp_path, growth_mb=80, connections=1000, slow=50, seconds=600, swap_every_s=5, kill_every_s=30)
+    soak(home, tmp_path, growth_mb=30, connections=1000, slow=50, seconds=600, swap_every_s=5, kill_every_s=30)
