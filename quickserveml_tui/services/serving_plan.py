@@ -90,9 +90,10 @@ class ServingPlan:
         kept = tuple(item for item in self.wanted if item.name != name)
         mine = [item for item in self.wanted if item.name == name]
         without = frozenset(item for item in self.without if item[0] != name)
-        if mine and not versions:
+        is_file = bool(mine) and mine[0].source is Source.FILE
+        if mine and (not versions or (is_file and set(versions) == {"1"})):
             return replace(self, without=without)
-        if mine and mine[0].source is Source.FILE:
+        if is_file:
             raise NotFoundError(
                 f"{safe_text(name, 80)} is a file: it has version 1 alone.",
                 hint="Add it to the catalog to have versions of it.",

@@ -321,6 +321,17 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(running, channel):
     assert int(trailing["retry-after"]) > 1
 
 
+def test_methods_without_a_model_are_limited_too_but_not_public_ones(running, channel):
+    headers = (("x-api-key", running.keys.create("slow-two", limit=RateLimit(per_second=0.01, burst=1)).text),)
+    running.context.gatekeeper.refresh()
+    methods = {item.name: item for item in METHODS}
+    codes = [
+        call(channel, methods[name], request_of(methods[name]), headers)[0]
+        for name in ("ServerLive", "ServerMetadata", "RepositoryIndex", "ServerReady")
+    ]
+    assert codes == ["OK", "OK", "RESOURCE_EXHAUSTED", "OK"]
+
+
 def test_every_request_is_counted_and_gets_a_line_in_the_log(running, channel):
     infer = next(item for item in METHODS if item.name == "ModelInfer")
     before = len(running.notes.lines)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError, QuickServeError
 from quickserveml_tui.server.access import caller_of
 from quickserveml_tui.server.batcher import internal_error
@@ -173,7 +174,7 @@ class Calls:
             answer = b""
             failed: CallError | None = None
             try:
-                caller = self._admit(headers, limited=bool(method.model_field))
+                caller = self._admit(headers, limited=method.permission is not Permission.PUBLIC)
                 message = _parse(request, raw)
                 if method.name.startswith("RepositoryModel") and not message.model_name:
                     message.model_name = message.repository_name  # KServe has the name in this field
