@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import re
 import subprocess
@@ -16,6 +17,8 @@ import uvloop
 from workloads import Body
 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+_WARM_S = 1.0
+"""Time at the offered rate before anything counts."""
 _SCRIPT = """
 wrk.method = "POST"
 local file = io.open("{body}", "rb")
@@ -117,7 +120,8 @@ class _Offered:
             _, client = await loop.create_connection(lambda: _Client(self), "127.0.0.1", self._port)
             self._idle.append(client)
         generator, started = random.Random(1), time.perf_counter()
-        due, end = started, started + seconds
+        due, end = started, started + _WARM_S + seconds
+        warm, counted_from = False, started
         while (now := time.perf_counter()) < end:
             while due <= now:
                 if self._idle:
@@ -126,7 +130,10 @@ class _Offered:
                     self._waiting.append(due)
                 due += generator.expovariate(self._rate)
             await asyncio.sleep(0 if due - time.perf_counter() < 0.001 else 0.0005)
-        elapsed = time.perf_counter() - started
+            if not warm and now - started > _WARM_S:
+                warm, counted_from = True, now
+                self.latencies.clear()
+        elapsed = time.perf_counter() - counted_from
         await asyncio.sleep(0.2)
         return elapsed
 
@@ -160,10 +167,13 @@ def offer(
     key: dict[str, str],
 ) -> dict[str, float]:
     """An offered rate for a while; `gets` are fetched meanwhile. Times are milliseconds."""
+    gc.disable()  # its pauses would count as the server's
     load = _Offered(port, path, body, connections, rate)
 
     async def main():
-        return await asyncio.gather(load.run(seconds), _gets(port, gets, key, seconds) if gets else asyncio.sleep(0))
+        return await asyncio.gather(
+            load.run(seconds), _gets(port, gets, key, _WARM_S + seconds) if gets else asyncio.sleep(0)
+        )
 
     elapsed, fetched = uvloop.run(main())
     times = np.array(load.latencies) * 1000
