@@ -49,9 +49,11 @@ class Acceptor:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def stop(self) -> None:
-        """Accept no more; connections that are there stay, those in a handshake are given up."""
+        """Take what waits, then accept no more; connections that are there stay, those in a handshake are given up."""
         if self._is_stopped:
             return
+        for listener in self._sockets:
+            self._accept(listener)  # what is left waiting is reset when the last process closes the socket
         self._is_stopped = True
         for timer in self._pauses.values():
             timer.cancel()

@@ -115,6 +115,7 @@ def supervise(
                 folder=folder,
                 listeners=[listener.fileno()],
                 on_ready=on_ready,
+                stop_listening=listener.close,
                 read_only=read_only,
             ).run()
 

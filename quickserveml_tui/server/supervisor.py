@@ -42,7 +42,8 @@ _END_S = 5.0
 class Supervisor:
     """One server from its start to its end; `run` inside an event loop.
 
-    `folder` takes the counters files; `listeners` are descriptors of the listening sockets.
+    `folder` takes the counters files; `listeners` are descriptors of the listening sockets, which `stop_listening`
+    closes in this process.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Supervisor:
         folder: Path,
         listeners: Sequence[int],
         on_ready: Callable[[Supervisor], None],
+        stop_listening: Callable[[], None],
         read_only: bool = False,
     ) -> None:
         self._plan = plan
@@ -62,6 +64,7 @@ class Supervisor:
         self._folder = folder
         self._listeners = tuple(listeners)
         self._on_ready = on_ready
+        self._stop_listening = stop_listening
         self._read_only = read_only
         self._started_at = time.time()
         self._counters = [Counters.create(counters_path(folder, index)) for index in range(options.workers)]
@@ -215,6 +218,8 @@ class Supervisor:
     async def _end(self) -> None:
         options = self._options
         logger.info("Told to end: what is under way gets up to %d s to finish", options.drain_timeout_s)
+        # Before the workers close theirs: connections that come later are refused instead of left waiting and reset.
+        asyncio.get_running_loop().call_later(options.drain_delay_s / 2, self._stop_listening)
         drain = asyncio.create_task(
             self._fleet.drain(options.drain_delay_s + options.drain_timeout_s + _END_S), name="drain"
         )
