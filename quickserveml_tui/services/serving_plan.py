@@ -52,6 +52,8 @@ class Wanted:
     settings: ServedSettings = field(default_factory=ServedSettings)
     optional: bool = False
     """Whether the server starts without it where it cannot be served."""
+    problem: str = ""
+    """Why what it asks for cannot be read; what was served of it before stays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def check_repository(folder: Path) -> Path:
 
 
 def repository_models(folder: Path, settings: ServedSettings) -> Iterator[Wanted]:
-    """The models of a folder, by name; what cannot be one is passed over, with a note in the log."""
+    """The models of a folder, by name; folders that cannot be one are passed over, with a note in the log."""
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
     except OSError as error:
@@ -54,11 +54,16 @@ def repository_models(folder: Path, settings: ServedSettings) -> Iterator[Wanted
             continue
         try:
             check_name(name)
-            policy, chosen = _config(folder / name, settings)
         except QuickServeError as error:
             logger.warning("%s is not served: %s", safe_text(name, 80), error.message)
             continue
-        yield Wanted(name, name, Source.REPOSITORY, str(folder / name), policy, chosen, optional=True)
+        wanted = Wanted(name, name, Source.REPOSITORY, str(folder / name), settings=settings, optional=True)
+        try:
+            policy, chosen = _config(folder / name, settings)
+        except QuickServeError as error:
+            yield replace(wanted, problem=error.message)
+        else:
+            yield replace(wanted, policy=policy, settings=chosen)
 
 
 def repository_versions(folder: Path, policy: VersionPolicy) -> list[tuple[str, Path]]:

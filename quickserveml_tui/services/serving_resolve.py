@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quickserveml_tui.core.catalog import CatalogQuery, Resolved
-from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, QuickServeError, StoreError
+from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, QuickServeError, StoreError, UsageError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import ModelRecord, TrialOutcome, VersionRecord
 from quickserveml_tui.core.serving import ServedEntry, ServedState, ServedStatus
@@ -121,6 +121,8 @@ class LiveModels:
         found.offers += [offer for offer in offers if offer[0].key not in plan.without]
 
     def _offers(self, wanted: Wanted, workbench: LocalWorkbench, found: _Found, *, strict: bool) -> tuple[_Offer, ...]:
+        if wanted.problem:
+            raise UsageError(wanted.problem, hint="Correct its config.pbtxt.", code="serve.config")
         match wanted.source:
             case Source.FILE:
                 resolved = self._admit((wanted.name, wanted.ref), lambda: self._try_file(workbench, wanted.ref))

@@ -98,3 +98,9 @@ def test_a_repository_folder_is_served_by_its_configuration_and_its_links_are_re
         assert server.ask("/v2/models/both/config").json()["max_batch_size"] == 4
         shutil.copytree(folder / "newest", folder / "later")
         eventually(lambda: ("later", "7") in server.index(), "the new folder")
+        (folder / "both" / "config.pbtxt").write_text("broken {{")
+        eventually(lambda: ("both", "") in server.index(), "the reason")
+        found = server.index()
+        assert found["both", ""]["state"] == "UNAVAILABLE"
+        assert "config.pbtxt" in found["both", ""]["reason"]
+        assert {found["both", number]["state"] for number in "12"} == {"READY"}
