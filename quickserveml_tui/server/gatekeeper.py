@@ -60,8 +60,8 @@ class KeyCaller:
         self.id = key.id
         self.patterns = key.models
         """Patterns of the models that it reaches; empty reaches all."""
-        self.expires = unix_time(key.expires_at) if key.expires_at else float("inf")
-        """Unix time."""
+        self.expires = _end_of(key)
+        """Unix time; 0 where the record does not say it in a way that can be read, so that the key never holds."""
         self.limited = limiter is not None
         self._scopes = key.scopes
         self._limiter = limiter
@@ -176,6 +176,10 @@ class KeyGatekeeper:
             if error.code != self._problem:
                 self._problem = error.code
                 logger.error("The keys stay as they were: %s %s", error.message, error.hint)  # noqa: TRY400
+        except Exception as error:  # whoever follows the file must not die of what is in it
+            if type(error).__name__ != self._problem:
+                self._problem = type(error).__name__
+                logger.exception("The keys stay as they were: their file cannot be understood")
         if self._next_end <= self._wall():
             self._next_end = self._first_end()
             self.version += 1
@@ -233,6 +237,17 @@ class KeyGatekeeper:
             caller = self._callers.get(identity)
             if caller is not None and caller.limiter is not None and used > 0:
                 caller.limiter.restore(used, kept.day)
+
+
+def _end_of(key: ApiKey) -> float:
+    """When a key expires, Unix time; one whose record is damaged there has expired."""
+    if not key.expires_at:
+        return float("inf")
+    try:
+        return unix_time(key.expires_at)
+    except (ValueError, OverflowError, OSError):
+        logger.error("Key %s is refused: its record does not say when it expires", key.id)  # noqa: TRY400
+        return 0.0
 
 
 def _sent_key(headers: Sequence[tuple[bytes, bytes]]) -> str:

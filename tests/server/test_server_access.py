@@ -462,3 +462,37 @@ def test_keys_are_asked_for_wherever_the_server_can_be_reached_from_elsewhere(ke
         open_gatekeeper(ServeOptions(auth="keys"), None)
     assert advice(ServeOptions(host="0.0.0.0"))
     assert not advice(ServeOptions())
+
+
+def test_a_key_whose_end_cannot_be_read_is_refused_and_others_go_on(gatekeeper, keys, texts, caplog):
+    damaged = keys.create("damaged", expires_in_s=1000).text
+    gatekeeper.refresh()
+    assert gatekeeper.identify(bearer(damaged))
+    document = json.loads(keys.path.read_text())
+    record = next(item for item in document["keys"].values() if item["name"] == "damaged")
+    record["expires_at"] = "next week, perhaps"
+    keys.path.write_text(json.dumps(document))
+    gatekeeper.refresh()
+    with pytest.raises(NotPermittedError):
+        gatekeeper.identify(bearer(damaged))
+    assert caplog.text.count("does not say when it expires") == 1
+    assert gatekeeper.identify(bearer(texts["infer"]))
+    keys.revoke("infer")
+    gatekeeper.refresh()
+    with pytest.raises(NotPermittedError):
+        gatekeeper.identify(bearer(texts["infer"]))
+
+
+def test_whatever_the_file_does_it_is_followed_on_and_told_once(gatekeeper, keys, texts, caplog, monkeypatch):
+    def fail(**_):
+        raise ValueError
+
+    keys.revoke("infer")
+    with monkeypatch.context() as patch:
+        patch.setattr(gatekeeper._keys, "list", fail)
+        gatekeeper.refresh()
+        gatekeeper.refresh()
+    assert caplog.text.count("cannot be understood") == 1
+    gatekeeper.refresh()
+    with pytest.raises(NotPermittedError):
+        gatekeeper.identify(bearer(texts["infer"]))
