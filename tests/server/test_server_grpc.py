@@ -332,6 +332,24 @@ def test_methods_without_a_model_are_limited_too_but_not_public_ones(running, ch
     assert codes == ["OK", "OK", "RESOURCE_EXHAUSTED", "OK"]
 
 
+@pytest.mark.parametrize("name", ["ModelInfer", "ModelStreamInfer"])
+def test_large_requests_beyond_the_bytes_that_may_be_under_way_are_refused_and_leave_nothing_behind(
+    running, channel, monkeypatch, name
+):
+    method = next(item for item in METHODS if item.name == name)
+    engine, rows = running.server.engine, 2000
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 4]}
+    large = {"model_name": "tiny", "inputs": [tensor], "raw_input_contents": [np.ones((rows, 4), np.float32).tobytes()]}
+    headers = metadata(running, "infer")
+    assert call(channel, method, message("ModelInferRequest", large), headers)[0] == "OK"
+    monkeypatch.setattr(engine, "options", replace(engine.options, max_inflight_bytes=rows * 16 - 1))
+    code, found = call(channel, method, message("ModelInferRequest", large), headers)
+    assert code in ("UNAVAILABLE", "ERROR"), found
+    assert "too many large requests" in (found if isinstance(found, str) else found.details())
+    assert call(channel, method, infer_request(), headers)[0] == "OK"
+    assert engine.inflight == 0
+
+
 def test_every_request_is_counted_and_gets_a_line_in_the_log(running, channel):
     infer = next(item for item in METHODS if item.name == "ModelInfer")
     before = len(running.notes.lines)

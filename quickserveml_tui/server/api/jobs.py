@@ -31,7 +31,7 @@ from quickserveml_tui.server.api.work_calls import (
     reply,
     workbench_of,
 )
-from quickserveml_tui.server.api.work_documents import JobDocument, JobPage, job_document, model_name
+from quickserveml_tui.server.api.work_documents import JobDocument, JobPage, job_document, model_name, shown_progress
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.events import MEDIA_TYPE, Streams, event
 from quickserveml_tui.server.openapi import answers, body
@@ -220,7 +220,7 @@ async def _events(context: ServerContext, record: JobRecord, last_event_id: str)
             is_last = index == len(said.frames) and said.progress is None
             yield event("frame", msgspec.to_builtins(frame), number if is_last else "")
         if said.progress is not None:
-            document = msgspec.to_builtins(said.progress) | {"fraction": said.progress.fraction}
+            document = msgspec.to_builtins(shown_progress(said.progress)) | {"fraction": said.progress.fraction}
             yield event("progress", document, number)
         if said.offset != offset:
             offset = said.offset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, Fingerprint
@@ -11,6 +11,7 @@ from quickserveml_tui.core.jobs import JobState, Progress
 from quickserveml_tui.core.predictions import BatchResult, RowFailure
 from quickserveml_tui.core.refs import PathRef, looks_like_path, parse_ref
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.services.job_lane import WAITING
 from quickserveml_tui.services.job_outcome import result_id_of
 
 
@@ -150,6 +151,11 @@ def _error(record: JobRecord) -> ErrorDocument | None:
     return ErrorDocument(record.error_code, record.outcome, record.hint) if record.error_code else None
 
 
+def shown_progress(progress: Progress) -> Progress:
+    """Progress as callers may see it: what a job waits for names the work of others."""
+    return replace(progress, note="") if progress.phase == WAITING else progress
+
+
 def job_document(record: JobRecord) -> JobDocument:
     """A job."""
     return JobDocument(
@@ -159,7 +165,7 @@ def job_document(record: JobRecord) -> JobDocument:
         subject=record.subject,
         origin=record.request.origin,
         state=record.state,
-        progress=record.progress,
+        progress=shown_progress(record.progress),
         fraction=record.progress.fraction,
         created_at=record.created_at,
         started_at=record.started_at or None,

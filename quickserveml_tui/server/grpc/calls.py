@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from quickserveml_tui.core.access import Permission
-from quickserveml_tui.core.errors import DataError, QuickServeError
+from quickserveml_tui.core.errors import DataError, QuickServeError, UnavailableError
 from quickserveml_tui.server.access import caller_of
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.grpc.inference import GrpcJob, answer_of, submit
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COUNTED_BYTES = 16 * 1024
+"""Size from which requests count among the bytes under way."""
 STREAM_WINDOW = 64
 """Requests of one stream that may be under way; further ones stay with the client."""
 
@@ -40,10 +42,35 @@ _COMPRESSION_KEY = "qsml-response-compression"
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 
 
+class _Room:
+    """What a request takes of the bytes that may be under way; small ones do not count, as over HTTP.
+
+    Raises `UnavailableError` (`overloaded`) when there is too little.
+    """
+
+    __slots__ = ("_engine", "_size")
+
+    def __init__(self, engine: Engine, size: int) -> None:
+        self._engine = engine
+        self._size = 0
+        if size >= COUNTED_BYTES:
+            if not engine.hold(size):
+                raise UnavailableError(
+                    "The server has too many large requests under way.", hint="Try again later.", code="overloaded"
+                )
+            self._size = size
+
+    def give_back(self) -> None:
+        """The request is answered, or nobody waits for it; safe to call twice."""
+        size, self._size = self._size, 0
+        if size:
+            self._engine.release(size)
+
+
 class _Streamed:
     """One request of a stream."""
 
-    __slots__ = ("arrived", "caller", "error", "headers", "job", "method", "request_id", "size")
+    __slots__ = ("arrived", "caller", "error", "headers", "job", "method", "request_id", "room", "size")
 
     def __init__(self, method: Method, raw: bytes, headers: Headers) -> None:
         self.method = method
@@ -55,9 +82,16 @@ class _Streamed:
         self.job: GrpcJob | None = None
         """Set where the request is on its way; otherwise `error` is."""
         self.error: CallError | None = None
+        self.room: _Room | None = None
+
+    def give_back(self) -> None:
+        """Free its bytes."""
+        if self.room is not None:
+            self.room.give_back()
 
     def forget(self, engine: Engine) -> None:
         """Nobody waits for it any more."""
+        self.give_back()
         if self.job is not None and not self.job.answer.done():
             engine.batcher(self.job.model).forget(self.job)
 
@@ -86,8 +120,11 @@ class Calls:
 
         async def work(message: Any, _caller: Caller, context: Any) -> bytes:
             _set_compression(context)
-            job = submit(self._engine, message, context.time_remaining())
-            return await self._wait(job)
+            room = _Room(self._engine, message.ByteSize())
+            try:
+                return await self._wait(submit(self._engine, message, context.time_remaining()))
+            finally:
+                room.give_back()
 
         return self._guarded(method, message_class("ModelInferRequest"), work)
 
@@ -131,12 +168,17 @@ class Calls:
                     message = _parse(message_class("ModelInferRequest"), raw)
                     item.request_id = message.id
                     self._check(method, message, item.caller)
+                    item.room = _Room(self._engine, item.size)
                     item.job = submit(self._engine, message, context.time_remaining())
                 except QuickServeError as error:
                     item.error = call_error(neutral(error, item.caller))
                 except CallError as error:
                     item.error = error
-                await started.put(item)
+                try:
+                    await started.put(item)
+                except asyncio.CancelledError:
+                    item.forget(self._engine)
+                    raise
             await started.put(None)
         except asyncio.CancelledError:
             raise
@@ -146,11 +188,13 @@ class Calls:
 
     async def _stream_answer(self, item: _Streamed) -> bytes:
         failed, answer = item.error, b""
-        if item.job is not None:
-            try:
+        try:
+            if item.job is not None:
                 answer = await self._wait(item.job)
-            except CallError as error:
-                failed = error
+        except CallError as error:
+            failed = error
+        finally:
+            item.give_back()
         status = failed.status if failed else 200
         self._note(item.method, status, item.arrived, item.size, len(answer), item.caller, item.headers)
         return stream_error(failed.text, item.request_id) if failed else stream_response(answer)
