@@ -96,6 +96,8 @@ class Fleet:
         self._owner = owner
         self._load_limit_s = load_limit_s
         self._change: _Change | None = None
+        self._has_lost = False
+        """Whether the served state has a version that cannot be loaded any more: new workers wait for the next one."""
         self._is_ending = False
         self._served = False
         """Whether a worker ever served."""
@@ -179,6 +181,7 @@ class Fleet:
         if not change.waiting and not change.done.done():
             change.committed = True
             self.state = change.state
+            self._has_lost = False
             self.send(Commit(revision))
 
     def _converged(self, worker: Worker, message: Converged) -> None:
@@ -193,15 +196,27 @@ class Fleet:
             change.done.set_result(None)
         self._owner.on_change()
 
-    def _failed(self, message: Failed) -> None:
+    def _failed(self, worker: Worker, message: Failed) -> None:
         change, error = self._change, message.error.to_error()
-        if change is not None and message.revision == change.state.revision and not change.committed:
-            self._fail(change, error)
-            return
         key = message.name, message.version
-        entry = next((item for item in self.state.entries if item.key == key), None)
-        if message.revision == self.state.revision and entry is not None:
-            self._owner.on_lost_entry(entry, error)
+        is_changing = change is not None and message.revision == change.state.revision and not change.committed
+        served = next((item for item in self.state.entries if item.key == key), None)
+        # A worker that has never converged loads also what the others have: that is lost, not new.
+        is_lost = not worker.converged and (not is_changing or (change is not None and served in change.state.entries))
+        if served is not None and is_lost and (is_changing or message.revision == self.state.revision):
+            self._lose(served, error)
+        elif change is not None and is_changing:
+            self._fail(change, error)
+
+    def _lose(self, entry: ServedEntry, error: QuickServeError) -> None:
+        """Have a served version dropped; what waits for workers that cannot load it any more waits no longer."""
+        change = self._change
+        self._has_lost = True
+        if change is not None and change.committed and not change.done.done():
+            change.done.set_result(None)  # it is switched to; the owner drops the version with the next change
+        elif change is not None and any(item.key == entry.key for item in change.state.entries):
+            self._fail(change, error)
+        self._owner.on_lost_entry(entry, error)
 
     def _broken(self, worker: Worker, error: QuickServeError) -> None:
         """A worker says why it cannot serve: where none ever did, the server ends with it."""
@@ -218,7 +233,7 @@ class Fleet:
                 if self._is_ending:
                     worker.send(Drain())
                     return
-                if self.state.revision:
+                if self.state.revision and not self._has_lost:
                     worker.send(Prepare(self.state))
                 if self._change is not None and not self._change.committed:
                     worker.send(Prepare(self._change.state))
@@ -228,7 +243,7 @@ class Fleet:
             case Converged():
                 self._converged(worker, message)
             case Failed():
-                self._failed(message)
+                self._failed(worker, message)
             case Broken(note):
                 self._broken(worker, note.to_error())
             case Ask():
@@ -269,7 +284,7 @@ class Fleet:
         if change is not None and not is_served:
             self._fail(change, error)
         elif is_served:
-            self._owner.on_lost_entry(entry, error)
+            self._lose(entry, error)
 
     def _give_up(self, error: QuickServeError) -> None:
         if self._change is not None:

@@ -204,11 +204,14 @@ class Supervisor:
             if not look.entries and not self._plan.may_be_empty:
                 raise self._nothing_left()
             try:
-                await self._apply(look, self._plan)
-                return
+                async with self._lock:
+                    await self._apply(look, self._plan)
             except BlamedError as error:
                 self._blame(error.entry, str(error.message))
-                look = self._left(look)
+            left = self._left(look)
+            if len(left.entries) == len(look.entries):
+                return
+            look = left
 
     def _nothing_left(self) -> QuickServeError:
         if self._blamed:
@@ -325,6 +328,9 @@ class Supervisor:
                 f"{safe_text(name, 80)} cannot be served: {reason}", hint="Nothing was changed.", code="serve.refused"
             )
         await self._apply(look, plan)
+        lost = next((reason for key, reason in self._blamed.items() if key[0] == name), "")
+        if lost:  # after it was switched to: a worker that had to start again could not load it
+            raise UnavailableError(f"{safe_text(name, 80)} cannot be served: {lost}", code="serve.refused")
 
     async def _unload(self, name: str, version: str) -> None:
         mine = [entry for entry in self.state.entries if entry.name == name]

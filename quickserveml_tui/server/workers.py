@@ -98,7 +98,8 @@ class Worker:
         self._process, self._exit, self._started_s = process, None, time.monotonic()
         self.loaded = self.converged = 0
         self.is_up = False
-        send_blocking(ours, setup)
+        with contextlib.suppress(OSError):  # it has ended already: the channel says so at once
+            send_blocking(ours, setup)
         self._channel = await Channel.open(ours, FromWorker, self._take, self._closed)
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._wait, args=(process, loop), name=f"worker-{self.index}", daemon=True).start()
