@@ -208,7 +208,11 @@ async def test_a_stream_ends_when_the_server_drains():
         draining.append(True)
         yield b"two"
 
-    found = [part async for part in streams._bounded(events())]
+    class Welcome:
+        def check(self):
+            """The key holds."""
+
+    found = [part async for part in streams._bounded(events(), Welcome())]
     assert found[:2] == [b": connected\n\n", b"one"]
     assert found[-1].startswith(b"event: drain")
 
