@@ -1,13 +1,17 @@
-"""The OpenAPI document against a real server: what it says can happen is all that happens."""
+"""The OpenAPI document against the real server, hot path and all: what it says can happen is all that happens."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+import hypothesis
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
@@ -17,7 +21,14 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from work_server import work_server
+from live_server import LiveServer
+from server_models import save, tiny
+from server_process import DEADLINE_S
+from work_server import WorkServer
+
+from quickserveml_tui.core.catalog import AddRequest
+from quickserveml_tui.server.permissions import routes_of
+from quickserveml_tui.services.home import open_workbench
 
 ROOT = Path(__file__).parents[2]
 CHECKS = [
@@ -35,24 +46,60 @@ UNAVAILABLE_IS_FINE = (503,)
 pytestmark = pytest.mark.xdist_group("openapi")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with work_server(tmp_path_factory.mktemp("openapi")) as running:
-        started = running.post("/models/tiny/benchmarks", json={"spec": {"duration_s": 0.1, "warmup_s": 0}}).json()
-        running.ended(started["job"]["id"])
-        batch = running.post("/models/tiny/batches", content=b"x_0,x_1,x_2,x_3\n1,2,3,4\n").json()
-        running.ended(batch["job"]["id"])
-        running.known = {
-            "model_id": running.workbench.catalog.show("tiny").model.id,  # a rename takes nothing away
+HOT = ("/predict", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+FEW, MANY = 6, 150
+"""Requests per operation, in every run of the suite and in the long form."""
+
+
+class Served:
+    """`quickserveml serve tiny` as a process, what there is on it, and what it answered."""
+
+    def __init__(self, folder):
+        save(tiny(), folder / "tiny.onnx")
+        with contextlib.closing(open_workbench(folder / "home")) as workbench:
+            added = workbench.catalog.add(AddRequest(str(folder / "tiny.onnx"), name="tiny", alias="prod"))
+        self.log = folder / "server.log"
+        self.process = LiveServer(folder / "home", self.log, "tiny")
+        self.url = f"http://127.0.0.1:{self.process.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=DEADLINE_S)
+        self.session = requests.Session()
+        self.seen = {}
+        job, benchmark = self._begun("benchmarks", json={"spec": {"duration_s": 0.1, "warmup_s": 0}})
+        _job, batch = self._begun("batches", content=b"x_0,x_1,x_2,x_3\n1,2,3,4\n")
+        self.known = {
+            "model_id": added.model.id,  # a rename takes nothing away
             "model": "tiny",
             "version": "1",
             "alias": "prod",
-            "job_id": started["job"]["id"],
-            "benchmark_id": started["result_id"],
-            "batch_id": batch["result_id"],
+            "job_id": job,
+            "benchmark_id": benchmark,
+            "batch_id": batch,
         }
-        running.seen = {}
-        yield running
+
+    def _begun(self, kind, **body):
+        """Ids of a job that has ended and of its result."""
+        started = self.client.post(f"/api/v1/models/tiny/{kind}", **body).json()
+        job = started["job"]["id"]
+        with self.client.stream("GET", f"/api/v1/jobs/{job}/events") as events:
+            for _ in events.iter_lines():
+                pass
+        return job, started["result_id"]
+
+    def close(self):
+        self.client.close()
+        self.session.close()
+        assert self.process.end() == 0
+        assert "Traceback" not in self.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("openapi"))
+    try:
+        yield served
+    finally:
+        if served.process.process.poll() is None:
+            served.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +118,9 @@ def _aimed(case, number, known):
     for name in case.path_parameters or {}:
         if name in known and number % 3 and keeps:
             case.path_parameters[name] = known[name]
+    example = case.operation.definition.raw.get("requestBody", {}).get("content", {}).get("application/json", {})
+    if case.path in HOT and number % 2 and "example" in example:
+        case.body, case.media_type = example["example"], "application/json"
     if case.path in STARTS_PROCESSES and isinstance(case.body, dict):
         short = {"duration_s": 0.1, "warmup_s": 0, "max_runs": 10}
         if case.path == "/api/v1/jobs":
@@ -81,14 +131,20 @@ def _aimed(case, number, known):
             case.body["spec"] = short
 
 
+def _takes_away(operation):
+    """Operations after which there is less to try come last."""
+    return operation.method == "delete", operation.path.endswith("/unload")
+
+
 def _run(api_schema, server, examples):
     tried = set()
     problems = []
     operations = [found.ok() for found in api_schema.get_all_operations()]
-    for operation in sorted(operations, key=lambda item: item.method == "delete"):
+    for operation in sorted(operations, key=_takes_away):
         if operation.path in ENDLESS:
             continue
         few = 3 if operation.path in STARTS_PROCESSES and operation.method == "post" else examples
+        few = 4 * examples if operation.path in HOT else few
         tried.add((operation.method.upper(), operation.path))
         problems += _try_operation(operation, server, few)
     assert not problems, "\n\n".join(problems[:20])
@@ -96,8 +152,6 @@ def _run(api_schema, server, examples):
 
 
 def _try_operation(operation, server, examples):
-    import hypothesis
-
     problems, count = [], 0
 
     @hypothesis.seed(7)
@@ -113,7 +167,7 @@ def _try_operation(operation, server, examples):
         nonlocal count
         count += 1
         _aimed(case, count, server.known)
-        response = case.call(base_url=server.url, timeout=60)
+        response = case.call(base_url=server.url, session=server.session, timeout=60)
         server.seen.setdefault((operation.method.upper(), operation.path), set()).add(response.status_code)
         checks = [
             check for check in CHECKS if response.status_code not in UNAVAILABLE_IS_FINE or check is not CHECKS[0]
@@ -131,7 +185,7 @@ def _try_operation(operation, server, examples):
 
 @pytest.mark.timeout(180)
 def test_no_request_that_the_document_describes_is_answered_otherwise_than_it_says(api_schema, server, document):
-    tried = _run(api_schema, server, 20)
+    tried = _run(api_schema, server, FEW)
     described = {
         (method.upper(), path)
         for path, operations in document["paths"].items()
@@ -139,18 +193,19 @@ def test_no_request_that_the_document_describes_is_answered_otherwise_than_it_sa
         if path not in ENDLESS
     }
     assert tried == described
+    assert all(200 in server.seen["POST", path] for path in HOT), server.seen
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_many_requests_that_the_document_describes_are_answered_as_it_says(api_schema, server):
-    _run(api_schema, server, 60)
+    _run(api_schema, server, MANY)
 
 
-def test_every_route_is_in_the_document_with_every_status_of_the_connection(server, document):
-    from quickserveml_tui.server.permissions import routes_of
-
+def test_every_route_is_in_the_document_with_every_status_of_the_connection(tmp_path, document):
     described = document["paths"]
+    server = WorkServer(tmp_path)
+    server.workbench.close()
     for path, route in routes_of(server.app):
         if getattr(route, "include_in_schema", False):
             assert path in described, path
