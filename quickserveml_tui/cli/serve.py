@@ -15,8 +15,11 @@ from quickserveml_tui.cli.options import HomeOption, JsonOption, VerifyOption
 from quickserveml_tui.core.text import safe_lines
 
 if TYPE_CHECKING:
+    from quickserveml_tui.core.errors import StoreError
+    from quickserveml_tui.core.serving import ServerRecord
     from quickserveml_tui.server.options import ServeOptions
     from quickserveml_tui.server.run import Announcement
+    from quickserveml_tui.services.server_records import ServerRecords
 
 _MIB = 1024 * 1024
 
@@ -199,37 +202,78 @@ def _run(
     )
     source = LiveModels(lambda: closing(opened()), verify=verify)
     with ExitStack() as stack:
+        entry = _HomeEntry(options, stack)
 
         def announce(said: Announcement) -> None:
-            _write_down(said, options, stack)
+            entry.write(said)
             _announce(said, options)
 
-        supervise(plan, source, options, announce=announce, read_only=invocation.settings.read_only)
-
-
-def _write_down(said: Announcement, options: ServeOptions, stack: ExitStack) -> None:
-    """Let the other commands on this home find the server for as long as it runs."""
-    from quickserveml_tui.cli.diagnostics import warn
-    from quickserveml_tui.core.errors import StoreError
-    from quickserveml_tui.server.access import asks_for_keys
-    from quickserveml_tui.services.server_records import ServerRecords
-
-    if invocation.settings.read_only:
-        return
-    records = ServerRecords(invocation.home_path())
-    try:
-        record = records.write_own(
-            said.url,
-            said.models,
-            grpc_url=said.grpc_url,
-            workers=options.workers,
-            auth="keys" if asks_for_keys(options) else "none",
-            command=shlex.join(["quickserveml", *(word for word in sys.argv[1:] if word != "--json")]),
+        supervise(
+            plan,
+            source,
+            options,
+            announce=announce,
+            on_models=entry.update,
+            read_only=invocation.settings.read_only,
         )
-    except StoreError as error:  # it serves all the same
-        warn(error.message)
-        return
-    stack.callback(records.remove, record.id)
+
+
+class _HomeEntry:
+    """Lets the other commands on this home find the server, and what it serves now, for as long as it runs."""
+
+    def __init__(self, options: ServeOptions, stack: ExitStack) -> None:
+        self._options = options
+        self._stack = stack
+        self._record: ServerRecord | None = None
+
+    def write(self, said: Announcement) -> None:
+        """Write the server down until the stack is closed."""
+        from quickserveml_tui.core.errors import StoreError
+        from quickserveml_tui.server.access import asks_for_keys
+
+        if invocation.settings.read_only:
+            return
+        records = self._records()
+        try:
+            record = records.write_own(
+                said.url,
+                said.models,
+                grpc_url=said.grpc_url,
+                workers=self._options.workers,
+                auth="keys" if asks_for_keys(self._options) else "none",
+                command=shlex.join(["quickserveml", *(word for word in sys.argv[1:] if word != "--json")]),
+            )
+        except StoreError as error:  # it serves all the same
+            _warn(error)
+            return
+        self._record = record
+        self._stack.callback(records.remove, record.id)
+
+    def update(self, models: tuple[str, ...]) -> None:
+        """Write down what is served from now on, as `name@version`."""
+        from dataclasses import replace
+
+        from quickserveml_tui.core.errors import StoreError
+
+        if self._record is None:
+            return
+        self._record = replace(self._record, models=models)
+        try:
+            self._records().write(self._record)
+        except StoreError as error:
+            _warn(error)
+
+    @staticmethod
+    def _records() -> ServerRecords:
+        from quickserveml_tui.services.server_records import ServerRecords
+
+        return ServerRecords(invocation.home_path())
+
+
+def _warn(error: StoreError) -> None:
+    from quickserveml_tui.cli.diagnostics import warn
+
+    warn(error.message)
 
 
 def _announce(said: Announcement, options: ServeOptions) -> None:
@@ -248,6 +292,10 @@ def _announce(said: Announcement, options: ServeOptions) -> None:
         }
         if said.grpc_url:
             document["grpc_url"] = said.grpc_url
+        if said.left_out:
+            document["left_out"] = [
+                {"name": item.name, "version": item.version, "reason": item.reason} for item in said.left_out
+            ]
         output.document(document)
     else:
         output.line(safe_lines(said.text))

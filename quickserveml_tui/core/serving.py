@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+PREFERRED_ALIAS = "prod"
+"""Requests that name no version go to the one with this alias, where it is served."""
 
 
 class ServedState(StrEnum):
@@ -56,6 +60,32 @@ class ServedEntry:
         """Name and version."""
         return self.name, self.version
 
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """What requests may call the version: its number, label and aliases."""
+        return tuple(text for text in (self.version, self.label, *self.aliases) if text)
+
+
+def unversioned_entry(entries: Sequence[ServedEntry]) -> ServedEntry:
+    """Where requests to a model go that name no version; `entries` are its served versions, at least one."""
+    preferred = [entry for entry in entries if PREFERRED_ALIAS in entry.aliases]
+    return preferred[0] if preferred else max(entries, key=lambda entry: int(entry.version))
+
+
+def default_entry(entries: Sequence[ServedEntry], wanted: tuple[str, str] | None) -> ServedEntry | None:
+    """The version behind the short routes: the one wanted, else that of unversioned requests to its model.
+
+    Without a model that is served it is that of the first entry; None where there is none.
+    """
+    if not entries:
+        return None
+    name, version = wanted or ("", "")
+    mine = [entry for entry in entries if entry.name == name]
+    if not mine:
+        return unversioned_entry([entry for entry in entries if entry.name == entries[0].name])
+    exact = next((entry for entry in mine if version in entry.selectors), None)
+    return exact or unversioned_entry(mine)
+
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
@@ -64,7 +94,7 @@ class DesiredState:
     revision: int
     entries: tuple[ServedEntry, ...]
     default: tuple[str, str] | None = None
-    """Name and version behind the short routes; the first entry without one."""
+    """Name and version (may be empty) behind the short routes; see `default_entry`."""
 
 
 @dataclass(frozen=True, slots=True)

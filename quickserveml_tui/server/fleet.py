@@ -101,6 +101,8 @@ class Fleet:
         self._is_ending = False
         self._served = False
         """Whether a worker ever served."""
+        self._catching_up: dict[int, asyncio.TimerHandle] = {}
+        """By index: ends a worker that has started and does not get as far as the others."""
         self._all_ended = asyncio.Event()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,6 +127,7 @@ class Fleet:
         """Start the processes; they serve nothing yet. Raises `UnavailableError`."""
         for worker in self.workers:
             await worker.start()
+            self._expect(worker)
 
     def send(self, message: ToWorker) -> None:
         """Tell all workers."""
@@ -157,6 +160,23 @@ class Fleet:
             limit.cancel()
             self._change = None
 
+    def _expect(self, worker: Worker, entries: int = 1) -> None:
+        """Give a worker that has started the time of so many loads to come up, and then to converge."""
+        self._expect_no_more(worker)
+        limit_s = self._load_limit_s * max(entries, 1)
+        self._catching_up[worker.index] = asyncio.get_running_loop().call_later(limit_s, self._stuck, worker)
+
+    def _expect_no_more(self, worker: Worker) -> None:
+        timer = self._catching_up.pop(worker.index, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _stuck(self, worker: Worker) -> None:
+        """End a worker that hangs: what it was loading is in its counters, and the second time it is to blame."""
+        del self._catching_up[worker.index]
+        logger.error("Worker %d does not catch up with the others and is ended", worker.index)
+        worker.kill()
+
     def _too_slow(self, change: _Change) -> None:
         """End the workers that hang in a load: their end names the version."""
         for worker in self.workers:
@@ -188,6 +208,8 @@ class Fleet:
         if worker.restarts and not worker.converged:
             logger.info("Worker %d serves again (process %d)", worker.index, worker.pid)
         worker.converged = message.revision
+        if message.revision == self.state.revision:
+            self._expect_no_more(worker)
         self._served = True
         self.example = message.example
         self.grpc_port = message.grpc_port or self.grpc_port
@@ -230,10 +252,12 @@ class Fleet:
         match message:
             case Hello():
                 worker.is_up = True
+                self._expect_no_more(worker)
                 if self._is_ending:
                     worker.send(Drain())
                     return
                 if self.state.revision and not self._has_lost:
+                    self._expect(worker, len(self.state.entries))
                     worker.send(Prepare(self.state))
                 if self._change is not None and not self._change.committed:
                     worker.send(Prepare(self._change.state))
@@ -251,6 +275,7 @@ class Fleet:
 
     def _ended(self, worker: Worker, code: int) -> None:
         signal = signal_of(code)
+        self._expect_no_more(worker)
         if self._is_ending:
             if not any(item.alive for item in self.workers):
                 self._all_ended.set()
@@ -299,6 +324,7 @@ class Fleet:
         async def start() -> None:
             try:
                 await worker.start()
+                self._expect(worker)
             except UnavailableError as error:
                 worker.deaths += 1
                 logger.warning("%s It is tried again.", error.message)

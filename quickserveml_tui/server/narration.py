@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.core.serving import ServedEntry, ServedStatus
-from quickserveml_tui.core.text import plural
+from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import significant
 
 if TYPE_CHECKING:
@@ -52,7 +52,13 @@ def tell_refused(known: Sequence[ServedStatus], found: Sequence[ServedStatus]) -
     """Log what is newly left out."""
     for refused in found:
         if refused not in known:
-            logger.warning("%s version %s is not served: %s", refused.name, refused.version, refused.reason)
+            logger.warning("Not served: %s", left_out(refused))
+
+
+def left_out(refused: ServedStatus) -> str:
+    """`digits version 3: Why it is not served.`"""
+    version = f" version {refused.version}" if refused.version else ""
+    return f"{safe_text(refused.name, 80)}{version}: {refused.reason}"
 
 
 def called(entry: ServedEntry) -> str:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from quickserveml_tui.core.catalog import Resolved
 from quickserveml_tui.core.errors import UsageError
-from quickserveml_tui.core.serving import ServedSettings
+from quickserveml_tui.core.serving import ServedEntry, ServedSettings, ServedStatus
 from quickserveml_tui.core.text import plural
+from quickserveml_tui.server import narration
 from quickserveml_tui.server.access import advice, asks_for_keys, require_safe
 from quickserveml_tui.server.grpc import require_grpc, reserve_port
 from quickserveml_tui.server.listening import listen, url_of
@@ -36,12 +37,15 @@ class Announcement(NamedTuple):
     models: tuple[str, ...] = ()
     """`name@version` of everything it serves."""
     grpc_url: str = ""
+    left_out: tuple[ServedStatus, ...] = ()
+    """What was asked for and is not served, with the reasons."""
 
 
 Announce = Callable[[Announcement], None]
 logger = logging.getLogger(__name__)
 
 _EXAMPLE_CHARS = 200
+_LEFT_OUT_LINES = 20
 
 
 def _try(url: str, supervisor: Supervisor) -> str:
@@ -56,12 +60,16 @@ def _try(url: str, supervisor: Supervisor) -> str:
 
 
 def _announcement(supervisor: Supervisor, url: str, options: ServeOptions) -> Announcement:
-    entries = sorted(supervisor.state.entries, key=lambda entry: (entry.name, int(entry.version)))
+    entries = _in_order(supervisor.state.entries)
     default = supervisor.default
     lines = [f"Serving {plural(len(entries), 'model')} at {url} (Ctrl+C stops it)"]
     for entry in entries:
         mark = ", default" if default is not None and entry.key == default.key else ""
         lines.append(f"  {entry.name} version {entry.version}{mark}")
+    left_out = supervisor.left_out
+    lines += [f"  not served: {narration.left_out(item)}" for item in left_out[:_LEFT_OUT_LINES]]
+    if len(left_out) > _LEFT_OUT_LINES:
+        lines.append(f"  not served: {len(left_out) - _LEFT_OUT_LINES} more, each with its reason in the log")
     grpc_url = ""
     if supervisor.grpc_port:
         grpc_url = f"{url.partition('://')[2].rpartition(':')[0]}:{supervisor.grpc_port}"
@@ -69,8 +77,15 @@ def _announcement(supervisor: Supervisor, url: str, options: ServeOptions) -> An
     if options.docs:
         lines.append(f"Docs     {url}/docs")
     lines += [f"Metrics  {url}/metrics", f"Try      {_try(url, supervisor)}"]
-    names = tuple(f"{entry.name}@{entry.version}" for entry in entries)
-    return Announcement(url, "\n".join(lines), names, grpc_url)
+    return Announcement(url, "\n".join(lines), _names(entries), grpc_url, left_out)
+
+
+def _names(entries: Sequence[ServedEntry]) -> tuple[str, ...]:
+    return tuple(f"{entry.name}@{entry.version}" for entry in _in_order(entries))
+
+
+def _in_order(entries: Sequence[ServedEntry]) -> list[ServedEntry]:
+    return sorted(entries, key=lambda entry: (entry.name, int(entry.version)))
 
 
 def supervise(
@@ -79,12 +94,15 @@ def supervise(
     options: ServeOptions,
     announce: Announce | None = None,
     *,
+    on_models: Callable[[tuple[str, ...]], None] | None = None,
     read_only: bool = False,
 ) -> None:
     """Serve what a plan asks for until SIGINT or SIGTERM, then finish what is under way and return.
 
-    `announce` is called once requests are taken. Raises `NotPermittedError` for a host that must not be listened on,
-    `UnavailableError` for a port that cannot be had or workers that do not start, and what looking and loading raise.
+    `announce` is called once requests are taken, `on_models` in a thread with `name@version` of everything that is
+    served whenever that has changed since. Raises `NotPermittedError` for a host that must not be listened on,
+    `UnavailableError` for a port that cannot be had or workers that do not start, `CancelledError` after a second
+    SIGINT, and what looking and loading raise.
     """
     options.validate()
     _check_access(options)
@@ -107,6 +125,10 @@ def supervise(
             if announce is not None:
                 announce(_announcement(supervisor, url, options))
 
+        def tell_models(entries: Sequence[ServedEntry]) -> None:
+            if on_models is not None:
+                on_models(_names(entries))
+
         async def main() -> None:
             await Supervisor(
                 plan,
@@ -116,6 +138,7 @@ def supervise(
                 listeners=[listener.fileno()],
                 on_ready=on_ready,
                 stop_listening=listener.close,
+                on_models=tell_models,
                 read_only=read_only,
             ).run()
 

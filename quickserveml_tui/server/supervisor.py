@@ -20,11 +20,12 @@ from quickserveml_tui.core.errors import (
     UnavailableError,
     UsageError,
 )
-from quickserveml_tui.core.serving import DesiredState, ServedEntry, ServedState, ServedStatus, WorkerCrash
+from quickserveml_tui.core.serving import DesiredState, ServedEntry, ServedState, ServedStatus, default_entry
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.server import narration
-from quickserveml_tui.server.desired import Key, Revisions, counters_path
+from quickserveml_tui.server.desired import Revisions, counters_path
 from quickserveml_tui.server.fleet import BlamedError, Fleet
+from quickserveml_tui.server.incidents import Culprit, Incidents
 from quickserveml_tui.server.messages import Answer, Ask, ErrorNote, Note, Reload, Setup
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.workers import Worker
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often the catalog is looked at for changes."""
-_FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 _END_S = 5.0
 
 
@@ -43,7 +43,8 @@ class Supervisor:
     """One server from its start to its end; `run` inside an event loop.
 
     `folder` takes the counters files; `listeners` are descriptors of the listening sockets, which `stop_listening`
-    closes in this process.
+    closes in this process. `on_ready` is called once, `on_models` in a thread after each change of what is served from
+    then on.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Supervisor:
         listeners: Sequence[int],
         on_ready: Callable[[Supervisor], None],
         stop_listening: Callable[[], None],
+        on_models: Callable[[Sequence[ServedEntry]], None] = lambda _entries: None,
         read_only: bool = False,
     ) -> None:
         self._plan = plan
@@ -65,20 +67,19 @@ class Supervisor:
         self._listeners = tuple(listeners)
         self._on_ready = on_ready
         self._stop_listening = stop_listening
+        self._on_models = on_models
         self._read_only = read_only
         self._started_at = time.time()
         self._counters = [Counters.create(counters_path(folder, index)) for index in range(options.workers)]
         self._revisions = Revisions(SLOTS)
         self._refused: tuple[ServedStatus, ...] = ()
-        self._blamed: dict[tuple[str, str, str], str] = {}
-        """Versions (name, number, digest) that ended their worker, with the reason."""
-        self._suspects: dict[Key, int] = {}
+        self._incidents = Incidents(self._counters)
         self._held: tuple[Resolved, ...] = ()
-        self._crashes: dict[tuple[str, str, str], int] = {}
         self._lock = asyncio.Lock()
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_announced = False
         self._fleet = Fleet(options.workers, self._setup, self, load_limit_s=options.run_timeout_s)
 
     # ---- what is known
@@ -91,12 +92,12 @@ class Supervisor:
     @property
     def default(self) -> ServedEntry | None:
         """The version behind the short routes."""
-        entries, wanted = self.state.entries, self.state.default
-        mine = [entry for entry in entries if wanted is not None and entry.name == wanted[0]]
-        exact = [item for item in mine if wanted and wanted[1] in (item.version, item.label, *item.aliases)]
-        preferred = [entry for entry in mine if "prod" in entry.aliases]
-        newest = sorted(mine, key=lambda entry: -int(entry.version))
-        return next(iter((*exact, *preferred, *newest, *entries)), None)
+        return default_entry(self.state.entries, self.state.default)
+
+    @property
+    def left_out(self) -> tuple[ServedStatus, ...]:
+        """What was asked for and is not served, with the reason."""
+        return (*self._refused, *self._incidents.statuses)
 
     @property
     def example(self) -> str:
@@ -122,18 +123,14 @@ class Supervisor:
     def _tell(self) -> None:
         """Tell all workers what has changed."""
         workers = tuple(worker.note() for worker in self._fleet.workers)
-        crashes = tuple(WorkerCrash(*key, count) for key, count in sorted(self._crashes.items()))
-        self._fleet.send(Note(self._statuses(), workers, crashes))
+        self._fleet.send(Note(self._statuses(), workers, self._incidents.crashes))
 
     def _statuses(self) -> tuple[ServedStatus, ...]:
-        found = {(item.name, item.version): item for item in self._refused}
-        for (name, version, _digest), reason in self._blamed.items():
-            found[name, version] = ServedStatus(name, version, ServedState.UNAVAILABLE, reason)
+        found = {(item.name, item.version): item for item in self.left_out}
         for name, version in self._plan.without:
             if version:
                 found[name, version] = ServedStatus(name, version, ServedState.UNAVAILABLE, "unloaded")
-        pending = self._fleet.pending
-        for entry in pending.entries if pending is not None else ():
+        for entry in self._pending_entries():
             found[entry.key] = ServedStatus(entry.name, entry.version, ServedState.LOADING)
         for entry in self.state.entries:
             found[entry.key] = ServedStatus(entry.name, entry.version, ServedState.READY)
@@ -142,7 +139,10 @@ class Supervisor:
     # ---- life
 
     async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM. Raises what kept the server from starting, or ended it."""
+        """Serve until SIGINT or SIGTERM. Raises what kept the server from starting, or ended it.
+
+        A second SIGINT drops what is under way and raises `CancelledError`.
+        """
         loop = asyncio.get_running_loop()
         with self._signals(loop):
             try:
@@ -150,6 +150,7 @@ class Supervisor:
                 await self._until_stop(self._begin())
                 if not self._stop.is_set():
                     self._on_ready(self)
+                    self._is_announced = True
                     await self._until_stop(self._follow())
                 await self._end()
             finally:
@@ -208,14 +209,14 @@ class Supervisor:
                     await self._apply(look, self._plan)
             except BlamedError as error:
                 self._blame(error.entry, str(error.message))
-            left = self._left(look)
+            left = self._incidents.without_blamed(look)
             if len(left.entries) == len(look.entries):
                 return
             look = left
 
     def _nothing_left(self) -> QuickServeError:
-        if self._blamed:
-            return RunnerCrashedError(next(iter(self._blamed.values())), hint="Serve another version.")
+        if reason := self._incidents.reason():
+            return RunnerCrashedError(reason, hint="Serve another version.")
         return UsageError("No model to serve.", hint="Name at least one model.", code="serve.no_model")
 
     async def _end(self) -> None:
@@ -234,13 +235,15 @@ class Supervisor:
             await self._fleet.kill()
         await drain
         logger.info("Ended")
+        if self._kill.is_set():
+            raise CancelledError("The server was ended at once: what was under way is lost.")
 
     # ---- changes
 
     async def _apply(self, look: Look, plan: ServingPlan) -> None:
         """Have the workers serve what was found. Raises what stopped them, and then nothing has changed."""
         before = self.state.entries
-        look = self._left(look)
+        look = self._incidents.without_blamed(look)
         state = self._revisions.make(look.entries, plan.default, before)
         if before and _same(before, state):
             self._plan, self._refused = plan, look.refused
@@ -259,11 +262,8 @@ class Supervisor:
         await asyncio.to_thread(self._source.hold, look.held)
         self._held = look.held
         self._tell()
-
-    def _left(self, look: Look) -> Look:
-        """What was found without the versions that ended their worker."""
-        kept = tuple(item for item in look.entries if (*item.key, item.digest) not in self._blamed)
-        return Look(kept, look.held, look.refused)
+        if self._is_announced:
+            await asyncio.to_thread(self._on_models, state.entries)
 
     async def _follow(self) -> None:
         """Look at the catalog once in a while, and take up what has changed."""
@@ -318,8 +318,7 @@ class Supervisor:
     async def _load(self, name: str, versions: tuple[str, ...]) -> None:
         source, path = await asyncio.to_thread(self._source.find, self._plan, name)
         plan = self._plan.with_loaded(name, versions, source, path)
-        for key in [key for key in self._blamed if key[0] == name]:
-            del self._blamed[key]  # who asks for it by name may have it tried again
+        self._incidents.forgive(name)  # who asks for it by name may have it tried again
         look = await asyncio.to_thread(self._source.look, plan, again=name)
         refused = [item for item in look.refused if item.name == name]
         if not any(entry.name == name for entry in look.entries) or (refused and versions):
@@ -328,8 +327,9 @@ class Supervisor:
                 f"{safe_text(name, 80)} cannot be served: {reason}", hint="Nothing was changed.", code="serve.refused"
             )
         await self._apply(look, plan)
-        lost = next((reason for key, reason in self._blamed.items() if key[0] == name), "")
-        if lost:  # after it was switched to: a worker that had to start again could not load it
+        if lost := self._incidents.reason(
+            name
+        ):  # after it was switched to: a worker that had to start again could not load it
             raise UnavailableError(f"{safe_text(name, 80)} cannot be served: {lost}", code="serve.refused")
 
     async def _unload(self, name: str, version: str) -> None:
@@ -369,46 +369,26 @@ class Supervisor:
                 logger.warning("A version that cannot be loaded any more could not be dropped: %s", error.message)
 
     def on_crash(self, worker: Worker, signal: str) -> ServedEntry | None:
-        """Find the culprit in the counters of the worker, count it, and say whether it must not be loaded again."""
-        counters = self._counters[worker.index]
-        entries = {entry.slot: entry for entry in (*self._pending_entries(), *self.state.entries)}
-        loading = [entries[row] for row in counters.loading if row in entries]
-        running = [entries[row] for row in counters.running if row in entries]
-        if loading:
-            entry = loading[0]
-            self._suspects[entry.key] = self._suspects.get(entry.key, 0) + 1
-            # What ran at the same time, or an end from outside, may be to blame: the second time it is the load.
-            if (signal not in _FROM_OUTSIDE and not running) or self._suspects[entry.key] > 1:
-                del self._suspects[entry.key]
-                self._quarantine(entry, signal)
-                return entry
-        culprit = running[0] if running else None
-        key = (culprit.name, culprit.version, signal) if culprit else ("", "", signal)
-        self._crashes[key] = self._crashes.get(key, 0) + 1
-        if culprit is not None:
-            stats = counters.model(culprit.slot)
-            stats.crashes += 1
-            logger.error("%s version %s was running in it", culprit.name, culprit.version)
-        return None
+        """Say which version is to blame and must not be loaded again; the catalog is told of it."""
+        culprit = self._incidents.note_end(worker.index, signal, (*self._pending_entries(), *self.state.entries))
+        if culprit is None:
+            return None
+        if culprit.is_certain:
+            self._start(self._record(culprit, signal))
+        return culprit.entry
 
     def _pending_entries(self) -> tuple[ServedEntry, ...]:
         pending = self._fleet.pending
         return pending.entries if pending is not None else ()
 
-    def _quarantine(self, entry: ServedEntry, signal: str) -> None:
-        reason = f"It ended the worker that loaded it ({signal or 'it exited'})."
-        logger.error("%s version %s is in quarantine: %s", entry.name, entry.version, reason)
-        if signal not in _FROM_OUTSIDE:
-            self._start(self._record(entry, signal, reason))
-
-    async def _record(self, entry: ServedEntry, signal: str, reason: str) -> None:
+    async def _record(self, culprit: Culprit, signal: str) -> None:
         try:
-            await asyncio.to_thread(self._source.quarantine, entry, signal, reason)
+            await asyncio.to_thread(self._source.quarantine, culprit.entry, signal, culprit.reason)
         except QuickServeError as error:
-            logger.warning("The quarantine of %s could not be recorded: %s", entry.name, error.message)
+            logger.warning("The quarantine of %s could not be recorded: %s", culprit.entry.name, error.message)
 
     def _blame(self, entry: ServedEntry, reason: str) -> None:
-        self._blamed[*entry.key, entry.digest] = reason
+        self._incidents.blame(entry, reason)
         self._tell()
 
 

@@ -107,6 +107,8 @@ class ServerWorker:
         self._prepared: _Prepared | None = None
         self._changes: asyncio.Queue[Prepare | Commit | Abort] = asyncio.Queue()
         self._ended = asyncio.Event()
+        self._is_broken = False
+        """Whether it has told the supervisor that it cannot serve."""
         self._server: HttpServer | None = None
         self._serving_task: asyncio.Task[None] | None = None
         self._grpc_port = 0
@@ -165,7 +167,7 @@ class ServerWorker:
 
     def _orphaned(self) -> None:
         """The supervisor is gone: take nothing new, finish what is under way, and end in any case."""
-        if self._ended.is_set():
+        if self._ended.is_set() or self._is_broken:
             return
         logger.error("The supervisor is gone; worker %d ends", self._setup.index)
         limit = threading.Timer(self._options.drain_timeout_s + _PATIENCE_S, os._exit, (1,))
@@ -187,6 +189,7 @@ class ServerWorker:
             return
         if isinstance(problem, QuickServeError) and self._server is None:
             self._channel.send(Broken(ErrorNote.of(problem)))
+            self._is_broken = True
             self._channel.close()  # after what was sent is gone
             asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)
             return
@@ -297,7 +300,9 @@ class ServerWorker:
             self._workbench = open_workbench(Path(self._options.home), read_only=self._setup.read_only)
         index = self._setup.index
         keys = self._workbench.keys if self._workbench is not None else None
-        gatekeeper = self._gatekeeper = open_gatekeeper(self._options, keys, worker=index)
+        gatekeeper = self._gatekeeper = open_gatekeeper(
+            self._options, keys, worker=index, folder=Path(self._setup.folder)
+        )
         if isinstance(gatekeeper, KeyGatekeeper):
             gatekeeper.on_refused = self._note_refusal
         self._access_log = open_access_log(self._options, worker=index, on_dropped=self._note_drops)

@@ -8,14 +8,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from quickserveml_tui.core.errors import ModelError, NotFoundError
-from quickserveml_tui.core.serving import ServedEntry, ServedState, ServedStatus
+from quickserveml_tui.core.serving import (
+    ServedEntry,
+    ServedState,
+    ServedStatus,
+    default_entry,
+    unversioned_entry,
+)
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.services.serving_stats import ModelStats
 from quickserveml_tui.storage.artifact_files import file_digest
-
-PREFERRED_ALIAS = "prod"
-"""Requests that name no version go to the one with this alias, where it is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,7 @@ class _Table:
 
 
 def _unversioned(versions: dict[str, ServedModel]) -> ServedModel:
-    preferred = [model for model in versions.values() if PREFERRED_ALIAS in model.entry.aliases]
-    return preferred[0] if preferred else versions[max(versions, key=int)]
+    return versions[unversioned_entry([model.entry for model in versions.values()]).version]
 
 
 class ServingService:
@@ -70,18 +72,15 @@ class ServingService:
     def publish(self, models: Sequence[ServedModel], default: tuple[str, str] | None = None) -> tuple[ServedModel, ...]:
         """Serve exactly these models from now on; returns those that are served no longer.
 
-        The default is the first one unless `default` names the version, or, with an empty version, the model.
+        `default` names the version behind the short routes, or, with an empty version, the model; see `default_entry`.
         """
         table: dict[str, dict[str, ServedModel]] = {}
         for model in models:
             table.setdefault(model.name, {})[model.version] = model
         ordered = tuple(table[name][version] for name in sorted(table) for version in sorted(table[name], key=int))
         unversioned = {name: _unversioned(versions) for name, versions in table.items()}
-        chosen = models[0] if models else None
-        if default is not None and default[0] in table:
-            name, version = default
-            named = [model for model in table[name].values() if version in model.selectors]
-            chosen = named[0] if named else unversioned[name]
+        entry = default_entry([model.entry for model in models], default)
+        chosen = table[entry.name][entry.version] if entry is not None else None
         before, self._table = self._table, _Table(table, unversioned, ordered, chosen)
         kept = set(models)
         return tuple(model for model in before.ordered if model not in kept)

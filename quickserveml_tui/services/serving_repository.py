@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from quickserveml_tui.core.errors import NotFoundError, QuickServeError, UsageError
 from quickserveml_tui.core.refs import check_name, parse_version
@@ -42,28 +43,64 @@ def check_repository(folder: Path) -> Path:
 
 
 def repository_models(folder: Path, settings: ServedSettings) -> Iterator[Wanted]:
-    """The models of a folder, by name; folders that cannot be one are passed over, with a note in the log."""
+    """The models of a folder, by name; those that cannot be served have a `problem`. Hidden folders are none."""
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+        found = sorted((entry.name, entry.is_symlink()) for entry in os.scandir(folder) if entry.is_dir())
     except OSError as error:
         raise NotFoundError(
             "The folder of models cannot be read.", hint="Check its permissions.", code="serve.repository"
         ) from error
-    for name in names[:MAX_MODELS]:
+    if len(found) > MAX_MODELS:
+        logger.warning("The folder of models has %d folders; the first %d count", len(found), MAX_MODELS)
+    for name, is_link in found[:MAX_MODELS]:
         if name.startswith("."):
+            continue
+        wanted = Wanted(name, name, Source.REPOSITORY, str(folder / name), settings=settings, optional=True)
+        if is_link:
+            yield replace(wanted, problem="It is a link; links are not followed.")
             continue
         try:
             check_name(name)
-        except QuickServeError as error:
-            logger.warning("%s is not served: %s", safe_text(name, 80), error.message)
-            continue
-        wanted = Wanted(name, name, Source.REPOSITORY, str(folder / name), settings=settings, optional=True)
-        try:
             policy, chosen = _config(folder / name, settings)
         except QuickServeError as error:
-            yield replace(wanted, problem=error.message)
+            yield replace(wanted, name=safe_text(name, 80), problem=error.message)
         else:
             yield replace(wanted, policy=policy, settings=chosen)
+
+
+class FolderVersion(NamedTuple):
+    """A version in a model's folder."""
+
+    number: int
+    path: Path
+    problem: str = ""
+    """Why its file is not taken."""
+
+
+def _version_in(entry: os.DirEntry[str]) -> FolderVersion | None:
+    """The version that a folder within a model's folder is; None where its name is no number."""
+    path = Path(entry.path) / MODEL_FILE
+    try:
+        number = parse_version(entry.name)
+    except UsageError:
+        return None
+    if entry.is_symlink() or path.is_symlink():
+        return FolderVersion(number, path, "It is a link; links are not followed.")
+    return FolderVersion(number, path, "" if path.is_file() else f"It has no {MODEL_FILE}.")
+
+
+def versions_left_out(folder: Path, policy: VersionPolicy) -> list[tuple[str, str]]:
+    """Versions of a model that its policy may take and that have no file to serve, with the reason."""
+    with suppress(OSError):
+        found = sorted(item for item in map(_version_in, os.scandir(folder)) if item is not None)
+        good = sorted((item.number for item in found if not item.problem), reverse=True)
+        least = good[policy.latest - 1] if len(good) >= policy.latest and not policy.every else 0
+        return [
+            (str(item.number), item.problem)
+            for item in found
+            if item.problem and (str(item.number) in policy.only if policy.only else item.number > least)
+        ]
+    return []
 
 
 def repository_versions(folder: Path, policy: VersionPolicy) -> list[tuple[str, Path]]:
@@ -73,12 +110,9 @@ def repository_versions(folder: Path, policy: VersionPolicy) -> list[tuple[str, 
     """
     found: dict[int, Path] = {}
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            path = Path(entry.path) / MODEL_FILE
-            with suppress(UsageError):
-                number = parse_version(entry.name)
-                if entry.is_dir(follow_symlinks=False) and path.is_file() and not path.is_symlink():
-                    found[number] = path
+        for item in map(_version_in, os.scandir(folder)):
+            if item is not None and not item.problem:
+                found[item.number] = item.path
     newest = sorted(found, reverse=True)
     if policy.only:
         newest = [number for number in newest if str(number) in policy.only]

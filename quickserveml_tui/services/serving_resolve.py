@@ -27,7 +27,12 @@ from quickserveml_tui.services.serving_plan import (
     entry_of,
 )
 from quickserveml_tui.services.serving_quarantine import record_quarantine
-from quickserveml_tui.services.serving_repository import repository_models, repository_state, repository_versions
+from quickserveml_tui.services.serving_repository import (
+    repository_models,
+    repository_state,
+    repository_versions,
+    versions_left_out,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +112,12 @@ class LiveModels:
         key = wanted.name, wanted.ref
         try:
             offers = self._offers(wanted, workbench, found, strict=strict)
-        except NotFoundError:
+        except NotFoundError as error:
             if strict:
                 raise
             self._last.pop(key, None)  # deleted
+            if wanted.source is Source.REPOSITORY:
+                found.refused.append(ServedStatus(wanted.name, "", ServedState.UNAVAILABLE, error.message))
             return
         except QuickServeError as error:
             if strict:
@@ -172,6 +179,8 @@ class LiveModels:
     def _from_folder(
         self, wanted: Wanted, workbench: LocalWorkbench, found: _Found, *, strict: bool
     ) -> Iterator[_Offer]:
+        for version, reason in versions_left_out(Path(wanted.path), wanted.policy):
+            found.refused.append(ServedStatus(wanted.name, version, ServedState.UNAVAILABLE, reason))
         for version, path in repository_versions(Path(wanted.path), wanted.policy):
             status = path.stat()
             seen = (wanted.name, str(path), status.st_size, status.st_mtime_ns, status.st_ino)

@@ -26,12 +26,16 @@ class FakeWorker:
         self.is_up = self.alive = True
         self.pid = 1
         self.sent: list[object] = []
+        self.killed = asyncio.Event()
 
     async def start(self):
         self.alive = True
 
     def send(self, message):
         self.sent.append(message)
+
+    def kill(self):
+        self.killed.set()
 
     def says(self, message):
         self.on_message(self, message)
@@ -155,6 +159,32 @@ def test_a_version_that_is_lost_during_another_change_ends_that_change(monkeypat
             assert owner.lost == ["bad"]
             assert fleet.state is state
             await dropped(fleet)
+
+    asyncio.run(check())
+
+
+def test_a_replacement_that_hangs_in_a_load_is_ended_until_the_version_is_to_blame_and_holds_up_nobody(monkeypatch):
+    async def check():
+        async with committed(monkeypatch) as (fleet, owner, change, state):
+            second = fleet.workers[1]
+            monkeypatch.setattr(fleet, "_load_limit_s", 0.01)
+            reload(second)
+            await asyncio.wait_for(second.killed.wait(), 5)
+            second.dies()
+            assert not change.done()
+            second.killed.clear()
+            reload(second)
+            await asyncio.wait_for(second.killed.wait(), 5)
+            owner.blamed = state.entries[1]
+            second.dies()
+            await asyncio.wait_for(change, 5)
+            assert owner.lost == ["bad"]
+            second.is_up = True
+            second.killed.clear()
+            second.says(Hello(3))
+            await dropped(fleet)
+            assert not fleet._catching_up
+            assert not second.killed.is_set()
 
     asyncio.run(check())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from server_process import eventually
 
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.services.home import open_workbench
+from quickserveml_tui.services.server_records import ServerRecords
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -93,11 +95,30 @@ def test_a_repository_folder_is_served_by_its_configuration_and_its_links_are_re
     (folder / "both" / "config.pbtxt").write_text('name: "both"\nmax_batch_size: 4\nversion_policy: { all { } }\n')
     (folder / "away" / "1").mkdir(parents=True)
     (folder / "away" / "1" / "model.onnx").symlink_to(tmp_path / "v1.onnx")
+    (folder / "both" / "3").mkdir()
+    (folder / "elsewhere").symlink_to(folder / "newest")
+    (folder / "no name!").mkdir()
     with live(home.home, tmp_path / "log", "--repository", folder) as server:
-        assert set(server.index()) == {("both", "1"), ("both", "2"), ("newest", "7")}
+        assert server.said["models"] == ["both@1", "both@2", "newest@7"]
+        left_out = {(item["name"], item["version"]): item["reason"] for item in server.said["left_out"]}
+        assert list(left_out) == [("away", "1"), ("away", ""), ("both", "3"), ("elsewhere", ""), ("no name!", "")]
+        assert "links are not followed" in left_out["away", "1"]
+        assert left_out["both", "3"] == "It has no model.onnx."
+        assert "links are not followed" in left_out["elsewhere", ""]
+        lines = [json.loads(line)["message"] for line in server.log.read_text().splitlines()]
+        assert [line for line in lines if line.startswith("Not served: both version 3")] == [
+            "Not served: both version 3: It has no model.onnx."
+        ]
+        index = server.index()
+        assert {key for key, item in index.items() if item["state"] == "READY"} == {
+            ("both", "1"), ("both", "2"), ("newest", "7"),
+        }  # fmt: skip
+        assert {key for key, item in index.items() if item["state"] == "UNAVAILABLE"} == set(left_out)
         assert server.ask("/v2/models/both/config").json()["max_batch_size"] == 4
         shutil.copytree(folder / "newest", folder / "later")
         eventually(lambda: ("later", "7") in server.index(), "the new folder")
+        # Whoever lists servers sees what is served now.
+        eventually(lambda: "later@7" in ServerRecords(home.home).running()[0].models, "the record")
         (folder / "both" / "config.pbtxt").write_text("broken {{")
         eventually(lambda: ("both", "") in server.index(), "the reason")
         found = server.index()
