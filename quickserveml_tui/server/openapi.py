@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from quickserveml_tui.server.answers import is_protocol_path
 
 _REFERENCE = "#/components/schemas/{name}"
+_REFERRED = re.compile(r"#/components/schemas/(\w+)")
 _JSON, _PROBLEM = "application/json", "application/problem+json"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
@@ -36,6 +38,8 @@ _EVENT = {
 }
 
 _documented: dict[str, type[Any]] = {}
+_read: set[str] = set()
+"""Names of the types that requests bring: fields which those lack are refused."""
 
 
 def reference(kind: type[Any]) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def answers(
 def body(kind: type[Any], *, required: bool = True, example: Any = None) -> dict[str, Any]:
     """What goes into `openapi_extra` of a route that reads a JSON body itself."""
     content: dict[str, Any] = {"schema": reference(kind)}
+    _read.add(kind.__name__)
     if example is not None:
         content["example"] = example
     return {"requestBody": {"required": required, "content": {_JSON: content}}}
@@ -119,6 +124,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     kinds = [_documented[name] for name in sorted(_documented)]
     schemas |= msgspec.json.schema_components(kinds, ref_template=_REFERENCE)[1] | _ERRORS
+    _close(schemas, _read)
     components["schemas"] = dict(sorted(schemas.items()))
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key, where the server asks for keys"}
@@ -128,6 +134,18 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             if method in operations:
                 _complete_operation(path, operations[method])
     return document
+
+
+def _close(schemas: dict[str, Any], names: Iterable[str]) -> None:
+    """Let the schemas of bodies, and those that they refer to, take no other fields."""
+    waiting, closed = set(names), set[str]()
+    while waiting:
+        name = waiting.pop()
+        closed.add(name)
+        schema = schemas[name]
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+        waiting |= set(_REFERRED.findall(str(schema))) - closed
 
 
 def _complete_operation(path: str, operation: dict[str, Any]) -> None:

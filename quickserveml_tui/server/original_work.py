@@ -22,6 +22,7 @@ from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.ports import Workbench
 from quickserveml_tui.server.answers import Answer, error_answer
+from quickserveml_tui.server.api.json_bodies import check_fields
 from quickserveml_tui.server.api.work_calls import read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.dialects import SHORT_FORM
@@ -152,15 +153,19 @@ def router(engine: Engine, context: ServerContext | None) -> APIRouter:
 
 
 _ROWS = {"type": "array", "items": {}, "maxItems": MAX_ROWS, "minItems": 1}
+_ROWS_OBJECT = {
+    "type": "object",
+    "required": ["rows"],
+    "properties": {"rows": _ROWS},
+    "additionalProperties": False,
+}
 _BATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "Rows, each in any form that /predict takes",
         "content": {
             "application/json": {
-                "schema": {
-                    "anyOf": [_ROWS, {"type": "object", "required": ["rows"], "properties": {"rows": _ROWS}}],
-                }
+                "schema": {"anyOf": [_ROWS, _ROWS_OBJECT]},
             }
         },
     }
@@ -170,9 +175,18 @@ _BATCH_BODY: dict[str, Any] = {
 # ---- rows -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The body of `/model/batch` as an object."""
+
+    rows: list[Any]
+
+
 def _rows(data: bytes) -> list[Any]:
     document = parse_document(data)
     rows = document.get("rows") if isinstance(document, dict) else document
+    if isinstance(document, dict) and isinstance(rows, list):
+        check_fields(document, _Rows)
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
         raise DataError(
             f"The body must be a list of 1 to {MAX_ROWS:,} rows.",

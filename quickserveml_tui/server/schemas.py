@@ -60,6 +60,7 @@ def _errors(media_type: str, properties: dict[str, Any]) -> Responses:
         404: "No such model or version",
         413: "The body is too large",
         503: "Overloaded or draining; see Retry-After",
+        504: "The model was not run, or did not answer, in time",
     }
     return {status: _error(reason, media_type, properties) for status, reason in reasons.items()}
 

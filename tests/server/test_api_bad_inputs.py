@@ -1,6 +1,7 @@
 """What hostile clients send to `/api/v1`: each gets a clear error, nothing is registered or lost, the next one works."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -223,6 +224,50 @@ def test_what_may_not_be_set_on_a_version_is_refused(server, document):
     refused(patch(server, "/models/tiny/versions/1", json=document), 400, 404)
 
 
+def test_every_route_of_the_interface_names_a_query_parameter_that_it_does_not_have(server):
+    tried = 0
+    for path, operations in server.app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            if not path.startswith("/api/v1/"):
+                continue
+            declared = [item["name"] for item in operation.get("parameters", ()) if item["in"] == "query"]
+            target = re.sub(r"\{[a-z_]+\}", "nothing", path)
+            document = refused(server.client.request(method, target, params={"limti": "1"}), 400)
+            assert document["code"] == "query.unknown", (method, path)
+            assert "“limti”" in document["detail"]
+            assert all(name in document["hint"] for name in declared), (method, path, document)
+            tried += 1
+    assert tried > 40
+    assert "Did you mean “limit”?" in refused(server.get("/models", params={"limti": "1"}), 400)["hint"]
+    assert server.get("/models", params={"limit": "1", "filter": "tiny"}).status_code == 200
+
+
+def test_a_route_says_that_a_query_parameter_is_unknown_only_to_callers_who_may_use_it(server):
+    as_viewer = {"Authorization": "Bearer viewer"}
+    refused(server.post("/models/tiny/promote", params={"limti": "1"}, headers=as_viewer), 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "field", "near"),
+    [
+        ("/api/v1/jobs", {"ref": "tiny", "benchmrk": {}}, "“benchmrk”", "benchmark"),
+        ("/api/v1/jobs", {"ref": "tiny", "benchmark": {"duration": 1}}, "“duration” in “benchmark”", "duration_s"),
+        ("/api/v1/models/tiny/benchmarks", {"verison": "1"}, "“verison”", "version"),
+        ("/api/v1/models/tiny/benchmarks", {"spec": {"feed": {"sed": 1}}}, "“sed” in “spec.feed”", "seed"),
+        ("/api/v1/models/tiny/promote", {"versoin": 1}, "“versoin”", "version"),
+        ("/api/v1/models/tiny/versions/1/golden", {"feed": {"bacth": 1}}, "“bacth” in “feed”", "batch"),
+        ("/model/benchmark", {"run": 1}, "“run”", "runs"),
+        ("/model/batch", {"rows": [[1, 2, 3, 4]], "row": 1}, "“row”", "rows"),
+    ],
+)
+def test_an_unknown_field_of_a_body_is_named(server, path, document, field, near):
+    said = refused(server.client.post(path, json=document), 400)
+    assert said["code"] == "request.unknown_field"
+    assert field in said["detail"]
+    assert f"Did you mean “{near}”?" in said["hint"]
+    assert server.get("/jobs").json()["jobs"] == []
+
+
 def test_a_body_beyond_the_limit_of_documents_is_refused(server):
     large = json.dumps({"description": "x" * (1 << 20)})
     refused(patch(server, "/models/tiny", content=large, headers={"Content-Type": "application/json"}), 413)
@@ -265,7 +310,8 @@ def test_a_method_that_is_not_there_and_an_override_change_nothing(server):
     assert server.client.request("DELETE", "/api/v1/models").status_code == 405
     override = server.get("/models/tiny", headers={"X-HTTP-Method-Override": "DELETE"})
     assert (override.status_code, override.headers["etag"]) == (200, before)
-    assert server.client.get("/api/v1/models/tiny?_method=DELETE").headers["etag"] == before
+    assert server.client.get("/api/v1/models/tiny?_method=DELETE").status_code == 400
+    assert server.get("/models/tiny").headers["etag"] == before
 
 
 def test_a_missing_file_is_told_without_its_path(server):

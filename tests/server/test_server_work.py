@@ -90,7 +90,7 @@ def test_benchmarks_come_in_pages(server, benchmark):
 
 
 def test_a_start_that_comes_once_more_under_its_key_starts_nothing(server):
-    body = {"ref": "tiny", "benchmark": {"runs": 5, "warmup_s": 0, "duration_s": 0.05}}
+    body = {"ref": "tiny", "benchmark": {"max_runs": 5, "warmup_s": 0, "duration_s": 0.05}}
     headers = {"Idempotency-Key": "start-1"}
     first, again = (server.client.post("/api/v1/jobs", json=body, headers=headers) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 202)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
+from quickserveml_tui.server.api.query_names import close_query
+
 if TYPE_CHECKING:
     from quickserveml_tui.server.context import ServerContext
 
@@ -38,4 +40,5 @@ def routers(context: ServerContext) -> list[APIRouter]:
 def mount(app: FastAPI, context: ServerContext) -> None:
     """Add the management API to an application."""
     for routes in routers(context):
+        close_query(routes)
         app.include_router(routes, prefix=PREFIX)

@@ -17,6 +17,7 @@ from quickserveml_tui.core.models import ModelRecord
 from quickserveml_tui.core.ports import Workbench
 from quickserveml_tui.core.refs import ModelRef, check_name, parse_ref
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.api.json_bodies import check_fields
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.permissions import CALLER
 
@@ -90,7 +91,10 @@ def reply(document: Any, status: int = 200, headers: dict[str, str] | None = Non
 
 
 async def read_json(request: Request, kind: type[T], default: Callable[[], T] | None = None) -> T:
-    """The JSON body as a dataclass. Raises `DataError` (`request.invalid`, `request.too_large`)."""
+    """The JSON body as a dataclass.
+
+    Raises `DataError` (`request.invalid`, `request.unknown_field`) and `TooLargeError`.
+    """
     data = bytearray()
     async for part in request.stream():
         data += part
@@ -99,6 +103,8 @@ async def read_json(request: Request, kind: type[T], default: Callable[[], T] | 
     if not data.strip() and default is not None:
         return default()
     try:
+        document = msgspec.json.decode(bytes(data))
+        check_fields(document, kind)
         return msgspec.json.decode(bytes(data), type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         raise DataError(
