@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from quickserveml_tui.core.errors import ConflictError, NotFoundError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
+from quickserveml_tui.core.ports.transfers import ArtifactStream
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services.job_outcome import result_id_of
@@ -95,8 +98,11 @@ class UploadedBatches:
     def _batch_jobs(self) -> tuple[JobRecord, ...]:
         return tuple(item for item in self._jobs.list(limit=_ALL) if item.kind is JobKind.BATCH)
 
-    def output_path(self, found: FoundBatch) -> Path | None:
-        """The predictions, where the data was uploaded and they were asked for and are there."""
+    def open_output(self, found: FoundBatch) -> ArtifactStream | None:
+        """The predictions, where the data was uploaded and they were asked for and are there; they are never changed.
+
+        Whoever gets it closes the descriptor.
+        """
         path = found.result.output if found.result is not None else ""
         if not path or not self._uploads.holds(path):
             return None
@@ -104,10 +110,17 @@ class UploadedBatches:
             descriptor = fs.open_regular(Path(path))
         except OSError:
             return None
-        import os
+        there = os.fstat(descriptor)
+        identity = f"{found.id} {there.st_ino} {there.st_mtime_ns} {there.st_size}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        return ArtifactStream(descriptor, there.st_size, digest, f"{found.id}.jsonl", False)
 
-        os.close(descriptor)
-        return Path(path)
+    def has_output(self, found: FoundBatch) -> bool:
+        """Whether there are predictions to download."""
+        stream = self.open_output(found)
+        if stream is not None:
+            os.close(stream.descriptor)
+        return stream is not None
 
     def delete(self, found: FoundBatch) -> None:
         """Forget a batch with its data, predictions and job. Raises `ConflictError` (`job.running`) while it runs."""

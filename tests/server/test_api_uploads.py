@@ -70,11 +70,21 @@ def test_a_download_goes_on_where_it_was_broken_off(server):
         got = server.get(path, headers={"Range": f"bytes={wanted}", "If-Range": whole.headers["etag"]})
         assert (got.status_code, got.content) == (206, part)
         assert got.headers["content-range"].endswith(f"/{size}")
-    assert server.get(path, headers={"Range": "bytes=0-9", "If-Range": '"other"'}).content == content
-    assert code(server.get(path, headers={"Range": f"bytes={size}-"}), 416) == "range.invalid"
+    for tag in ('"other"', f"W/{whole.headers['etag']}", "Tue, 24 Nov 2026 00:00:00 GMT"):
+        got = server.get(path, headers={"Range": "bytes=0-9", "If-Range": tag})
+        assert (got.status_code, got.content) == (200, content)
+    for beyond in (f"{size}-", f"{size * 9}-{size * 10}", "-0"):
+        got = server.get(path, headers={"Range": f"bytes={beyond}"})
+        assert code(got, 416) == "range.invalid"
+        assert got.headers["content-range"] == f"bytes */{size}"
+    assert server.get(path, headers={"Range": f"bytes={size}-", "If-Range": '"other"'}).content == content
     for odd in ("bytes=9-3", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "junk"):
         assert server.get(path, headers={"Range": odd}).content == content
-    assert server.client.head(f"/api/v1{path}").headers["content-length"] == str(size)
+    for wanted in ({}, {"Range": "bytes=0-9"}, {"Range": f"bytes={size}-"}):
+        head = server.client.head(f"/api/v1{path}", headers=wanted)
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
+        assert (head.headers["etag"], head.headers["accept-ranges"]) == (whole.headers["etag"], "bytes")
+        assert "content-range" not in head.headers
     assert server.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
 
 

@@ -226,7 +226,14 @@ def test_uploaded_rows_are_run_and_their_predictions_can_be_downloaded(server, b
     shown = server.get(f"/batches/{started['result_id']}").json()
     assert (shown["rows"], shown["failed"], shown["state"], shown["job_id"]) == (5, 0, "done", job["id"])
     assert shown["metrics"]["classes"]
-    lines = server.get(f"/batches/{started['result_id']}/output").text.splitlines()
+    whole = server.get(f"/batches/{started['result_id']}/output")
+    lines = whole.text.splitlines()
+    tag = {"If-Range": whole.headers["etag"]}
+    part = server.get(f"/batches/{started['result_id']}/output", headers={"Range": "bytes=5-", **tag})
+    assert (part.status_code, part.content) == (206, whole.content[5:])
+    beyond = server.get(f"/batches/{started['result_id']}/output", headers={"Range": f"bytes={len(whole.content)}-"})
+    problem(beyond, 416, "range.invalid")
+    assert beyond.headers["content-range"] == f"bytes */{len(whole.content)}"
     assert [json.loads(line)["row"] for line in lines] == [1, 2, 3, 4, 5]
     assert shown in server.get("/models/tiny/batches").json()["batches"]
 

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError, NotFoundError
 from quickserveml_tui.core.predictions import BatchSpec
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.api.files import Asked, file_answers, file_reply
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
 from quickserveml_tui.server.api.paging import page
 from quickserveml_tui.server.api.work_calls import Limit, PageToken, find_model, may, ref_to, reply, workbench_of
@@ -35,6 +36,7 @@ from quickserveml_tui.services.job_outcome import result_id_of
 
 ModelId = Annotated[str, Path(max_length=200, description="Id or name of a model")]
 _BatchId = Annotated[str, Path(max_length=64)]
+_LINES = "application/jsonl"
 _ID = re.compile(r"batch-[0-9a-f]{12}", re.ASCII)
 _NOT_FOUND = {404: "There is no such batch, or none that this key may see"}
 _BODY: dict[str, Any] = {
@@ -66,7 +68,7 @@ def _document(batches: UploadedBatches, found: FoundBatch) -> BatchDocument:
     if found.result is None:
         assert found.job is not None
         return batch_of_job(found.job)
-    has_output = batches.output_path(found) is not None
+    has_output = batches.has_output(found)
     return batch_document(found.result, has_output=has_output, job_id=found.job.id if found.job else None)
 
 
@@ -160,22 +162,20 @@ def _add_one(routes: APIRouter, context: ServerContext) -> None:
     @routes.get(
         "/batches/{batch_id}/output",
         dependencies=requires(Permission.READ),
-        responses=answers(
-            text="A line of JSON for each row",
-            media_type="application/jsonl",
-            errors={404: "There is no such batch, or it keeps no predictions here"},
+        responses=file_answers(
+            {404: "There is no such batch, or it keeps no predictions here"}, _LINES, "A line of JSON for each row"
         ),
     )
-    def download_output(request: Request, batch_id: _BatchId) -> Response:
+    def download_output(request: Request, batch_id: _BatchId, asked: Asked) -> Response:
         """Download the predictions of a batch."""
-        path = _batches(context).output_path(find(request, Permission.READ, batch_id))
-        if path is None:
+        stream = _batches(context).open_output(find(request, Permission.READ, batch_id))
+        if stream is None:
             raise NotFoundError(
                 f"The batch {batch_id} has no predictions to download.",
                 hint="They are there once it has ended, if it was started with output=true.",
                 code="batch.no_output",
             )
-        return FileResponse(path, media_type="application/jsonl", filename=f"{batch_id}.jsonl")
+        return file_reply(stream, asked, _LINES)
 
     @routes.delete(
         "/batches/{batch_id}",

@@ -15,13 +15,11 @@ from starlette.responses import Response
 from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.models import GoldenOutput, ModelRecord
 from quickserveml_tui.core.ports import Workbench
-from quickserveml_tui.server.api.artifacts import FILE_ANSWERS, IfRange, Range, file_reply
 from quickserveml_tui.server.api.catalog_calls import (
     NOT_FOUND,
     WRITE_ERRORS,
     CatalogRoute,
     IfMatch,
-    IfNoneMatch,
     ModelId,
     Version,
     catalog_of,
@@ -32,6 +30,7 @@ from quickserveml_tui.server.api.catalog_calls import (
     without_paths,
 )
 from quickserveml_tui.server.api.catalog_documents import GoldenList, GoldenRequest, GoldenVerdict, VerifyRequest
+from quickserveml_tui.server.api.files import Asked, file_answers, file_reply
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
 from quickserveml_tui.server.api.uploads import Slots
 from quickserveml_tui.server.api.work_calls import read_json, reply
@@ -65,22 +64,20 @@ def _add_reading(routes: APIRouter, context: ServerContext) -> None:
         _found, ref = version_of(model, version)
         return reply(GoldenList(list(catalog_of(context).golden.list(ref))), 200, {"ETag": etag_of(model)})
 
-    @routes.get(f"{_ALL}/{{name}}/{{side}}", dependencies=requires(Permission.READ), responses=FILE_ANSWERS)
+    @routes.get(f"{_ALL}/{{name}}/{{side}}", dependencies=requires(Permission.READ), responses=file_answers(NOT_FOUND))
     def get_golden_values(  # noqa: PLR0917 - the parts of a request
         request: Request,
         model_id: ModelId,
         version: Version,
         side: Literal["inputs", "outputs"],
+        asked: Asked,
         name: str = _NAME,
-        range: Range = "",  # noqa: A002 - the name of the header
-        if_range: IfRange = "",
-        if_none_match: IfNoneMatch = "",
     ) -> Response:
         """The inputs or outputs of a golden output, as an NPZ file."""
         model = model_of(context, request, Permission.READ, model_id)
         _found, ref = version_of(model, version)
         stream = catalog_of(context).transfers.open_golden(ref, name, outputs=side == "outputs")
-        return file_reply(stream, range, if_range, if_none_match)
+        return file_reply(stream, asked)
 
 
 def _add_writing(routes: APIRouter, context: ServerContext, slots: Slots) -> None:

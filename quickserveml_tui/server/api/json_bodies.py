@@ -21,10 +21,12 @@ def check_fields(document: object, kind: type[Any]) -> None:
         return
     path, name, known = found
     near = get_close_matches(name[:60], known, 1)
-    hint = (f"Did you mean “{near[0]}”? " if near else "") + f"The fields are {', '.join(known)}."
+    guess = f"Did you mean “{near[0]}”? " if near else ""
     where = f" in “{path}”" if path else ""
     raise DataError(
-        f"The body has the unknown field “{safe_text(name, 60)}”{where}.", hint=hint, code="request.unknown_field"
+        f"The body has the unknown field “{safe_text(name, 60)}”{where}.",
+        hint=f"{guess}Leave it out; the fields are: {', '.join(known)}.",
+        code="request.unknown_field",
     )
 
 

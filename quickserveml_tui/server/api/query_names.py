@@ -25,13 +25,14 @@ class KnownQuery:
         unknown = next((name for name in request.query_params if name not in self._names), None)
         if unknown is None:
             return
-        shown = safe_text(unknown, 60)
-        if not self._names:
-            hint = "It takes none: leave the query out."
-        else:
-            near = get_close_matches(unknown[:60], self._names, 1)
-            hint = (f"Did you mean “{near[0]}”? " if near else "") + f"It takes {', '.join(self._names)}."
-        raise UsageError(f"This route has no query parameter “{shown}”.", hint=hint, code="query.unknown")
+        near = get_close_matches(unknown[:60], self._names, 1)
+        guess = f"Did you mean “{near[0]}”? " if near else ""
+        known = ", ".join(self._names) or "none"
+        raise UsageError(
+            f"This route has no query parameter “{safe_text(unknown, 60)}”.",
+            hint=f"{guess}Leave it out; the parameters are: {known}.",
+            code="query.unknown",
+        )
 
 
 def close_query(routes: APIRouter) -> None:
