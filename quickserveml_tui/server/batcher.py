@@ -15,7 +15,7 @@ import numpy as np
 
 from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
-from quickserveml_tui.server.dialects import Dialect
+from quickserveml_tui.server.dialects import AnswerForm
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.queues import WaitingRequests
 from quickserveml_tui.server.slow import SlowLog
@@ -51,7 +51,7 @@ class Job:
 
     request: InferRequest
 
-    def __init__(self, model: ServedModel, dialect: Dialect) -> None:
+    def __init__(self, model: ServedModel, dialect: AnswerForm) -> None:
         self.model = model
         self.dialect = dialect
         self.arrived = time.perf_counter_ns()

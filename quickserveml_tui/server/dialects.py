@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 _AS_BINARY = "Ask for it with “binary_data”: true."
 
 
-class Dialect(Protocol):
-    """How requests are read and answers written."""
-
-    def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None, /) -> InferRequest:
-        """The request in a body. Raises `DataError`."""
-        ...
+class AnswerForm(Protocol):
+    """How answers are written."""
 
     def encode(self, job: Job, outputs: Sequence[Any], /) -> Answer:
         """The answer for outputs in the order of the request's plan. Raises `QuickServeError`."""
@@ -36,6 +32,14 @@ class Dialect(Protocol):
 
     def error(self, error: QuickServeError, /) -> Answer:
         """The answer for an error."""
+        ...
+
+
+class Dialect(AnswerForm, Protocol):
+    """How requests in bodies are read, too."""
+
+    def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None, /) -> InferRequest:
+        """The request in a body. Raises `DataError`."""
         ...
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -233,7 +234,7 @@ def test_requests_that_share_a_run_get_their_own_answers(running):
         for index, row in enumerate(rows):  # all in one turn of the loop: they wait for the next one together
             asked = infer_request(request_id=str(index))
             asked.raw_input_contents[0] = row.tobytes()
-            jobs.append(submit(running.server.engine, asked, None))
+            jobs.append(submit(running.server.engine, asked, None, time.perf_counter_ns()))
         return [await answer_of(job) for job in jobs]
 
     for index, raw in enumerate(running.wait(ask())):
@@ -257,7 +258,7 @@ def test_statistics_count_runs_by_their_size_over_all_workers(running, channel):
 
     async def ask():
         for count in (3, 1, 1):  # each in one turn of the loop
-            for job in [submit(engine, infer_request(), None) for _ in range(count)]:
+            for job in [submit(engine, infer_request(), None, time.perf_counter_ns()) for _ in range(count)]:
                 await answer_of(job)
 
     running.wait(ask())
@@ -371,6 +372,38 @@ def test_a_server_that_drains_takes_nothing_new(tmp_path):
     with grpc.insecure_channel(f"127.0.0.1:{ended.port}") as found, pytest.raises(grpc.RpcError) as caught:
         found.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=DEADLINE_S)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_drain_ends_an_idle_stream_after_its_answers_instead_of_waiting_for_the_client(tmp_path):
+    server, done = Running(tmp_path), threading.Event()
+
+    def requests():
+        yield infer_request(request_id="a").SerializeToString()
+        done.wait(DEADLINE_S)
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as found:
+        headers = metadata(server, "infer")
+        stream = found.stream_stream(f"/{SERVICE}/ModelStreamInfer")(requests(), metadata=headers)
+        first = message_class("ModelStreamInferResponse").FromString(next(stream))
+        assert first.infer_response.id == "a"
+        try:
+            server.close()  # fails beyond DEADLINE_S, which is less than the drain's own limit
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+        finally:
+            done.set()
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert dict(caught.value.trailing_metadata())["qsml-error-code"] == "overloaded"
+
+
+def test_a_stream_that_asks_for_statuses_ends_with_that_of_its_first_error(running, channel):
+    requests = [infer_request(name, name).SerializeToString() for name in ("tiny", "nope", "tiny")]
+    headers = (*metadata(running, "infer"), ("triton_grpc_error", "true"))
+    stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")(iter(requests), metadata=headers, timeout=DEADLINE_S)
+    assert message_class("ModelStreamInferResponse").FromString(next(stream)).infer_response.id == "tiny"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stream)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

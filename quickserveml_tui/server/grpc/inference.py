@@ -10,12 +10,11 @@ from weakref import WeakKeyDictionary
 from quickserveml_tui.core.errors import DataError, QuickServeError
 from quickserveml_tui.server.answers import Answer
 from quickserveml_tui.server.batcher import Job
-from quickserveml_tui.server.dialects import Dialect
+from quickserveml_tui.server.dialects import AnswerForm
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.grpc.statuses import answer_to_error, error_to_answer
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.grpc_infer import GrpcEncoder, read_request
-from quickserveml_tui.wire.requests import InferRequest
 
 
 class _Protobuf:
@@ -23,9 +22,6 @@ class _Protobuf:
 
     def __init__(self) -> None:
         self._encoders: WeakKeyDictionary[ServedModel, GrpcEncoder] = WeakKeyDictionary()
-
-    def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None) -> InferRequest:
-        raise NotImplementedError  # requests are read from messages
 
     def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
         model = job.model
@@ -41,7 +37,7 @@ class _Protobuf:
         return error_to_answer(error)
 
 
-PROTOBUF: Dialect = _Protobuf()
+PROTOBUF: AnswerForm = _Protobuf()
 
 
 class GrpcJob(Job):
@@ -49,8 +45,9 @@ class GrpcJob(Job):
 
     __slots__ = ("answer",)
 
-    def __init__(self, model: ServedModel, answer: asyncio.Future[Answer]) -> None:
+    def __init__(self, model: ServedModel, answer: asyncio.Future[Answer], arrived: int) -> None:
         super().__init__(model, PROTOBUF)
+        self.arrived = arrived
         self.answer = answer
 
     def deliver(self, answer: Answer) -> None:
@@ -59,13 +56,15 @@ class GrpcJob(Job):
             self.answer.set_result(answer)
 
 
-def submit(engine: Engine, message: Any, remaining_s: float | None) -> GrpcJob:
+def submit(engine: Engine, message: Any, remaining_s: float | None, arrived: int) -> GrpcJob:
     """Queue the request in a `ModelInferRequest`; it may wait as long as its caller does, `remaining_s`.
+
+    It came at `arrived` by `time.perf_counter_ns`: reading the message counts as waiting, as over HTTP.
 
     Raises `NotFoundError`; other errors come as the answer, and are counted with the model's.
     """
     model = engine.serving.find(message.model_name, message.model_version)
-    job = GrpcJob(model, asyncio.get_running_loop().create_future())
+    job = GrpcJob(model, asyncio.get_running_loop().create_future(), arrived)
     try:
         job.accept(read_request(model.decoder, message, remaining_s))
     except DataError as error:

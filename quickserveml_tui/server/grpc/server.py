@@ -13,6 +13,7 @@ from quickserveml_tui.server.grpc import port_taken
 from quickserveml_tui.server.grpc.calls import Calls
 from quickserveml_tui.server.grpc.information import Information
 from quickserveml_tui.server.grpc.methods import METHODS
+from quickserveml_tui.server.grpc.streams import Streams
 from quickserveml_tui.wire.grpc_tables import SERVICE
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class GrpcServer:
         self._options = context.options
         self._server: Any = None
         calls, information = Calls(engine, context), Information(context)
+        self._streams = Streams(calls)
         self._handlers = {}
         for method in METHODS:
             if method.streams:
-                handler = grpc.stream_stream_rpc_method_handler(calls.stream(method))
+                handler = grpc.stream_stream_rpc_method_handler(self._streams.handler(method))
             elif method.name == "ModelInfer":
                 handler = grpc.unary_unary_rpc_method_handler(calls.infer(method))
             else:
@@ -97,5 +99,6 @@ class GrpcServer:
     async def drain(self) -> None:
         """Take no new calls, finish those under way within the drain timeout, end."""
         if self._server is not None:
+            self._streams.end()
             await self._server.stop(self._options.drain_timeout_s)
             self._server = None
