@@ -96,7 +96,8 @@ class _Welcome:
     def __init__(self, request: Request) -> None:
         self._gatekeeper: Gatekeeper | None = getattr(request.app.state, "gatekeeper", None)
         self._headers = request.scope["headers"]
-        self._version = self._gatekeeper.version if self._gatekeeper is not None else 0
+        self._version: int | None = None
+        """Version of the keys that was looked at: none yet, since the keys may have changed while the request came."""
 
     def check(self) -> None:
         """Raise `NotPermittedError` where it does not."""

@@ -11,6 +11,8 @@ import pytest
 from api_server import KEYS, Gate, as_key, doubled
 from work_server import DEADLINE_S, work_server
 
+from quickserveml_tui.server.events import Streams
+
 _numbers = itertools.count(10)
 
 
@@ -359,3 +361,18 @@ def test_a_stream_ends_when_its_key_is_revoked(server, monkeypatch):
         rest = list(lines)  # it ends
     assert "event: error" in rest
     assert any('"auth.invalid"' in line for line in rest)
+
+
+def test_a_key_that_is_revoked_while_its_stream_begins_ends_it(server, monkeypatch):
+    begin = Streams.response
+
+    def revoked_meanwhile(self, request, events):
+        monkeypatch.delitem(KEYS, "other")
+        monkeypatch.setattr(Gate, "version", 1)
+        return begin(self, request, events)
+
+    monkeypatch.setattr(Streams, "response", revoked_meanwhile)
+    with server.client.stream("GET", "/api/v1/monitor/events?interval=0.25", headers=as_key("other")) as stream:
+        lines = list(stream.iter_lines())  # it ends
+    assert "event: snapshot" not in lines
+    assert any('"auth.invalid"' in line for line in lines)
