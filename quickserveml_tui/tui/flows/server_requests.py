@@ -14,10 +14,10 @@ from quickserveml_tui.tui.panes.inspector import Page
 from quickserveml_tui.tui.panes.request import RequestEditor, RequestPane
 from quickserveml_tui.tui.screens.side import SideScreen
 from quickserveml_tui.tui.serving.messages import AnswerArrived, ExampleFound, ModelsFound
-from quickserveml_tui.tui.serving.requests import MAX_KEPT, Target, answer_rows, curl_line, targets_of
+from quickserveml_tui.tui.serving.requests import MAX_KEPT, Target, answer_rows, certificate_of, curl_line, targets_of
 
 if TYPE_CHECKING:
-    from quickserveml_tui.core.ports import RemotePort
+    from quickserveml_tui.core.ports import RemotePort, Workbench
     from quickserveml_tui.core.serving import ServerRecord
 
 TIMEOUT_S = 60.0
@@ -44,15 +44,24 @@ class RequestFlow(SideScreen):
 
     # ---- what can be asked
 
-    def find_targets(self) -> None:
-        """Ask the server under the cursor what it serves."""
+    def find_targets(self, *, anew: bool = True) -> None:
+        """Ask the server under the cursor what it serves.
+
+        Without `anew` the request stays as it is for as long as its model is there: what is served has changed.
+        """
         services, server = self.owner.workbench, self.server
+        if not anew and services is not None and server is not None and self.request_pane.target is not None:
+            self._ask_for_targets(services, server)
+            return
         self.targets = []
         self._sent += 1
         if services is None or server is None:
             self.request_pane.show_nothing()
             return
         self.request_pane.show_nothing("Asking the server for its models…", ())
+        self._ask_for_targets(services, server)
+
+    def _ask_for_targets(self, services: Workbench, server: ServerRecord) -> None:
         key = self.key_of(server)
 
         def ask() -> ModelsFound | ExampleFound:
@@ -65,11 +74,15 @@ class RequestFlow(SideScreen):
 
     @on(ModelsFound)
     def take_targets(self, event: ModelsFound) -> None:
-        """Show the first model with its example."""
+        """Show the first model with its example, or go on with the one that is shown."""
         event.stop()
         if self.server is None or event.server_id != self.server.id:
             return
         self.targets = targets_of(event.models)
+        shown = self.request_pane.target
+        if shown in self.targets:
+            self.request_pane.show_place(self.targets.index(shown) + 1, len(self.targets))
+            return
         if self.targets:
             self.show_target(0)
         else:
@@ -187,7 +200,10 @@ class RequestFlow(SideScreen):
         pane, server = self.request_pane, self.server
         if server is None or pane.target is None:
             return
-        line = curl_line(server.url, pane.target, pane.body, with_key=server.auth == "keys")
+        line = curl_line(
+            server.url, pane.target, pane.body, with_key=server.auth == "keys",
+            certificate=certificate_of(server.command),
+        )  # fmt: skip
         self.copy_words(line, "the curl line")
 
     def action_copy_answer(self) -> None:

@@ -15,6 +15,7 @@ from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.monitor.history import Point
 from quickserveml_tui.tui.monitor.view import View, clock_of
 from quickserveml_tui.tui.widgets.ink import crop_row, row_width, say, two_edges
+from quickserveml_tui.tui.widgets.pane import join_spans
 from quickserveml_tui.tui.widgets.traces import LiveChart
 
 LABELS = 6
@@ -205,11 +206,12 @@ def readout(view: View, columns: int, width: int, *, narrow: bool = False) -> Ro
         return two_edges(_percentiles(newest) if newest is not None else [], keys, width)
     if point is None or rates is None:
         return two_edges([Span("cursor", Role.MUTED)], [Span("nothing is known of this moment", Role.MUTED)], width)
-    parts: list[Span] = []
-    for label, value, unit in (
-        ("", rates.requests_per_s, "/s"), ("p50", rates.p50_ms, "ms"), ("p95", rates.p95_ms, "ms"),
-        ("p99", rates.p99_ms, "ms"), ("errors", rates.errors_per_s, "/s"),
-    ):  # fmt: skip
-        parts += [Span(f"{label} " if label else "", Role.MUTED), say(significant(value), Role.STRONG, bold=True),
-                  Span(f" {unit}   ", Role.MUTED)]  # fmt: skip
-    return two_edges([Span("cursor ", Role.MUTED), say(clock_of(point.at))], parts[:-1], width)
+    groups = [
+        [Span(f"{label} " if label else "", Role.MUTED), say(significant(value), Role.STRONG, bold=True),
+         Span(f" {unit}", Role.MUTED)]
+        for label, value, unit in (
+            ("", rates.requests_per_s, "/s"), ("p50", rates.p50_ms, "ms"), ("p95", rates.p95_ms, "ms"),
+            ("p99", rates.p99_ms, "ms"), ("errors", rates.errors_per_s, "/s"),
+        )
+    ]  # fmt: skip
+    return two_edges([Span("cursor ", Role.MUTED), say(clock_of(point.at))], join_spans(groups, 3), width)

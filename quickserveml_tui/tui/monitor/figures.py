@@ -28,9 +28,15 @@ RATES: tuple[tuple[str, str, Callable[[ModelRates], Value]], ...] = (
     ("batch", "batch", lambda rates: rates.batch),
     ("pending", "pending", lambda rates: rates.pending),
 )
+
+
+def _cpu_percent(point: Point) -> float | None:
+    return None if point.rates.cpu_cores is None else 100 * point.rates.cpu_cores
+
+
 SERVER: tuple[tuple[str, str, Callable[[Point], Value]], ...] = (
     ("connections", "conns", lambda point: point.rates.connections),
-    ("cpu_cores", "cores", lambda point: point.rates.cpu_cores),
+    ("cpu_percent", "CPU %", _cpu_percent),
     ("machine_percent", "mach %", lambda point: point.cpu_percent),
     ("rss_bytes", "MB", lambda point: point.rates.rss_bytes / 1e6),
     ("gpu_percent", "GPU %", lambda point: point.gpu_percent),

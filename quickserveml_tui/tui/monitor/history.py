@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.monitoring import ModelRates, ServerRates, ServerSnapshot
 from quickserveml_tui.tui.monitor.events import Event, events_between
 
@@ -61,6 +62,10 @@ class History:
         gpus = [gpu.utilisation for gpu in snapshot.gpus]
         gpu = 100 * sum(gpus) / len(gpus) if gpus else None
         self.points.append(Point(rates.at, rates.interval_s, rates, snapshot.cpu_percent, gpu))
+
+    def note(self, at: float, words: str, role: Role) -> None:
+        """Something that no snapshot tells happened to the server."""
+        self.events.append(Event(at, "server", words, role))
 
     @property
     def newest(self) -> Point | None:

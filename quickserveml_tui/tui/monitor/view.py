@@ -23,6 +23,9 @@ class View:
     ago_s: float | None = None
     """Where the cursor is, seconds before the newest interval; None without one."""
 
+    gone: bool = False
+    """Whether the server does not answer: all that is shown was true before."""
+
     @property
     def snapshot(self) -> ServerSnapshot | None:
         """The newest snapshot."""

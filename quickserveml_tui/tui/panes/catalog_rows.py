@@ -92,11 +92,20 @@ def index_of(rows: Sequence[CatalogRow], wanted: str) -> int:
     return 0
 
 
+def alias_elsewhere(view: ModelView) -> str:
+    """The foremost alias of a model that none points at the newest version of: `prod@2`; empty without any."""
+    aliases = view.model.aliases
+    foremost = next((name for name in ("prod", "staging") if name in aliases), min(aliases, default=""))
+    return f"{foremost}@{aliases[foremost]}" if foremost else ""
+
+
 def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
     """The cells of a row: name and version, its foremost alias, its p50."""
     number = row.version.version
     aliases = row.view.model.aliases_of(number)
     alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
+    if row.version.runnable and not alias and not row.nested:
+        alias = alias_elsewhere(row.view)
     p50 = row.view.p50_ms(number)
     sign, role = trial_sign(row.version.trial, glyphs)[::2]
     note = "" if row.version.runnable else f" {sign}"
@@ -110,6 +119,9 @@ def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
     return {
         "_key": row.key,
         "name": name,
-        "alias": Cell(alias, role=ALIAS_ROLES.get(alias, Role.MUTED) if row.version.runnable or aliases else role),
+        "alias": Cell(
+            alias,
+            role=ALIAS_ROLES.get(alias.partition("@")[0], Role.MUTED) if row.version.runnable or aliases else role,
+        ),
         "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
     }

@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.monitoring import MonitorSource
 from quickserveml_tui.core.units import bytes_parts, significant
+from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.monitor.charts import Gauge, GaugeList, HeatChart, Series, WindowChart, readout
 from quickserveml_tui.tui.monitor.history import Point
@@ -34,6 +35,11 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def _cpu(point: Point) -> float | None:
+    """Per cent of one core, as `top` and the command say it: a busy tiny model takes a small part of a core."""
+    return None if point.rates.cpu_cores is None else 100 * point.rates.cpu_cores
+
+
 def _memory(point: Point) -> float | None:
     return point.rates.rss_bytes / 1e6 or None
 
@@ -44,7 +50,7 @@ GAUGES = (
     Gauge("run", "ms", lambda point: point.rates.total.compute_ms, of=lambda rates: rates.compute_ms),
     Gauge("pending", "", lambda point: point.rates.total.pending, _count, of=lambda rates: rates.pending),
     Gauge("connections", "", lambda point: point.rates.connections or None, _count),
-    Gauge("CPU", "cores", lambda point: point.rates.cpu_cores),
+    Gauge("CPU", "%", _cpu, _rate),
     Gauge("machine", "%", lambda point: point.cpu_percent, _count, lambda _view: 100.0),
     Gauge("memory", "MB", _memory, _count),
     Gauge("GPU", "%", lambda point: point.gpu_percent, _count, lambda _view: 100.0),
@@ -102,8 +108,18 @@ class TrafficPane(ViewPane):
         rates = self.view.newest
         self.subject = "@".join(self.view.model) if self.view.model else ""
         self.count_text = self.view.window_words
+        self.refresh_title()
         self.query_one(Hero).show(_rate(rates.requests_per_s) if rates else "–", "requests/s")
         self.query_one("#traffic-facts", Sheet).show(lambda width, _: self._facts(width))
+
+    def right_spans(self) -> list[Span]:
+        """That the server does not answer stands where `live` would."""
+        spans = super().right_spans()
+        return (
+            join_spans([[Span(f"{glyphs_of(self).error} no answer", Role.ERROR)], spans], 3)
+            if self.view.gone
+            else spans
+        )
 
     def _facts(self, width: int) -> list[Row]:
         rates = self.view.newest
@@ -127,7 +143,7 @@ class LatencyPane(ViewPane):
              display="hl"),
         bind("right,l", "screen.move_cursor(1)", "cursor", "monitor.cursor_right", "Move the cursor towards now",
              show=False),
-        bind("v", "toggle_lines", "percentiles", "monitor.toggle_percentiles",
+        bind("v", "toggle_lines", "heat or lines", "monitor.toggle_percentiles",
              "Change between the heat map and the percentiles over time"),
     ]  # fmt: skip
 

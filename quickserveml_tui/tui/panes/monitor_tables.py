@@ -30,7 +30,7 @@ def _figure(key: str, title: str, width: int = 7, drop: int = 0) -> Column:
 
 
 MODELS = (
-    Column("name", "model", kind="name", flex=1, min_width=12),
+    Column("name", "model", kind="name", flex=1, min_width=21),
     _figure("rate", "req/s"),
     Column("share", "share", width=10, kind="bar", drop=8),
     _figure("p50", "p50 ms", drop=2),
@@ -43,7 +43,7 @@ MODELS = (
 )
 SLOW = (
     Column("at", "time", width=8, drop=1),
-    Column("name", "model", kind="name", flex=1, min_width=10),
+    Column("name", "model", kind="name", flex=1, min_width=16),
     _figure("total", "ms"),
     _figure("queue", "queue", drop=3),
     _figure("run", "run", drop=4),
@@ -53,7 +53,7 @@ SLOW = (
 WORKERS = (
     Column("index", "worker", width=6, kind="number", align="left"),
     _figure("pid", "pid", 8, drop=2),
-    _figure("cpu", "cores", 6),
+    _figure("cpu", "CPU %", 6),
     _figure("memory", "memory", 9),
     _figure("connections", "conns", 6, drop=3),
     _figure("requests", "requests", 10, drop=4),
@@ -67,6 +67,7 @@ EVENTS = (
 )
 _STATES = {"READY": ("ok", "ready", Role.OK), "LOADING": ("queued", "loading", Role.INFO),
            "UNLOADING": ("queued", "leaving", Role.MUTED), "UNAVAILABLE": ("error", "fails", Role.ERROR)}  # fmt: skip
+_GONE = ("open", "unknown", Role.MUTED)
 
 
 class TablePane(ViewPane):
@@ -142,7 +143,7 @@ class ModelsPane(TablePane):
 
 def model_row(model: ModelSnapshot, rates: ModelRates | None, total: float, view: View, glyphs: Glyphs) -> TableRow:
     """A version as a row of the table."""
-    sign, word, role = _STATES.get(model.state, ("open", model.state.lower(), Role.WARN))
+    sign, word, role = _STATES.get(model.state, ("open", model.state.lower(), Role.WARN)) if not view.gone else _GONE
     rate = rates.requests_per_s if rates is not None else None
     errors = None if rates is None or not rates.requests_per_s else 100 * rates.errors_per_s / rates.requests_per_s
     chosen = view.model == (model.name, model.version)
@@ -204,7 +205,7 @@ class WorkersPane(TablePane):
     EMPTY = "This server does not tell of its processes."
     SORT = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("v", "toggle_events", "events", "monitor.toggle_events",
+        bind("v", "toggle_events", "events or workers", "monitor.toggle_events",
              "Change between the workers and what happened to them and to the models"),
     ]  # fmt: skip
 
@@ -266,7 +267,9 @@ class WorkersPane(TablePane):
         if snapshot is not None and snapshot.taken_at != self._at:
             self._count_cores(snapshot.taken_at, workers)
         glyphs = glyphs_of(self)
-        self.query(PaneTable)[0].set_rows([worker_row(one, self._cores.get(one.index), glyphs) for one in workers])
+        self.query(PaneTable)[0].set_rows(
+            [worker_row(one, self._cores.get(one.index), glyphs, gone=self.view.gone) for one in workers]
+        )
         restarts = sum(one.restarts for one in workers)
         happened = [plural(len(self.view.history.events), "event")] if self.view.history.events else []
         words = [plural(len(workers), "worker"), plural(restarts, "restart")] if workers else []
@@ -292,14 +295,16 @@ def event_row(event: Event, index: int) -> TableRow:
     }
 
 
-def worker_row(worker: WorkerSnapshot, cores: float | None, glyphs: Glyphs) -> TableRow:
-    """A worker as a row of the table."""
+def worker_row(worker: WorkerSnapshot, cores: float | None, glyphs: Glyphs, *, gone: bool = False) -> TableRow:
+    """A worker as a row of the table; nobody knows how it is where the server is `gone`."""
     sign, word, role = (glyphs.ok, "ready", Role.OK) if worker.ready else (glyphs.queued, "starting", Role.WARN)
+    if gone:
+        sign, word, role = glyphs.open, _GONE[1], Role.MUTED
     return {
         "_key": worker.index,
         "index": Cell(worker.index, role=Role.BODY),
         "pid": Cell(worker.pid, text=str(worker.pid) if worker.pid else "", role=Role.MUTED),
-        "cpu": Cell(cores, text="0" if cores == 0 else significant(cores) if cores is not None else ""),
+        "cpu": Cell(cores, text="" if cores is None else significant(100 * cores)),
         "memory": Cell(worker.rss_bytes, text=format_bytes(worker.rss_bytes) if worker.rss_bytes else ""),
         "connections": worker.connections,
         "requests": worker.requests,

@@ -114,7 +114,7 @@ class RequestPane(WorkPane):
         had_focus = self.focus_inside
         self.target, self.answer = target, None
         self.subject = target.name
-        self.count_text = f"{place} of {count}" if count > 1 else ""
+        self.show_place(place, count)
         self.query_one("#request-target", Sheet).show(
             lambda width, _: [
                 two_edges([Span("POST ", Role.MUTED), say(target.path, Role.BODY)], [Span("JSON", Role.MUTED)], width)
@@ -126,9 +126,14 @@ class RequestPane(WorkPane):
         if had_focus:
             self.focus_body()
 
+    def show_place(self, place: int, count: int) -> None:
+        """Which of the models it is."""
+        self.count_text = f"{place} of {count}" if count > 1 else ""
+
     def show_body(self, text: str) -> None:
         """Put an example into the editor."""
         self.example = safe_lines(text, MAX_EDITED)
+        self.set_class(True, "-unanswered")
         self.query_one(RequestEditor).load_text(self.example)
         self.query_one(Page).sheet.show(lambda _width, _glyphs: ())
         self._say_head([Span("f5", Role.STRONG, bold=True), Span(" sends it, ", Role.MUTED),
@@ -137,6 +142,7 @@ class RequestPane(WorkPane):
     def show_error(self, error: QuickServeError) -> None:
         """Why there is no example or no answer."""
         self.sending = False
+        self.set_class(False, "-unanswered")
         self._say_head([Span("✕ no answer", Role.ERROR)])
         self.query_one(Page).sheet.show(
             lambda width, _: [*paragraph(error.message, width, Role.ERROR), (), *paragraph(error.hint, width)]
@@ -152,6 +158,7 @@ class RequestPane(WorkPane):
     def show_answer(self, answer: AnswerArrived) -> None:
         """What the server said: status, time, size, and the document."""
         self.sending, self.answer = False, answer
+        self.set_class(False, "-unanswered")
         good = 200 <= answer.status < 300
         role = Role.OK if good else Role.ERROR
         sign = "✓" if good else "✕"

@@ -78,10 +78,27 @@ class LogPane(WorkPane):
         """Move the focus to what is shown."""
         self.screen.set_focus(self.query_one("#log-lines" if self.lines else "#log-empty"))
 
+    @property
+    def filtered(self) -> bool:
+        """Whether only lines with some text are shown."""
+        return bool(self.query_one("#log-filter", LogFilter).value)
+
+    def reason_against(self, action: str) -> str:
+        """Why an action does nothing now."""
+        needs_lines = action in ("toggle_follow", "filter_lines")
+        return "There is no line of a log to go through." if needs_lines and not self.lines else ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's own
+        """Greyed, never hidden."""
+        return None if self.reason_against(action) else True
+
     def _arrange(self) -> None:
         had_focus = self.focus_inside and not self.query_one("#log-filter").has_focus
+        lines = self.query_one("#log-lines")
+        if lines.display != bool(self.lines):
+            self.screen.refresh_bindings()
         self.query_one("#log-empty").display = not self.lines
-        self.query_one("#log-lines").display = bool(self.lines)
+        lines.display = bool(self.lines)
         if had_focus:
             self.focus_body()
 

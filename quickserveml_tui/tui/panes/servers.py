@@ -53,7 +53,6 @@ class ServersPane(WorkPane):
     """The list; what can be done with a server stands in the keys of the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("m", "screen.watch_server", "monitor", "serve.watch_server", "Open the monitor on the server"),
         bind(
             "e,enter", "screen.edit_request", "request", "serve.edit_request", "Edit an example request to the server"
         ),
@@ -145,7 +144,7 @@ class ServersPane(WorkPane):
         self.query_one("#server-shelf", Shelf).show(
             title=server.url, right=[Span(f"{sign} {word}", role)], facts=_facts(server, state)
         )
-        self.query_one("#server-words", Sheet).show(lambda width, _: server_words(server, width))
+        self.query_one("#server-words", Sheet).show(lambda width, _: server_words(server, state, width))
 
 
 def _row(server: ServerRecord, state: ServerState | None, glyphs: Glyphs) -> dict[str, CellLike]:
@@ -155,7 +154,7 @@ def _row(server: ServerRecord, state: ServerState | None, glyphs: Glyphs) -> dic
     return {
         "_key": server.id,
         "url": Cell(server.url.removeprefix("http://")),
-        "models": Cell(len(server.models)),
+        "models": Cell(len(state.models(server) if state is not None else server.models)),
         "rate": Cell(rate, text=significant(rate) if rate else "0" if rate == 0 else ""),
         "state": Cell(f"{sign} {word}", role=role, short=sign),
     }
@@ -174,10 +173,14 @@ def _facts(server: ServerRecord, state: ServerState | None) -> Sequence[Fact]:
     )
 
 
-def server_words(server: ServerRecord, width: int) -> list[Row]:
-    """Models, further addresses and the command, as rows of label and value."""
-    names = ", ".join(server.models[:12]) + (f" and {len(server.models) - 12} more" if len(server.models) > 12 else "")
-    rows: list[Row] = [(), *labelled(plural(len(server.models), "model").partition(" ")[2], names or "–", width, 10)]
+def server_words(server: ServerRecord, state: ServerState | None, width: int) -> list[Row]:
+    """What is wrong, models as they are served now, further addresses, and the command: rows of label and value."""
+    models = state.models(server) if state is not None else server.models
+    names = ", ".join(models[:12]) + (f" and {len(models) - 12} more" if len(models) > 12 else "")
+    rows: list[Row] = [()]
+    if state is not None and state.problem:
+        rows += labelled("problem", state.problem, width, 10, Role.WARN)
+    rows += labelled(plural(len(models), "model").partition(" ")[2], names or "–", width, 10)
     if server.grpc_url:
         rows += labelled("gRPC", server.grpc_url, width, 10)
     if server.command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -24,7 +25,7 @@ from quickserveml_tui.tui.monitor.view import INTERVALS_S, WINDOWS_S, View, cloc
 from quickserveml_tui.tui.monitor.watcher import SnapshotArrived, WatchFailed, watch_server
 from quickserveml_tui.tui.panes.monitor_charts import LatencyPane, LoadPane, TrafficPane, ViewPane
 from quickserveml_tui.tui.panes.monitor_tables import ModelsPane, SlowPane, TablePane, WorkersPane
-from quickserveml_tui.tui.places import MONITOR
+from quickserveml_tui.tui.places import MONITOR, WORKBENCH
 from quickserveml_tui.tui.widgets.empty import EmptyState
 from quickserveml_tui.tui.widgets.status import HeaderBar, StatusLine
 
@@ -78,6 +79,8 @@ class MonitorScreen(FiguresFlow):
         super().__init__()
         self.view = View()
         self.url = ""
+        self.back_to = WORKBENCH
+        """Where esc leads: to the servers from where this was opened on one of them."""
         self.interval_s = 1.0
         self.paused = False
         self.failure: QuickServeError | None = None
@@ -174,6 +177,7 @@ class MonitorScreen(FiguresFlow):
         """Hidden: nothing is asked, nothing is drawn."""
         if self.covered:
             self._end()
+            self.back_to = WORKBENCH
 
     def on_unmount(self) -> None:
         """The thread ends with the screen."""
@@ -188,11 +192,16 @@ class MonitorScreen(FiguresFlow):
         first = self.view.snapshot is None
         if self.failure is not None:
             self.failure = None
+            if not first:
+                self.view.history.note(event.snapshot.taken_at, "answers again", Role.OK)
             self.tell("The server answers again", Role.OK)
+        unseen = not self.view.history.points
         self.view.history.add(event.snapshot, event.rates)
         if first:
             self._arrange()
         self._show()
+        if unseen and self.view.history.points:
+            self.refresh_bindings()  # now there are figures to show and to write
 
     @on(WatchFailed)
     def take_failure(self, event: WatchFailed) -> None:
@@ -200,6 +209,8 @@ class MonitorScreen(FiguresFlow):
         event.stop()
         if event.watch != self._number:
             return
+        if self.failure is None and self.view.snapshot is not None:
+            self.view.history.note(time.time(), "does not answer", Role.ERROR)
         self.failure = event.error
         self._arrange()
         self._show()
@@ -225,6 +236,7 @@ class MonitorScreen(FiguresFlow):
         self._show()
 
     def _show(self) -> None:
+        self.view.gone = self.failure is not None
         if self.view.snapshot is not None:
             for pane in self.query(ViewPane):
                 pane.show_view()
@@ -317,6 +329,8 @@ class MonitorScreen(FiguresFlow):
         if self.view.ago_s is not None or self.view.model is not None:
             self.view.ago_s = self.view.model = None
             self._show()
+        elif self.back_to != WORKBENCH and not self.has_class("-maximised"):
+            self.owner.go_to(self.back_to)
         else:
             super().action_leave()
 

@@ -13,7 +13,7 @@ from quickserveml_tui.core.text import plural
 from quickserveml_tui.tui.flows.server_requests import RequestFlow
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import ActionFailed
-from quickserveml_tui.tui.panes.request import RequestPane
+from quickserveml_tui.tui.panes.request import RequestEditor, RequestPane
 from quickserveml_tui.tui.panes.server_log import LogPane
 from quickserveml_tui.tui.panes.servers import ServersPane
 from quickserveml_tui.tui.places import MONITOR, SERVE
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from quickserveml_tui.core.serving import ServerRecord
 
+LOG = 3
 LOOK_S = 2.0
 """Time between two looks at the servers while the screen is shown."""
 LOG_READS = 64
 """Pieces of a log that are read at once."""
+NO_LOG = "It runs in a terminal, which shows its log. One that n starts here keeps its log."
 NEEDS_SERVER = {"stop_server", "watch_server", "copy_url", "enter_key"}
 NEEDS_TARGET = {
     "send_request", "edit_request", "pick_target", "step_target", "copy_curl", "reset_request", "copy_answer",
@@ -42,6 +44,7 @@ class ServeScreen(RequestFlow):
     PLACE = SERVE
     TABS = (("1", "Servers"), ("2", "Request"), ("3", "Log"))
     BINDINGS: ClassVar[list[BindingType]] = [
+        bind("m", "watch_server", "monitor", "serve.watch_server", "Open the monitor on the server"),
         bind("n", "start_server", "start", "serve.start_server", "Start a server for the marked models, or for all"),
         bind(
             "K", "enter_key", "key", "serve.enter_key", "Enter an API key of the server, for this session", show=False
@@ -59,6 +62,8 @@ class ServeScreen(RequestFlow):
         self._offset = 0
         self._reading = False
         self._select = ""
+        self._served: tuple[str, ...] | None = None
+        """What the server under the cursor served when it was looked at last."""
         self._stopping: set[str] = set()
         """Servers that were told to end."""
 
@@ -127,9 +132,25 @@ class ServeScreen(RequestFlow):
         self._say_ended([one for one in self.servers_pane.servers if one.id not in alive])
         for gone in [key for key in self.owner.started if key not in alive]:
             del self.owner.started[gone]
+        self._renew(event.servers)
         self.servers_pane.show(event.servers, event.states, select=self._select)
         if self._select in alive:
             self._select = ""
+
+    def _renew(self, servers: tuple[ServerRecord, ...]) -> None:
+        """What is served may have changed since the server under the cursor was asked for it."""
+        server = self.server
+        newer = next((one for one in servers if server is not None and one.id == server.id), None)
+        if newer is None:
+            return
+        self.server = newer
+        state = self.states.get(newer.id)
+        if state is None or state.snapshot is None:
+            return
+        served = state.models(newer)
+        if self._served is not None and served != self._served:
+            self.find_targets(anew=False)
+        self._served = served
 
     def _say_ended(self, gone: list[ServerRecord]) -> None:
         """Servers that ended without being told to from here: what was said of them before is no longer true."""
@@ -160,10 +181,10 @@ class ServeScreen(RequestFlow):
         server = event.server
         if (server.id if server else "") == (self.server.id if self.server else ""):
             return
-        self.server = server
+        self.server, self._served = server, None
         self._offset, self._reading = 0, False
         self.query_one(StatusLine).breadcrumb = ("Serve", server.url) if server else ("Serve",)
-        nothing = "This server writes no log here" if server and not server.log_path else "Nothing is written yet"
+        nothing = NO_LOG if server and not server.log_path else "Nothing is written yet"
         self.log_pane.begin(nothing if server else "What the server writes comes here")
         self.find_targets()
         self._read_log()
@@ -217,6 +238,19 @@ class ServeScreen(RequestFlow):
         """Show all lines again."""
         self.log_pane.leave_filter(clear=True)
 
+    def action_leave(self) -> None:
+        """First show all lines of the log again."""
+        if self.log_pane.filtered and self.current == LOG and not self.has_class("-maximised"):
+            self.log_pane.leave_filter(clear=True)
+        else:
+            super().action_leave()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where the body is edited, enter is a line of it: the footer does not offer to edit."""
+        if action == "edit_request" and isinstance(self.focused, RequestEditor):
+            return False
+        return super().check_action(action, parameters)
+
     # ---- start and stop
 
     def reason_against(self, action: str) -> str:
@@ -225,6 +259,8 @@ class ServeScreen(RequestFlow):
             return "The workbench is read-only: no server is started."
         if action in NEEDS_SERVER and self.server is None:
             return "No server is under the cursor; n starts one."
+        if action == "show_log_line" and not self.log_pane.lines:
+            return "There is no line of a log yet." if self.server is None or self.server.log_path else NO_LOG
         if action in NEEDS_TARGET and self.request_pane.target is None and self.server is None:
             return "There is no server to ask; n starts one."
         return ""
@@ -342,4 +378,5 @@ class ServeScreen(RequestFlow):
         screen = self.owner.side(MONITOR)
         assert isinstance(screen, MonitorScreen)
         screen.watch_url(self.server.url)
+        screen.back_to = SERVE
         self.owner.go_to(MONITOR)

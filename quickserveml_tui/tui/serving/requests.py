@@ -56,14 +56,29 @@ def targets_of(models: Sequence[Mapping[str, Any]]) -> list[Target]:
     return targets
 
 
-def curl_line(url: str, target: Target, body: str, *, with_key: bool = False) -> str:
-    """The command that sends the same request; a key is named, never written."""
+def certificate_of(command: str) -> str:
+    """The file with the server's own certificate, by the command that started it; empty without one."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    for at, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name == "--tls-cert":
+            return value or next(iter(words[at + 1 :]), "")
+    return ""
+
+
+def curl_line(url: str, target: Target, body: str, *, with_key: bool = False, certificate: str = "") -> str:
+    """The command that sends the same request; a key is named, never written, and so is the certificate to trust."""
     try:
         compact = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
     except (ValueError, RecursionError):
         compact = body
     data = shlex.quote(compact) if len(compact) <= MAX_CURL else "@request.json"
     key = ' -H "Authorization: Bearer $QSML_API_KEY"' if with_key else ""
+    if url[:8].lower() == "https://" and certificate:
+        key = f" --cacert {shlex.quote(certificate)}{key}"
     return f"curl -s {shlex.quote(url.rstrip('/') + target.path)}{key} -H 'Content-Type: application/json' -d {data}"
 
 

@@ -22,6 +22,15 @@ class ServerState:
     """`ready`, `not ready`, `needs a key`, `no answer`."""
     snapshot: ServerSnapshot | None = None
     rates: ServerRates | None = None
+    problem: str = ""
+    """Why it does not answer, and what to do."""
+
+    def models(self, server: ServerRecord) -> tuple[str, ...]:
+        """`name@version` of what it serves now, as it says; what it wrote down where it does not say."""
+        if self.snapshot is None:
+            return server.models
+        served = [model for model in self.snapshot.models if model.state not in ("UNAVAILABLE", "UNLOADING")]
+        return tuple(f"{model.name}@{model.version}" for model in served)
 
     @property
     def pending(self) -> int | None:
@@ -35,10 +44,10 @@ def look_at(port: MonitorPort, server: ServerRecord, key: str, before: ServerSta
 
     try:
         snapshot = port.snapshot(server.url, key=key)
-    except NotPermittedError:
-        return ServerState("needs a key")
-    except QuickServeError:
-        return ServerState("no answer")
+    except NotPermittedError as error:
+        return ServerState("needs a key", problem=f"{error.message} K enters one.")
+    except QuickServeError as error:
+        return ServerState("no answer", problem=f"{error.message} {error.hint}")
     known = before.snapshot if before is not None else None
     said = rates(known, snapshot) if known is not None and known.taken_at < snapshot.taken_at else None
     return ServerState("ready" if snapshot.ready else "not ready", snapshot, said)
