@@ -1,4 +1,4 @@
-"""`update`, `tag`, `categorise`, `alias` and `delete`."""
+"""`update`, `tag`, `categorise` and `delete`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typer import Argument, Option
 from quickserveml_tui.cli.bulk_text import DryRunOption, FilterOption, print_report, selection
 from quickserveml_tui.cli.catalog import parse_metadata, print_model
 from quickserveml_tui.cli.confirm import confirm
-from quickserveml_tui.cli.diagnostics import warn
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import HomeOption, JsonOption, RefArgument
+from quickserveml_tui.cli.options import HomeOption, JsonOption
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.text import plural, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from quickserveml_tui.core.catalog import BulkAction
     from quickserveml_tui.core.models import MetadataPatch, ModelRecord, VersionState
     from quickserveml_tui.core.ports import CatalogPort
-    from quickserveml_tui.core.refs import ModelRef
 
 _Text = str | None
 RefsArgument: TypeAlias = Annotated[
@@ -169,7 +167,7 @@ def tag(
             print_report(workbench.catalog.bulk(chosen, action, dry_run=dry_run))
         else:
             model = workbench.catalog.tag(chosen[0], tags, remove or ())
-            _print_changed(model, f"Tags of {model.name}: {', '.join(model.tags) or 'none'}.")
+            print_changed(model, f"Tags of {model.name}: {', '.join(model.tags) or 'none'}.")
 
 
 def categorise(
@@ -202,7 +200,7 @@ def categorise(
             print_report(workbench.catalog.bulk(chosen, action, dry_run=dry_run))
         else:
             model = workbench.catalog.categorise(chosen[0], categories, remove or ())
-            _print_changed(model, f"Categories of {model.name}: {', '.join(model.categories) or 'none'}.")
+            print_changed(model, f"Categories of {model.name}: {', '.join(model.categories) or 'none'}.")
 
 
 def _named(
@@ -223,98 +221,14 @@ def _named(
     return chosen, added
 
 
-def alias(
-    ref: RefArgument,
-    alias_name: Annotated[str | None, Argument(metavar="[ALIAS]", help="The alias.", show_default=False)] = None,
-    *,
-    remove: Annotated[bool, Option("--remove", help="Take the alias away.", show_default=False)] = False,
-    force: Annotated[bool, Option("--force", help="Take away also a protected alias.", show_default=False)] = False,
-    protected: Annotated[
-        bool | None,
-        Option(
-            "--protect/--unprotect", help="Protect the alias like prod and staging, or no longer.", show_default=False
-        ),
-    ] = None,
-    history: Annotated[
-        bool, Option("--history", help="Show where the aliases pointed, oldest move first.", show_default=False)
-    ] = False,
-    home: HomeOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Point an alias at a version, or take it away.
-
-    With --protect an alias that is there stays where it points, unless the reference names a version. A protected alias
-    only points at versions that run, and what it points at is only deleted by force.
-    """
-    from quickserveml_tui.core.refs import ModelRef, parse_ref
-
-    invocation.note(home=home, as_json=as_json)
-    parsed = parse_ref(ref)
-    if not isinstance(parsed, ModelRef):
-        raise UsageError("An alias belongs to a registered model.", hint="Add the file first: quickserveml add PATH.")
-    if sum((remove, protected is not None, history)) > 1:
-        raise UsageError("--remove, --protect and --history exclude each other.", hint="Do one after the other.")
-    with invocation.workbench() as workbench:
-        if history:
-            _print_history(workbench.catalog.show(parsed.name).model, alias_name or "")
-        elif alias_name is None:
-            raise UsageError("No alias is named.", hint="Write: alias REF ALIAS, or alias NAME --history.")
-        elif remove:
-            model = workbench.catalog.remove_alias(parsed.name, alias_name, force=force)
-            _print_changed(model, f"{model.name}@{safe_text(alias_name)} is gone.")
-        elif protected is not None:
-            _print_changed(*_protect(workbench.catalog, ref, parsed, alias_name, protected=protected))
-        else:
-            _print_changed(*_moved(workbench.catalog, ref, parsed, alias_name))
-
-
-def _moved(catalog: CatalogPort, ref: str, parsed: ModelRef, alias_name: str) -> tuple[ModelRecord, str]:
-    """Move an alias; the model, and a sentence that says from where to where."""
-    from quickserveml_tui.cli.adding import moved_line
-    from quickserveml_tui.services.catalog_aliases import golden_left_behind, last_move
-
-    before = catalog.show(parsed.name).model
-    model = catalog.set_alias(ref, alias_name)
-    event = last_move(before, model, alias_name)
-    if event is None:
-        return model, f"{safe_text(alias_name)} points at {model.name}@{model.aliases.get(alias_name)} already."
-    if left := golden_left_behind(model, event):
-        warn(left)
-    return model, f"{model.name}  {moved_line(event)}"
-
-
-def _protect(
-    catalog: CatalogPort, ref: str, parsed: ModelRef, alias_name: str, *, protected: bool
-) -> tuple[ModelRecord, str]:
-    is_new = alias_name not in catalog.show(parsed.name).model.aliases
-    sentence = ""
-    if protected and (parsed.selector or is_new):
-        _model, line = _moved(catalog, ref, parsed, alias_name)
-        sentence = f"{line.rstrip('.')}. "
-    model = catalog.protect_alias(parsed.name, alias_name, protected=protected)
-    return model, f"{sentence}{safe_text(alias_name)} is {'protected' if protected else 'not protected any more'}."
-
-
-def _print_history(model: ModelRecord, alias_name: str) -> None:
-    output = invocation.output
-    if output.as_json:
-        from quickserveml_tui.cli.documents import alias_history_document
-
-        output.document(alias_history_document(model, alias_name))
-        return
-    from quickserveml_tui.cli.model_text import history_lines
-
-    moves = [event for event in model.alias_history if alias_name in ("", event.alias)]
-    output.lines(history_lines(moves) if moves else [f"No alias of {model.name} was ever moved."])
-
-
-def _print_changed(model: ModelRecord, sentence: str) -> None:
+def print_changed(model: ModelRecord, sentence: str, more: Mapping[str, object] | None = None) -> None:
+    """A model after a change: a sentence, or its document with `more`."""
     output = invocation.output
     if output.as_json:
         from quickserveml_tui.cli.documents import show_document
         from quickserveml_tui.core.catalog import ModelView
 
-        output.document(show_document(ModelView(model)))
+        output.document(show_document(ModelView(model)) | dict(more or {}))
     else:
         output.line(sentence)
 

@@ -21,7 +21,20 @@ _HERE = "quickserveml_tui.cli"
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("demo", "open"),
-    "Catalog": ("add", "list", "show", "update", "tag", "categorise", "alias", "delete", "restore", "trash", "purge"),
+    "Catalog": (
+        "add",
+        "list",
+        "show",
+        "update",
+        "tag",
+        "categorise",
+        "alias",
+        "promote",
+        "delete",
+        "restore",
+        "trash",
+        "purge",
+    ),
     "Understand": ("inspect", "schema", "predict", "trial", "feed"),
     "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
     "Serve": ("serve", "servers", "monitor", "keys"),
@@ -41,7 +54,10 @@ _ENTRIES = (
     CommandEntry(
         "categorise", f"{_HERE}.catalog_changes", "categorise", "Put a model into categories, or take it out."
     ),
-    CommandEntry("alias", f"{_HERE}.catalog_changes", "alias", "Point an alias at a version, or take it away."),
+    CommandEntry("alias", f"{_HERE}.aliases", "alias", "Point an alias at a version, or take it away."),
+    CommandEntry(
+        "promote", f"{_HERE}.aliases", "promote", "Point prod at a version that runs and gives its golden outputs."
+    ),
     CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Move versions or whole models to the trash."),
     CommandEntry("restore", f"{_HERE}.trash", "restore", "Bring deleted models or versions back."),
     CommandEntry("trash", f"{_HERE}.trash", "trash", "List what was deleted and can be restored."),

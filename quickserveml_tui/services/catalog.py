@@ -282,17 +282,19 @@ class CatalogService:
         """Add and remove categories; the case of letters makes no other category."""
         return self._change_whole(name, lambda model: edits.with_categories(model, add, remove))
 
-    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None) -> ModelRecord:
+    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None, checked: bool = False) -> ModelRecord:
         """Point an alias at the version that the reference names (the latest one by default).
 
-        Raises `GateError` (`golden.differs`) for a protected one when the version does not give its golden outputs.
+        A protected one, and with `checked` any, only at a version that runs (else `ModelUnrunnableError`) and gives its
+        golden outputs (else `GateError`, `golden.differs`).
         """
         parsed = registered(ref)
         check_alias(alias)
-        promotion = Promotion(self._gate, self._open)
+        promotion = Promotion(self._gate, self._open, always=checked)
 
         def change(model: ModelRecord, _find: Find) -> ModelRecord:
-            moved = aliases.with_alias(model, alias, select_version(model, parsed.selector).version)
+            number = select_version(model, parsed.selector).version
+            moved = aliases.with_alias(model, alias, number, must_run=checked)
             promotion.admit(model, moved, alias)
             return moved
 

@@ -32,17 +32,18 @@ def protected_aliases(model: ModelRecord) -> tuple[str, ...]:
     return tuple(sorted(alias for alias in model.aliases if is_protected(model, alias)))
 
 
-def with_alias(model: ModelRecord, alias: str, number: int) -> ModelRecord:
+def with_alias(model: ModelRecord, alias: str, number: int, *, must_run: bool = False) -> ModelRecord:
     """The model with the alias pointing at version `number`.
 
-    Raises `NotFoundError` when there is no such version, `ModelUnrunnableError` when a protected alias would point at
-    one that does not run, `ConflictError` (`alias.twin`) beside an alias that only differs in the case of letters.
+    Raises `NotFoundError` when there is no such version, `ModelUnrunnableError` when a protected alias, or with
+    `must_run` any, would point at one that does not run, `ConflictError` (`alias.twin`) beside an alias that differs
+    only in the case of letters.
     """
     check_alias(alias)
     version = model.version(number)
     if version is None:
         raise NotFoundError(f"{model.name} has no version {number}.", code="version.not_found")
-    if is_protected(model, alias) and not version.runnable:
+    if (must_run or is_protected(model, alias)) and not version.runnable:
         raise unrunnable(model.name, version, f"{alias} cannot point at it")
     previous = model.aliases.get(alias, 0)
     if previous == number:
@@ -105,28 +106,6 @@ def _moved(model: ModelRecord, aliases: dict[str, int], event: AliasEvent) -> Mo
 
 def _unprotected(model: ModelRecord, alias: str) -> tuple[str, ...]:
     return tuple(item for item in model.protected if item.lower() != alias.lower())
-
-
-def last_move(old: ModelRecord | None, new: ModelRecord, alias: str) -> AliasEvent | None:
-    """How a change moved an alias; None where it stayed."""
-    event = new.alias_history[-1] if new.alias_history else None
-    if event is None or event.alias != alias or (old is not None and old.aliases.get(alias) == new.aliases.get(alias)):
-        return None
-    return event
-
-
-def golden_left_behind(model: ModelRecord, event: AliasEvent | None) -> str:
-    """A sentence when an alias left a version with golden outputs for one without any."""
-    if event is None:
-        return ""
-    before, now = model.version(event.previous), model.version(event.version)
-    if before is None or now is None or now.golden or not before.golden:
-        return ""
-    old, new = (f"{model.name}@{item.version}" for item in (before, now))
-    return (
-        f"{new} has no golden outputs; {old}, which {event.alias} pointed at, has {len(before.golden):,}: "
-        f"`quickserveml verify {new} --against {old}`."
-    )
 
 
 def with_protection(model: ModelRecord, alias: str, *, protected: bool) -> ModelRecord:

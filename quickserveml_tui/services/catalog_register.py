@@ -15,6 +15,7 @@ from quickserveml_tui.core.stores import RegistryEdit, RegistryStore
 from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.services import catalog_aliases as aliases
 from quickserveml_tui.services import catalog_edit as edits
+from quickserveml_tui.services.alias_moves import last_move, move_warnings
 from quickserveml_tui.services.catalog_add import Intake, locate
 from quickserveml_tui.services.catalog_lookup import Find, version_with
 from quickserveml_tui.services.catalog_retry import refused
@@ -120,12 +121,12 @@ def register(
         else:
             model, number = _grown(old or new_model(name), request, intake, edit)
         written = edit.put(model)
-        moved = aliases.last_move(old, written, request.alias)
+        moved = last_move(old, written, request.alias)
         return AddResult(written, _version(written, number), existed=known is not None, moved=moved)
 
     result = registry.edit(work)
-    left = aliases.golden_left_behind(result.model, result.moved)
-    return replace(result, warning=" ".join(filter(None, (_unlinked(request, result), left, fullness(registry)))))
+    said = (_unlinked(request, result), *move_warnings(result.model, result.moved), fullness(registry))
+    return replace(result, warning=" ".join(filter(None, said)))
 
 
 def _unlinked(request: AddRequest, result: AddResult) -> str:

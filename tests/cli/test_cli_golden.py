@@ -177,6 +177,11 @@ def test_promotion_and_import_say_what_fails(recorded: Cli, tmp_path: Path) -> N
     tamper(recorded)
     refused = recorded("alias", "lin@1", "prod", "--json")
     assert (refused.code, refused.error["code"]) == (1, "golden.differs")
+    for alias in ("prod", "live"):
+        refused = recorded("promote", "lin@1", alias, "--json")
+        assert (refused.code, refused.error["code"]) == (1, "golden.differs")
+    assert recorded.json("show", "show", "lin")["alias_targets"] == {}
+    assert recorded.json("alias", "alias", "lin@1", "live")["alias_targets"] == {"live": 1}
     bundle = str(tmp_path / "lin.qsml")
     recorded.json("export", "export", "lin", bundle)
     document = recorded.json("import", "import", bundle, "--name", "copy")

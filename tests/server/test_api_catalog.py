@@ -9,6 +9,8 @@ import httpx
 import numpy as np
 import pytest
 from api_server import KEYS, Gate, as_key, doubled
+from onnx import helper
+from server_models import model, value
 from work_server import DEADLINE_S, work_server
 
 from quickserveml_tui.server.events import Streams
@@ -167,6 +169,19 @@ def test_a_version_is_named_by_number_label_alias_or_as_the_latest(server, name)
     found = [server.get(f"/models/{name}/versions/{each}").json() for each in ("1", "1.2.0", "beta", "latest")]
     assert all(item == found[0] for item in found)
     assert (found[0]["label"], found[0]["state"], found[0]["aliases"]) == ("1.2.0", "validated", ["beta"])
+
+
+def test_the_move_of_an_alias_to_other_inputs_is_answered_with_a_warning(server, name):
+    made = model([helper.make_node("Neg", ["other"], ["y"])], [value("other")], [value("y")])
+    more = server.post(f"/models/{name}/versions", content=made.SerializeToString(), params={"alias": "beta"})
+    assert more.json()["warning"] == ""
+    number = more.json()["version"]["version"]
+    assert put(server, f"/models/{name}/aliases/live", json={"version": 1}).json()["warnings"] == []
+    (warning,) = put(server, f"/models/{name}/aliases/live", json={"version": number}).json()["warnings"]
+    assert f"{name}@{number} has other inputs or outputs than {name}@1, which live pointed at" in warning
+    assert "input “x” is gone" in warning
+    (warning,) = server.post(f"/models/{name}/promote", json={"alias": "live", "version": 1}).json()["warnings"]
+    assert "input “other” is gone" in warning
 
 
 def test_a_protected_alias_stays_unless_forced(server, name):

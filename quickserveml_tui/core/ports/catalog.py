@@ -91,8 +91,11 @@ class CatalogPort(Protocol):
         """Add and remove tags."""
         ...
 
-    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None) -> ModelRecord:
-        """Point an alias at the version that the reference names."""
+    def set_alias(self, ref: str, alias: str, *, expected_rev: int | None = None, checked: bool = False) -> ModelRecord:
+        """Point an alias at the version that the reference names.
+
+        With `checked` also one that is not protected only at a version that runs and gives its golden outputs.
+        """
         ...
 
     def remove_alias(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
 from msgspec import json
@@ -27,9 +29,11 @@ from quickserveml_tui.server.api.catalog_calls import (
 from quickserveml_tui.server.api.catalog_documents import (
     AliasDocument,
     AliasList,
+    AliasMoved,
     AliasTarget,
     Promotion,
     alias_document,
+    alias_moved,
 )
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
 from quickserveml_tui.server.api.uploads import Slots
@@ -37,6 +41,7 @@ from quickserveml_tui.server.api.work_calls import read_json, reply
 from quickserveml_tui.server.context import ServerContext
 from quickserveml_tui.server.openapi import answers, body
 from quickserveml_tui.server.permissions import requires
+from quickserveml_tui.services.alias_moves import last_move, move_warnings
 
 _ONE = "/models/{model_id}/aliases/{alias}"
 _ALIAS = PathParameter(max_length=200, description="A name such as `prod`")
@@ -48,16 +53,6 @@ def router(context: ServerContext) -> APIRouter:
     _add_reading(routes, context)
     _add_writing(routes, context)
     return routes
-
-
-def _shown(model: ModelRecord, alias: str, status: int = 200) -> Response:
-    if alias not in model.aliases:
-        raise NotFoundError(
-            f"{model.name} has no alias “{safe_text(alias, 60)}”.",
-            hint=f"Its aliases: {', '.join(sorted(model.aliases)) or 'none'}.",
-            code="alias.not_found",
-        )
-    return reply(alias_document(model, alias), status, {"ETag": etag_of(model)})
 
 
 def _add_reading(routes: APIRouter, context: ServerContext) -> None:
@@ -79,7 +74,10 @@ def _add_reading(routes: APIRouter, context: ServerContext) -> None:
     )
     def get_alias(request: Request, model_id: ModelId, alias: str = _ALIAS) -> Response:
         """Where an alias points, and pointed."""
-        return _shown(model_of(context, request, Permission.READ, model_id), alias)
+        model = model_of(context, request, Permission.READ, model_id)
+        if alias not in model.aliases:
+            raise _no_alias(model, alias)
+        return reply(alias_document(model, alias), 200, {"ETag": etag_of(model)})
 
 
 def _add_writing(routes: APIRouter, context: ServerContext) -> None:
@@ -88,13 +86,14 @@ def _add_writing(routes: APIRouter, context: ServerContext) -> None:
     @routes.put(
         _ONE,
         dependencies=requires(Permission.WRITE),
-        responses=answers(AliasDocument, errors={**WRITE_ERRORS, **_RUN}, headers=["ETag"]),
+        responses=answers(AliasMoved, errors={**WRITE_ERRORS, **_RUN}, headers=["ETag"]),
         openapi_extra=body(AliasTarget, example={"version": 2}),
     )
     async def set_alias(request: Request, model_id: ModelId, alias: str = _ALIAS, if_match: IfMatch = "") -> Response:
         """Point an alias at a version; a protected one only at a version that gives its golden outputs."""
         target = await read_json(request, AliasTarget)
-        return await slots.run(lambda: _set(context, request, model_id, alias, target, if_match))
+        setting = _Setting(alias, target, if_match)
+        return await slots.run(lambda: _set(context, request, model_id, setting))
 
     @routes.delete(
         _ONE,
@@ -114,18 +113,18 @@ def _add_writing(routes: APIRouter, context: ServerContext) -> None:
     @routes.post(
         "/models/{model_id}/promote",
         dependencies=requires(Permission.WRITE),
-        responses=answers(AliasDocument, errors={**WRITE_ERRORS, **ONCE_ERRORS}, headers=["ETag"]),
+        responses=answers(AliasMoved, errors={**WRITE_ERRORS, **ONCE_ERRORS}, headers=["ETag"]),
         openapi_extra=body(Promotion, required=False, example={"version": "latest", "alias": "prod"}),
     )
     async def promote(
         request: Request, model_id: ModelId, if_match: IfMatch = "", idempotency_key: IdempotencyKey = ""
     ) -> Response:
-        """Point `prod`, or another alias, at a version that gives its golden outputs."""
+        """Point `prod`, or another alias, at a version that runs and gives its golden outputs."""
         asked = await read_json(request, Promotion, Promotion)
-        target = AliasTarget(asked.version)
+        setting = _Setting(asked.alias, AliasTarget(asked.version), if_match, checked=True)
 
         async def work() -> Response:
-            return await slots.run(lambda: _set(context, request, model_id, asked.alias, target, if_match))
+            return await slots.run(lambda: _set(context, request, model_id, setting))
 
         return await once(context, request, idempotency_key, json.encode(asked), work)
 
@@ -133,14 +132,33 @@ def _add_writing(routes: APIRouter, context: ServerContext) -> None:
 _RUN = {422: "The model breaks what runs its golden outputs"}
 
 
-def _set(  # noqa: PLR0917 - all of a request
-    context: ServerContext, request: Request, model_id: str, alias: str, target: AliasTarget, if_match: str
-) -> Response:
-    model = model_of(context, request, Permission.WRITE, model_id)
-    rev = expected_rev(model, if_match)
-    _version, ref = version_of(model, str(target.version))
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a request wants of an alias."""
+
+    alias: str
+    target: AliasTarget
+    if_match: str
+    checked: bool = False
+
+
+def _set(context: ServerContext, request: Request, model_id: str, setting: _Setting) -> Response:
+    model, alias = model_of(context, request, Permission.WRITE, model_id), setting.alias
+    rev = expected_rev(model, setting.if_match)
+    _version, ref = version_of(model, str(setting.target.version))
     catalog = catalog_of(context).catalog
-    changed = catalog.set_alias(ref, alias, expected_rev=rev)
-    if target.protected is not None:
-        changed = catalog.protect_alias(model.id, alias, protected=target.protected)
-    return _shown(changed, alias)
+    changed = catalog.set_alias(ref, alias, expected_rev=rev, checked=setting.checked)
+    warnings = move_warnings(changed, last_move(model, changed, alias))
+    if setting.target.protected is not None:
+        changed = catalog.protect_alias(model.id, alias, protected=setting.target.protected)
+    if alias not in changed.aliases:  # taken away in this moment
+        raise _no_alias(changed, alias)
+    return reply(alias_moved(changed, alias, warnings), 200, {"ETag": etag_of(changed)})
+
+
+def _no_alias(model: ModelRecord, alias: str) -> NotFoundError:
+    return NotFoundError(
+        f"{model.name} has no alias “{safe_text(alias, 60)}”.",
+        hint=f"Its aliases: {', '.join(sorted(model.aliases)) or 'none'}.",
+        code="alias.not_found",
+    )

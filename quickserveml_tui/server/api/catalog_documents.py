@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -174,6 +175,13 @@ class AliasDocument(Struct):
     version: int
     protected: bool
     history: list[AliasEvent]
+
+
+class AliasMoved(AliasDocument):
+    """An alias that was set."""
+
+    warnings: list[str]
+    """What the move changes for those who use it, such as other inputs and outputs than before."""
 
 
 class AliasList(Struct):
@@ -371,6 +379,12 @@ def alias_document(model: ModelRecord, alias: str) -> AliasDocument:
     """An alias of a model."""
     history = [event for event in model.alias_history if event.alias == alias]
     return AliasDocument(alias, model.aliases[alias], alias in protected_aliases(model), history)
+
+
+def alias_moved(model: ModelRecord, alias: str, warnings: Iterable[str]) -> AliasMoved:
+    """An alias of a model that was set."""
+    shown = alias_document(model, alias)
+    return AliasMoved(shown.alias, shown.version, shown.protected, shown.history, list(warnings))
 
 
 def trash_document(entry: TrashEntry) -> TrashDocument:
