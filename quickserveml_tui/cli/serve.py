@@ -133,7 +133,7 @@ def serve(
     Golden outputs of every version are checked first; one that fails keeps the server from starting.
     Listens on this machine only, unless --allow-remote and API keys say otherwise. /docs describes every route,
     /metrics is for Prometheus. Moved aliases and new versions are taken up while it runs. Ctrl-C stops taking
-    requests, finishes those under way and ends.
+    requests, finishes those under way and ends; a second one drops them.
     """
     from quickserveml_tui.server.options import ServeOptions
 

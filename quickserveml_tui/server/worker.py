@@ -20,8 +20,9 @@ from pathlib import Path
 
 import orjson
 
-from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.errors import QuickServeError, UnavailableError
 from quickserveml_tui.core.serving import DesiredState, ServedEntry
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.runtime import host
 from quickserveml_tui.server import narration
 from quickserveml_tui.server.access_log import AccessLogFile, open_access_log
@@ -236,6 +237,14 @@ class ServerWorker:
         began = time.monotonic()
         try:
             model = self._serving.load(entry)
+        except (OSError, MemoryError) as error:  # such as no descriptors left: it serves on what it has
+            raise UnavailableError(
+                f"{narration.called(entry)} cannot be loaded by worker {self._setup.index}: "
+                f"{getattr(error, 'strerror', '') or 'there is not enough memory'}.",
+                hint="Check free memory, the limit of open files and the folder of temporary files.",
+                code="serve.load_failed",
+                detail=safe_text(error),
+            ) from error
         finally:
             self._own.end_load(entry.slot)
         logger.info(narration.loaded(entry, time.monotonic() - began, model.traits))
