@@ -74,8 +74,9 @@ def stray_job_folders(home: Path, state: StateStore, *, older_than_s: float = ST
         for entry in entries:
             if not _ID.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
                 continue
-            if entry.stat(follow_symlinks=False).st_mtime <= oldest and state.job(entry.name) is None:
-                found.append(Path(entry.path))
+            with suppress(FileNotFoundError):
+                if fs.newest_mtime(Path(entry.path)) <= oldest and state.job(entry.name) is None:
+                    found.append(Path(entry.path))
     return tuple(sorted(found))
 
 

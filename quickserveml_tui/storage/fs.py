@@ -199,6 +199,16 @@ def remove_tree(folder: Path) -> None:
         os.rmdir(folder)
 
 
+def newest_mtime(folder: Path) -> float:
+    """When a folder, or a file or folder right in it, was last written to (Unix time). Raises `OSError`."""
+    newest = folder.stat(follow_symlinks=False).st_mtime
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+    return newest
+
+
 def tree_bytes(folder: Path) -> int:
     """Size of all regular files below a folder; what vanishes meanwhile is not counted. Raises `OSError`."""
     total = 0

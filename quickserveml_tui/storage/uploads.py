@@ -27,7 +27,11 @@ _NAME = re.compile(r"upload-[0-9a-f]{32}")
 
 
 class Upload:
-    """A file that is being received. Nothing of it is left unless it is kept."""
+    """A file that is being received. Nothing of it is left unless it is kept.
+
+    It is locked while it is open, so that no sweep takes it, however slowly it comes; the kernel frees the lock of a
+    process that dies.
+    """
 
     def __init__(self, folder: Path, name: str, limit: int) -> None:
         self.path = folder / name
@@ -40,6 +44,7 @@ class Upload:
         try:
             fs.make_private_dir(folder)
             self._descriptor = fs.open_new(self.path)
+            fs.try_lock(self._descriptor)
         except OSError as error:
             raise fs.store_error(error, _WHAT) from error
 
@@ -130,12 +135,26 @@ class Uploads:
             shutil.rmtree(Path(path).parent, ignore_errors=True)
 
     def sweep(self, needed: Collection[str], *, older_than_s: float = STRAY_AFTER_S) -> int:
-        """Remove uploads whose files nobody needs and that nothing was put in for a while; returns how many."""
+        """Remove uploads that nobody needs, has open, or put anything into for a while; returns how many."""
         kept = {Path(path).parent for path in needed if path}
         oldest, removed = time.time() - older_than_s, 0
         for folder in self._folders():
             with suppress(OSError):
-                if folder not in kept and folder.stat().st_mtime <= oldest:
+                if folder not in kept and fs.newest_mtime(folder) <= oldest and not _is_open(folder):
                     fs.remove_tree(folder)
                     removed += 1
         return removed
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether somebody is receiving a file of an upload. Raises `OSError`."""
+    with os.scandir(folder) as entries:
+        files = [Path(item.path) for item in entries if item.is_file(follow_symlinks=False)]
+    for file in files:
+        descriptor = fs.open_regular(file)
+        try:
+            if not fs.try_lock(descriptor):
+                return True
+        finally:
+            os.close(descriptor)
+    return False

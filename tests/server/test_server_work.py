@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+from server_process import eventually
 from work_server import DEADLINE_S, work_server
 
 from quickserveml_tui.server.access import Anonymous
@@ -236,6 +238,31 @@ def test_uploaded_rows_are_run_and_their_predictions_can_be_downloaded(server, b
     assert beyond.headers["content-range"] == f"bytes */{len(whole.content)}"
     assert [json.loads(line)["row"] for line in lines] == [1, 2, 3, 4, 5]
     assert shown in server.get("/models/tiny/batches").json()["batches"]
+
+
+def test_a_batch_whose_data_comes_slowly_is_not_swept_by_the_next_one(server):
+    before = set(server.home.glob("uploads/*/data.csv"))
+    swept = []
+
+    def slowly():
+        yield ROWS[:10]
+        come = eventually(
+            lambda: [
+                item for item in set(server.home.glob("uploads/*/data.csv")) - before if item.stat().st_size == 10
+            ],
+            "the first part",
+        )
+        folder = come[0].parent
+        for path in (come[0], folder):
+            os.utime(path, (1, 1))  # as if it had come hours ago
+        other = server.post("/models/tiny/batches?output=false", content=ROWS).json()
+        server.ended(other["job"]["id"])
+        swept.append(not folder.exists())
+        yield ROWS[10:]
+
+    started = server.post("/models/tiny/batches", content=slowly())
+    assert (started.status_code, swept) == (202, [False])
+    assert server.ended(started.json()["job"]["id"])["state"] == "done"
 
 
 def test_a_batch_that_is_deleted_takes_data_and_predictions_along(server):
