@@ -48,15 +48,21 @@ _EXAMPLE_CHARS = 200
 _LEFT_OUT_LINES = 20
 
 
-def _try(url: str, supervisor: Supervisor) -> str:
+def curl_for(options: ServeOptions) -> str:
+    """`curl` with what this server wants of its callers: trust in its certificate, and a key, which is only named."""
+    trust = f" --cacert {shlex.quote(options.tls_cert)}" if options.tls_cert else ""
+    return f"curl{trust}" + (' -H "Authorization: Bearer $QSML_API_KEY"' if asks_for_keys(options) else "")
+
+
+def _try(url: str, supervisor: Supervisor, curl: str = "curl") -> str:
     """A command that infers with made-up values: a whole one, or one that fetches an example too long to print."""
     example, default = supervisor.example, supervisor.default
     if not example:
-        return f"curl {url}/v2/models/{default.name}" if default is not None else f"curl {url}/v2"
+        return f"{curl} {url}/v2/models/{default.name}" if default is not None else f"{curl} {url}/v2"
     if len(example) > _EXAMPLE_CHARS:
         take = "import json,sys; print(json.dumps(json.load(sys.stdin)['examples']['predict']))"
-        return f'curl -s {url}/model/schema | python3 -c "{take}" | curl {url}/predict -d @-'
-    return f"curl {url}/predict -d {shlex.quote(example)}"
+        return f'{curl} -s {url}/model/schema | python3 -c "{take}" | {curl} {url}/predict -d @-'
+    return f"{curl} {url}/predict -d {shlex.quote(example)}"
 
 
 def _announcement(supervisor: Supervisor, url: str, options: ServeOptions) -> Announcement:
@@ -76,7 +82,7 @@ def _announcement(supervisor: Supervisor, url: str, options: ServeOptions) -> An
         lines.append(f"gRPC     {grpc_url}")
     if options.docs:
         lines.append(f"Docs     {url}/docs")
-    lines += [f"Metrics  {url}/metrics", f"Try      {_try(url, supervisor)}"]
+    lines += [f"Metrics  {url}/metrics", f"Try      {_try(url, supervisor, curl_for(options))}"]
     return Announcement(url, "\n".join(lines), _names(entries), grpc_url, left_out)
 
 

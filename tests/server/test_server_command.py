@@ -11,6 +11,9 @@ import pytest
 import tritonclient.http as triton
 from server_process import DEADLINE_S, ENVIRONMENT
 
+from quickserveml_tui.server.options import ServeOptions
+from quickserveml_tui.server.run import curl_for
+
 pytestmark = pytest.mark.xdist_group("server")
 
 
@@ -53,3 +56,9 @@ def test_the_command_refuses_other_addresses_with_its_exit_code(model_paths, tmp
     )
     assert done.returncode == 5
     assert json.loads(done.stdout)["error"]["code"] == "serve.not_loopback"
+
+
+def test_the_example_command_trusts_the_certificate_and_names_the_key_that_the_server_wants():
+    assert curl_for(ServeOptions()) == "curl"
+    wanted = ServeOptions(auth="keys", tls_cert="my certs/c.pem", tls_key="k.pem")
+    assert curl_for(wanted) == """curl --cacert 'my certs/c.pem' -H "Authorization: Bearer $QSML_API_KEY\""""

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import World, sample_world
+from doubles import World, make_model, sample_world
 from driving import Stage, stage
 from textual import events
 from textual.widgets._toast import Toast
 
+from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.tui.glyphs import UNICODE
 from quickserveml_tui.tui.keys import show_key
-from quickserveml_tui.tui.panes.catalog_rows import fitting_columns
+from quickserveml_tui.tui.panes.catalog_rows import fitting_columns, table_row, visible_rows
 from quickserveml_tui.tui.screens.actions import Palette
 from quickserveml_tui.tui.screens.forms import FormDialog
 from quickserveml_tui.tui.screens.outputs import OutputsDialog
@@ -118,6 +120,15 @@ def test_names_come_before_aliases_where_there_is_little_room() -> None:
     assert widths[60]["alias"] == 10
     assert widths[42]["alias"] == 5
     assert "alias" not in widths[30]
+
+
+def test_an_alias_of_an_older_version_stands_in_the_row_of_its_model_with_that_version() -> None:
+    view = ModelView(make_model("digits", 3, aliases={"canary": 1, "prod": 2}))
+    newest, older = visible_rows([view], {"digits"})[:2]
+    assert table_row(newest, UNICODE)["alias"].value == "prod@2"
+    assert table_row(older, UNICODE)["alias"].value == "prod"
+    view = ModelView(make_model("digits", 3, aliases={"canary": 3, "prod": 2}))
+    assert table_row(visible_rows([view], set())[0], UNICODE)["alias"].value == "canary"
 
 
 def test_help_and_palette_write_a_star_as_people_do() -> None:

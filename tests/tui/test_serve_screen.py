@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from doubles import sample_world
-from doubles_serving import gone, make_server
+from doubles_serving import gone, make_server, make_snapshot
 from driving import stage
 from textual.widgets import Input
 
@@ -15,7 +15,7 @@ from quickserveml_tui.core.errors import NotPermittedError, UnavailableError, Us
 from quickserveml_tui.tui.panes.request import RequestEditor
 from quickserveml_tui.tui.panes.server_log import MAX_LINES
 from quickserveml_tui.tui.screens.start_server import plan_of
-from quickserveml_tui.tui.serving.requests import MAX_ROWS, Target, answer_rows, curl_line, targets_of
+from quickserveml_tui.tui.serving.requests import MAX_ROWS, Target, answer_rows, certificate_of, curl_line, targets_of
 
 SIZE = (120, 40)
 FORM = {
@@ -226,6 +226,71 @@ async def test_the_log_is_followed_filtered_and_bounded() -> None:
         assert screen.log_pane.line == f"more {MAX_LINES + 497}", "the cursor stays while more is written"
 
 
+async def test_esc_in_the_log_first_shows_all_lines_and_then_goes_back() -> None:
+    world = world_with(make_server(1))
+    world.servers.logs["server-1"] = "one\ntwo\nthree\n"
+    async with stage(world, SIZE) as on:
+        screen = await asked(on)
+        lines = screen.log_pane.query_one("#log-lines")
+        await on.until(lambda: len(screen.log_pane.lines) == 3, "the lines")
+        await on.press("3", "slash", *"tw", "enter")
+        await on.until(lambda: lines.has_focus and lines.row_count == 1, "one line")
+        await on.press("escape")
+        await on.until(lambda: lines.row_count == 3, "all lines")
+        assert on.app.front is screen
+        await on.press("escape")
+        await on.until(lambda: on.app.front is on.bench, "the workbench")
+
+
+async def test_a_server_in_a_terminal_has_no_log_here_and_says_what_keeps_one() -> None:
+    async with stage(world_with(make_server(1, log_path="")), SIZE) as on:
+        await asked(on)
+        await on.press("3")
+        await on.shows("It runs in a terminal, which shows its log.")
+        for key in ("f", "slash"):
+            await on.press(key)
+            await on.shows("There is no line of a log to go through.")
+            await on.press("1", "3")
+
+
+async def test_what_is_served_is_what_the_server_says_now_and_the_request_stays() -> None:
+    world = world_with(make_server(1))
+    world.monitor.newest = make_snapshot(1, names=("digits",))
+    async with stage(world, SIZE) as on:
+        screen = await asked(on)
+        await on.shows("digits@1")
+        screen.request_pane.query_one(RequestEditor).load_text("{}")
+        world.monitor.newest = make_snapshot(2, names=("digits", "late"))
+        world.remote.served = (*world.remote.served, {"name": "late", "versions": ["2"]})
+        screen.look()
+        await on.shows("digits@1, late@2", "1 of 5")
+        assert screen.request_pane.body == "{}"
+        world.remote.served = ({"name": "late", "versions": ["2"]},)
+        world.monitor.newest = make_snapshot(3, names=("late",))
+        screen.look()
+        await on.shows("POST /v2/models/late/infer")
+
+
+async def test_why_a_server_does_not_answer_stands_with_it() -> None:
+    world = world_with(make_server(1))
+    world.monitor.down = world.remote.refusal = gone()
+    async with stage(world, SIZE) as on:
+        await opened(on)
+        await on.shows("✕ no answer", "problem", "Check that it runs.")
+
+
+async def test_the_footer_offers_no_key_that_the_text_takes() -> None:
+    async with stage(world_with(make_server(1)), SIZE) as on:
+        screen = await asked(on)
+        await on.press("e")
+        await on.until(lambda: isinstance(screen.focused, RequestEditor), "the editor")
+        await on.shows("esc done", "f5 send")
+        assert "enter edit" not in on.text()
+        await on.press("escape")
+        await on.shows("e edit", "m monitor")
+        assert on.app.front is screen
+
+
 async def test_nothing_is_asked_while_another_screen_is_shown() -> None:
     world = world_with(make_server(1))
     async with stage(world, SIZE) as on:
@@ -262,6 +327,15 @@ def test_curl_names_the_key_and_never_holds_it() -> None:
     assert line.startswith("curl -s http://h:1/v2/models/a%20b%27c/versions/2/infer ")
     assert '"Authorization: Bearer $QSML_API_KEY"' in line
     assert "'{\"x\":[1,2]}'" in line
+
+
+def test_curl_trusts_the_certificate_that_the_server_was_started_with() -> None:
+    command = "quickserveml serve a --tls-cert 'my certs/c.pem' --tls-key k.pem"
+    assert certificate_of(command) == certificate_of("serve '--tls-cert=my certs/c.pem'") == "my certs/c.pem"
+    assert certificate_of("serve a") == certificate_of("serve 'a") == certificate_of("serve --tls-cert") == ""
+    line = curl_line("https://h:1", Target("a"), "{}", certificate=certificate_of(command))
+    assert line.startswith("curl -s https://h:1/v2/models/a/infer --cacert 'my certs/c.pem' -H ")
+    assert "--cacert" not in curl_line("http://h:1", Target("a"), "{}", certificate="c.pem")
 
 
 def test_odd_metadata_gives_no_target() -> None:

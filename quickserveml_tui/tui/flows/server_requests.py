@@ -116,7 +116,7 @@ class RequestFlow(SideScreen):
             return
         if event.error is not None and not event.path:
             keys = (("K", "enters its key"),) if event.error.http_status in (401, 403) else ()
-            pane.show_nothing(event.error.message, keys)
+            pane.show_nothing(event.error.message if keys else f"{event.error.message} {event.error.hint}", keys)
         elif pane.target is not None and pane.target.path == event.path:
             if event.error is not None:
                 pane.show_error(event.error)

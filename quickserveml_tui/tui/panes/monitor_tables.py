@@ -30,9 +30,9 @@ def _figure(key: str, title: str, width: int = 7, drop: int = 0) -> Column:
 
 
 MODELS = (
-    Column("name", "model", kind="name", flex=1, min_width=21),
+    Column("name", "model", kind="name", flex=1, min_width=20),
     _figure("rate", "req/s"),
-    Column("share", "share", width=10, kind="bar", drop=8),
+    Column("share", "share", width=6, kind="bar", drop=8),
     _figure("p50", "p50 ms", drop=2),
     _figure("p95", "p95 ms", drop=6),
     _figure("p99", "p99 ms", drop=1),

@@ -183,6 +183,6 @@ def server_words(server: ServerRecord, state: ServerState | None, width: int) ->
     rows += labelled(plural(len(models), "model").partition(" ")[2], names or "–", width, 10)
     if server.grpc_url:
         rows += labelled("gRPC", server.grpc_url, width, 10)
-    if server.command:
+    if server.command and not (state is not None and state.problem):  # the list needs the room
         rows += labelled("command", server.command, width, 10, Role.MUTED)
     return rows

@@ -181,7 +181,9 @@ class ServeScreen(RequestFlow):
         server = event.server
         if (server.id if server else "") == (self.server.id if self.server else ""):
             return
-        self.server, self._served = server, None
+        state = self.states.get(server.id) if server is not None else None
+        self.server = server
+        self._served = state.models(server) if server and state is not None and state.snapshot is not None else None
         self._offset, self._reading = 0, False
         self.query_one(StatusLine).breadcrumb = ("Serve", server.url) if server else ("Serve",)
         nothing = NO_LOG if server and not server.log_path else "Nothing is written yet"
