@@ -17,6 +17,7 @@ from typing import TypeAlias
 from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.key_text import redact
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.server.context import Asked
 from quickserveml_tui.server.logs import written
 from quickserveml_tui.server.options import ServeOptions
 
@@ -27,9 +28,11 @@ MAX_WAITING = 65_536
 _BATCH = 4096
 _EVERY_S = 0.25
 _MAX_PATH = 1024
-_MAX_ESCAPED = 4096
+_MAX_PARTS = 1024
 _COMPLAIN_EVERY_S = 60.0
-_Note: TypeAlias = tuple[float, bytes, bytes, int, int, int, int, str, str, str]
+_Note: TypeAlias = tuple[float, Asked, int, int, int, int, bytes]
+_Parts: TypeAlias = tuple[str, str, str]
+"""What stands in a line before the status, after the sizes and after the request id."""
 
 
 class AccessLogFile:
@@ -57,7 +60,7 @@ class AccessLogFile:
         self._on_dropped = on_dropped
         self._max_waiting = max_waiting
         self._waiting: deque[_Note] = deque()
-        self._escaped: dict[bytes, str] = {}
+        self._parts: dict[Asked, _Parts] = {}
         self._last_complaint = float("-inf")
         self._overflowed = 0
         """Lines for which there was no room; counted by the event loop alone."""
@@ -84,23 +87,18 @@ class AccessLogFile:
 
     def note(  # noqa: PLR0917 - called once a request: keywords would cost
         self,
-        method: bytes,
-        path: bytes,
+        asked: Asked,
         status: int,
         elapsed_ns: int,
         received: int,
         sent: int,
-        caller: str,
-        request_id: str,
-        trace: str,
+        request_id: bytes,
     ) -> None:
         """A request is answered; see `AccessLog`."""
         if len(self._waiting) >= self._max_waiting:
             self._overflowed += 1
             return
-        self._waiting.append(
-            (time.time(), method, path, status, elapsed_ns, received, sent, caller, request_id, trace)
-        )  # fmt: skip
+        self._waiting.append((time.time(), asked, status, elapsed_ns, received, sent, request_id))
 
     def start(self) -> None:
         """Begin to write."""
@@ -136,42 +134,40 @@ class AccessLogFile:
 
     def _lines(self, count: int) -> list[str]:
         """The next lines. One loop without calls: what it costs, every request costs."""
-        worker, escaped, take, text = self._worker, self._escaped, self._waiting.popleft, self._text
-        second, head = -1, ""
+        parts, take, text = self._parts, self._waiting.popleft, self._text
+        moment, stamp = -1, ""
         lines = []
         for _ in range(count):
-            when, method, path, status, elapsed_ns, received, sent, caller, name, trace = take()
-            whole = int(when)
-            if whole != second:
-                second, head = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-            stamp = int((when - whole) * 1000)
-            if '"' in name or "\\" in name or "qsml_" in name:
-                name = json.dumps(redact(name))[1:-1]
-            known = escaped.get(path)
-            if known is None:
-                known = self._escape(path)
-            verb, micros = method.decode("ascii", "replace"), elapsed_ns // 1000
+            when, asked, status, elapsed_ns, received, sent, request_id = take()
+            now = int(when * 1000)
+            if now != moment:
+                moment, stamp = now, written(when)
+            begin, middle, end = parts.get(asked) or self._known(asked)
+            name = _safe(request_id.decode("latin-1")) if asked.named else request_id.decode("ascii")
             if text:
-                lines.append(
-                    f'{head}.{stamp:03d}Z "{verb or "-"} {known or "-"}" {status} {micros / 1000}ms {received} {sent} '
-                    f"{caller or '-'} {name or '-'} {trace or '-'} {worker}\n"
-                )
+                sizes = f"{received} {sent}"
+                lines.append(f"{stamp}{begin}{status} {elapsed_ns // 1000 / 1000}ms {sizes}{middle}{name or '-'}{end}")
             else:
                 lines.append(
-                    f'{{"time":"{head}.{stamp:03d}Z","method":"{verb}","path":"{known}","status":{status},'
-                    f'"ms":{micros / 1000},"received":{received},"sent":{sent},"key":"{caller}",'
-                    f'"request_id":"{name}","trace":"{trace}","worker":{worker}}}\n'
+                    f'{{"time":"{stamp}{begin}{status},"ms":{elapsed_ns // 1000 / 1000},"received":{received},'
+                    f'"sent":{sent}{middle}{name}{end}'
                 )
         return lines
 
-    def _escape(self, path: bytes) -> str:
-        """A path without its query, as ASCII that is safe between quotation marks and on a terminal."""
-        text = redact(path.partition(b"?")[0][:_MAX_PATH].decode("utf-8", "backslashreplace"))
-        escaped = json.dumps(text)[1:-1].replace("\x7f", "\\u007f")
-        if len(self._escaped) >= _MAX_ESCAPED:
-            self._escaped.clear()
-        self._escaped[path] = escaped
-        return escaped
+    def _known(self, asked: Asked) -> _Parts:
+        """The parts of a line that are equal for all requests with one head; they are made once."""
+        verb = _safe(asked.method.decode("ascii", "replace"))
+        path = _safe(asked.target.partition(b"?")[0][:_MAX_PATH].decode("utf-8", "backslashreplace"))
+        caller, trace = _safe(asked.caller), _safe(asked.trace)
+        if self._text:
+            parts = f' "{verb or "-"} {path or "-"}" ', f" {caller or '-'} ", f" {trace or '-'} {self._worker}\n"
+        else:
+            end = f'","trace":"{trace}","worker":{self._worker}}}\n'
+            parts = f'","method":"{verb}","path":"{path}","status":', f',"key":"{caller}","request_id":"', end
+        if len(self._parts) >= _MAX_PARTS:
+            self._parts.clear()
+        self._parts[asked] = parts
+        return parts
 
     def _write(self, data: bytes, lines: int) -> bool:
         """Whether it went out; `lines` count as lost otherwise."""
@@ -212,6 +208,11 @@ class AccessLogFile:
         old, self._descriptor = self._descriptor, descriptor
         if old > 2:
             os.close(old)
+
+
+def _safe(text: str) -> str:
+    """ASCII that is safe between quotation marks and on a terminal, without keys."""
+    return json.dumps(redact(text[: 2 * _MAX_PATH]))[1:-1].replace("\x7f", "\\u007f")
 
 
 def open_access_log(

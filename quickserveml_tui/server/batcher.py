@@ -6,22 +6,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
 
 from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
-from quickserveml_tui.server.dialects import AnswerForm
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.queues import WaitingRequests
+from quickserveml_tui.server.runs import Job, run_jobs, shareable
 from quickserveml_tui.server.slow import SlowLog
 from quickserveml_tui.services.serving_models import ServedModel
-from quickserveml_tui.services.serving_traits import INLINE_NS, LARGE_ELEMENTS
-from quickserveml_tui.wire.requests import InferRequest
+from quickserveml_tui.services.serving_traits import INLINE_NS
 
 logger = logging.getLogger(__name__)
 
@@ -34,144 +30,12 @@ INLINE_LIMIT_S = 1.0
 _GONE = Answer(499, b"")
 """For nobody: the client has left."""
 
-Outcome: TypeAlias = "Sequence[Any] | QuickServeError | Answer"
-
 
 class DeadlineError(UnavailableError):
     """The model did not answer in time."""
 
     default_code = "deadline"
     http_status = 504
-
-
-class Job:
-    """A request on its way through a model; `deliver` is called once, in the event loop."""
-
-    __slots__ = ("alone", "arrived", "deadline", "dialect", "elements", "finite", "gone", "model", "request", "rows")
-
-    request: InferRequest
-
-    def __init__(self, model: ServedModel, dialect: AnswerForm) -> None:
-        self.model = model
-        self.dialect = dialect
-        self.arrived = time.perf_counter_ns()
-        self.deadline = 0
-        """When it is too late to run it, by the same clock, where the request says so."""
-        self.finite = False
-        """Whether the outputs are known to hold no NaN and no infinity."""
-        self.gone = False
-        """Whether nobody waits for the answer any more."""
-
-    def accept(self, request: InferRequest) -> None:
-        """Take the decoded request."""
-        self.request = request
-        elements, rows, alone = 0, -1, False
-        for array in request.feeds.values():
-            elements += array.size
-            length = array.shape[0] if array.ndim else 1
-            alone = alone or rows not in (length, -1)
-            rows = length
-        self.rows = max(rows, 0)
-        self.elements = elements
-        self.alone = alone or rows < 1 or elements > LARGE_ELEMENTS or not self.model.splits(request.plan.names)
-        """Whether it must not share a run."""
-        if request.timeout_us:
-            self.deadline = self.arrived + request.timeout_us * 1000
-
-    @property
-    def request_id(self) -> str:
-        """What the request is called in logs."""
-        return ""
-
-    def render(self, outcome: Outcome) -> Answer:
-        """The answer; called wherever the model ran."""
-        if type(outcome) is Answer:
-            return outcome
-        if not isinstance(outcome, QuickServeError):
-            try:
-                return self.dialect.encode(self, outcome)
-            except QuickServeError as error:
-                outcome = error
-        return self.dialect.error(outcome)
-
-    def finish(self, answer: Answer) -> None:
-        """Count the answer and deliver it."""
-        self.model.stats.answered(answer.status, time.perf_counter_ns() - self.arrived)
-        self.deliver(answer)
-
-    def deliver(self, answer: Answer) -> None:
-        """Hand the answer to whoever asked."""
-        raise NotImplementedError
-
-
-def _shareable(first: Job, other: Job) -> bool:
-    """Whether two requests can be rows of one run."""
-    if first.request.plan is not other.request.plan and first.request.plan.names != other.request.plan.names:
-        return False
-    if first.model.uniform:
-        return True
-    feeds = other.request.feeds
-    return all(array.shape[1:] == feeds[name].shape[1:] for name, array in first.request.feeds.items())
-
-
-class Ran(NamedTuple):
-    """What a run gave, and when its parts were done, by `time.perf_counter_ns`."""
-
-    outcomes: list[Outcome]
-    gathered: int
-    """0 where nothing had to be put together."""
-    ended: int
-
-
-def run_jobs(model: ServedModel, jobs: Sequence[Job]) -> Ran:
-    """Outputs or error of each job, from one run where there are several.
-
-    When the shared run fails each one runs alone, so that only the guilty one gets the error. Raises `CancelledError`
-    when a run was stopped.
-    """
-    if len(jobs) > 1:
-        try:
-            return _run_shared(model, jobs)
-        except CancelledError:
-            raise
-        except QuickServeError:
-            logger.debug("A batch of %d requests to %s failed; they run one by one", len(jobs), model.name)
-    return Ran([_run_one(model, job) for job in jobs], 0, time.perf_counter_ns())
-
-
-def _run_one(model: ServedModel, job: Job) -> Outcome:
-    try:
-        return model.run(job.request.feeds, job.request.plan.names)
-    except CancelledError:
-        raise
-    except QuickServeError as error:
-        return error
-
-
-def _run_shared(model: ServedModel, jobs: Sequence[Job]) -> Ran:
-    first = jobs[0].request
-    feeds = {name: np.concatenate([job.request.feeds[name] for job in jobs]) for name in first.feeds}
-    gathered = time.perf_counter_ns()
-    outputs = model.run(feeds, first.plan.names)
-    ended = time.perf_counter_ns()
-    total = sum(job.rows for job in jobs)
-    if any(output.shape[0] != total for output in outputs):
-        raise QuickServeError("A batch came back with another number of rows.")
-    # One look at all rows is cheaper than one at each; when it fails each job looks at its own.
-    finite = all(output.dtype.kind != "f" or np.isfinite(output).all() for output in outputs)
-    dialect = jobs[0].dialect
-    if finite and total == len(jobs) and all(job.rows == 1 and job.dialect is dialect for job in jobs):
-        answers = dialect.encode_rows(jobs, outputs)
-        if answers is not None:
-            return Ran(list(answers), gathered, ended)
-    results: list[Outcome] = []
-    start = 0
-    for job in jobs:
-        job.finite = finite
-        end = start + job.rows
-        results.append([output[start:end] for output in outputs])
-        start = end
-    return Ran(results, gathered, ended)
 
 
 class Batcher:
@@ -305,16 +169,18 @@ class Batcher:
     def _take(self) -> list[Job]:
         queue, traits = self._queue, self._traits
         first = queue.pop()
-        jobs = [first]
         if not traits.batchable or first.alone:
-            return jobs
-        rows = first.rows
-        while (other := queue.first()) is not None and not other.alone and _shareable(first, other):
+            return [first]
+        rows, form, most = first.rows, first.form, traits.max_batch
+
+        def fits(other: Job) -> bool:
+            nonlocal rows
+            if other.alone or not ((other.form is form and form is not None) or shareable(first, other)):
+                return False
             rows += other.rows
-            if rows > traits.max_batch:
-                break
-            jobs.append(queue.pop())
-        return jobs
+            return rows <= most
+
+        return [first, *queue.pop_while(fits)]
 
     def _drop_late(self, now: int) -> None:
         late, gone = self._queue.drop(now)
@@ -374,11 +240,13 @@ class Batcher:
         finally:
             self._deadline = None
             stats.end_run()
+        if not ended:
+            return answers
         begun, count = gathered or started, len(jobs)
         output_ns = time.perf_counter_ns() - ended
         if count == 1:
             rows = jobs[0].rows
-            stats.ran(1, rows if answers[0].status == 200 else 0, ended - begun, 0, output_ns, rows)
+            stats.ran(1, rows if answers[0].status == 200 else 0, ended - begun, begun - started, output_ns, rows)
             return answers
         stats.ran(
             count,

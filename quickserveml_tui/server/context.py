@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from quickserveml_tui.core.access import Principal
 
@@ -94,20 +94,24 @@ class Gatekeeper(Protocol):
         ...
 
 
+class Asked(NamedTuple):
+    """What the access log says of a request before it is answered; one object for all requests with equal heads."""
+
+    method: bytes = b""
+    target: bytes = b""
+    """As it was sent, with its query."""
+    caller: str = "-"
+    """Id of the API key."""
+    trace: str = ""
+    named: bool = False
+    """Whether the request id came from outside."""
+
+
 class AccessLog(Protocol):
     """Takes note of requests. Called in the event loop for each one: it must cost next to nothing."""
 
     def note(  # noqa: PLR0917 - called once a request: keywords would cost
-        self,
-        method: bytes,
-        path: bytes,
-        status: int,
-        elapsed_ns: int,
-        received: int,
-        sent: int,
-        caller: str,
-        request_id: str,
-        trace: str,
+        self, asked: Asked, status: int, elapsed_ns: int, received: int, sent: int, request_id: bytes
     ) -> None:
         """A request is answered; sizes are bytes of the bodies."""
         ...

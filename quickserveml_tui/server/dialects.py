@@ -14,7 +14,8 @@ from quickserveml_tui.wire.predict import encode_predictions
 from quickserveml_tui.wire.requests import InferRequest
 
 if TYPE_CHECKING:
-    from quickserveml_tui.server.batcher import Job
+    from quickserveml_tui.server.runs import Job
+    from quickserveml_tui.wire.request_forms import RequestForm
 
 _AS_BINARY = "Ask for it with “binary_data”: true."
 
@@ -38,6 +39,10 @@ class AnswerForm(Protocol):
 class Dialect(AnswerForm, Protocol):
     """How requests in bodies are read, too."""
 
+    def form(self, model: ServedModel, body: bytes, /) -> RequestForm | None:
+        """The known form that a body has, so that it need not be decoded; None where it has none."""
+        ...
+
     def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None, /) -> InferRequest:
         """The request in a body. Raises `DataError`."""
         ...
@@ -46,6 +51,9 @@ class Dialect(AnswerForm, Protocol):
 class _InferenceProtocol:
     def decode(self, model: ServedModel, body: bytes | memoryview, json_length: int | None) -> InferRequest:
         return model.decoder.decode(body, json_length)
+
+    def form(self, model: ServedModel, body: bytes) -> RequestForm | None:
+        return model.decoder.forms.find(body)
 
     def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
         plan = job.request.plan
@@ -70,6 +78,9 @@ class _InferenceProtocol:
 class _ShortForm:
     def decode(self, model: ServedModel, body: bytes | memoryview, _json_length: int | None) -> InferRequest:
         return model.predict_decoder.decode(body)
+
+    def form(self, _model: ServedModel, _body: bytes) -> None:
+        return None
 
     def encode(self, job: Job, outputs: Sequence[Any]) -> Answer:
         elapsed_ms = (time.perf_counter_ns() - job.arrived) / 1e6

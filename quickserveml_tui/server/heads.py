@@ -12,6 +12,7 @@ from quickserveml_tui.core.access import Permission
 from quickserveml_tui.server.access import ANONYMOUS, OpenGatekeeper, caller_of
 from quickserveml_tui.server.answers import Answer, error_answer, is_protocol_path, plain_error
 from quickserveml_tui.server.body_limits import body_limit
+from quickserveml_tui.server.context import Asked
 from quickserveml_tui.server.host_policy import HostPolicy, Refusal
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.permissions import refusal
@@ -72,6 +73,8 @@ class Head:
     """By which the client calls the request; empty where it has no name for it."""
     trace: str = ""
     """Trace id of a W3C `traceparent`."""
+    asked: Asked = Asked()  # noqa: RUF009 - cannot be changed
+    """What the access log says of it."""
     lines: bytes = b""
     """Header lines that its answer gets: what lets pages of allowed origins read it."""
     admission: Admission | None = None
@@ -165,6 +168,7 @@ class HeadReader:
         head.keep_alive = parser.should_keep_alive() and version == "1.1"
         head.caller = caller_of(self._gatekeeper, parsed.headers)
         head.limited = head.caller.limited
+        head.asked = Asked(method, parsed.url, head.caller.id, head.trace, bool(head.request_id))
         head.lines = self._hosts.response_lines(parsed.headers)
         if parsed.one(b"upgrade") is not None:
             head.raw = _without_upgrade(parsed, method, version)
@@ -221,6 +225,12 @@ class HeadReader:
         return self._hosts.refuse(parsed.headers, version)
 
 
+def trace_id(traceparent: bytes) -> str:
+    """The trace id in a W3C `traceparent`; empty where it holds none."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return found[1].decode() if found else ""
+
+
 def _head(raw: bytes, parsed: _Parsed, method: bytes) -> Head:
     """A head with what does not depend on whether it is taken."""
     path = parsed.url.partition(b"?")[0].decode("latin-1")
@@ -228,8 +238,8 @@ def _head(raw: bytes, parsed: _Parsed, method: bytes) -> Head:
     given = parsed.one(b"x-request-id") or b""
     if _REQUEST_ID.fullmatch(given):
         head.request_id = given
-    trace = _TRACEPARENT.fullmatch(parsed.one(b"traceparent") or b"")
-    head.trace = trace[1].decode() if trace else ""
+    head.trace = trace_id(parsed.one(b"traceparent") or b"")
+    head.asked = Asked(method, parsed.url, head.caller.id, head.trace, bool(given))
     return head
 
 

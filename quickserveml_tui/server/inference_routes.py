@@ -13,11 +13,11 @@ from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError, NotFoundError
 from quickserveml_tui.server import schemas
 from quickserveml_tui.server.answers import Answer
-from quickserveml_tui.server.batcher import Job
 from quickserveml_tui.server.compression import compress, wanted_coding
 from quickserveml_tui.server.dialects import INFERENCE_PROTOCOL, SHORT_FORM, Dialect
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.permissions import CALLER, refusal, requires
+from quickserveml_tui.server.runs import Job
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.encodings import decompress
 

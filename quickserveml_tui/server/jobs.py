@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from quickserveml_tui.server.answers import Answer
-from quickserveml_tui.server.batcher import Job
+from quickserveml_tui.server.runs import Job
 
 if TYPE_CHECKING:
     from quickserveml_tui.server.cache import Key
@@ -26,6 +26,8 @@ class HotJob(Job):
         self.arrived = time.perf_counter_ns()
         self.deadline = 0
         self.finite = self.gone = False
+        self.form = None
+        self.text = b""
         self.connection = connection
         self.head = head
         self.answer: Answer | None = None

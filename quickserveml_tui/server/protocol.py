@@ -17,6 +17,7 @@ from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.server.answers import Answer, header_lines, plain_error, to_bytes
 from quickserveml_tui.server.batcher import internal_error
 from quickserveml_tui.server.cold import ColdRequest, cold_side
+from quickserveml_tui.server.context import Asked
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.heads import Head, Route
 from quickserveml_tui.server.jobs import HotJob
@@ -36,6 +37,7 @@ MIN_BYTES_PER_TICK = 64 * 1024
 COUNTED_BYTES = 16 * 1024
 """Bodies from this size on count as bytes in flight; smaller ones are bounded by the queue's length."""
 _ALIGNMENT = 64
+_NOTHING = Asked()
 _LIMIT_TEXTS = {
     "rate.limited": "This key sends more requests than it may.",
     "auth.too_many": "Too many requests came with keys that do not hold.",
@@ -46,6 +48,11 @@ def _too_much(head: Head) -> Answer:
     return plain_error(
         503, "overloaded", "The server has too many bytes waiting.", "Try again later.", protocol=head.protocol
     )
+
+
+def _good(prefix: bytes, name: bytes, lines: bytes, body: bytes) -> bytes:
+    """A plain JSON answer that leaves the connection open."""
+    return b"%b%b\r\n%bcontent-length: %d\r\n\r\n%b" % (prefix, name, lines, len(body), body)
 
 
 def _body_buffer(size: int, json_length: int) -> memoryview:
@@ -357,6 +364,12 @@ class HotProtocol(asyncio.BufferedProtocol):
                 return
             job.key = key
             model.stats.cache_miss()
+        if type(body) is bytes and head.json_length is None:
+            form = route.dialect.form(model, body)
+            if form is not None:
+                job.accept_text(form, body)
+                route.batcher.submit(job)
+                return
         try:
             job.accept(route.dialect.decode(model, body, head.json_length))
         except QuickServeError as error:
@@ -372,6 +385,24 @@ class HotProtocol(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send the answers that are next in line."""
         jobs, engine, log = self._jobs, self.engine, self.engine.access_log
+        if len(jobs) == 1 and not (
+            self._closing or self._last_taken
+        ):  # nearly always: the loop below for one answer
+            job, answer = jobs[0], jobs[0].answer
+            if answer is None:
+                return
+            if answer.status == 200 and job.keep_alive and answer.json_length is None and not engine.serving.draining:
+                jobs.clear()
+                name, body, transport = job.name or engine.next_id(), answer.body, self._transport
+                if log is not None:
+                    elapsed = time.perf_counter_ns() - job.arrived
+                    log.note(job.head.asked, 200, elapsed, job.received, len(body), name)
+                engine.counters.add_requests(1)
+                if not transport.is_closing():
+                    transport.write(_good(engine.json_prefix, name, job.lines, body))
+                    if self._blocked and not self._cold.active:
+                        self._resume()
+                return
         ready: list[bytes] = []
         while jobs and (answer := jobs[0].answer) is not None:
             job = jobs.popleft()
@@ -379,20 +410,15 @@ class HotProtocol(asyncio.BufferedProtocol):
             name = job.name or engine.next_id()
             body = answer.body
             if answer.status == 200 and answer.json_length is None and not last:
-                ready.append(
-                    b"%b%b\r\n%bcontent-length: %d\r\n\r\n%b" % (engine.json_prefix, name, job.lines, len(body), body)
-                )
+                ready.append(_good(engine.json_prefix, name, job.lines, body))
             else:
                 lines = b"%bx-request-id: %b\r\n" % (job.lines, name)
                 ready.append(to_bytes(answer, engine.date_line, close=last, lines=lines))
                 self._last_taken = self._last_taken or last
             if log is not None:
-                head, elapsed = job.head, time.perf_counter_ns() - job.arrived
-                log.note(
-                    head.method, head.target, answer.status, elapsed, job.received, len(body), head.caller.id,
-                    name.decode("ascii"), head.trace,
-                )  # fmt: skip
-        engine.requests += len(ready)
+                elapsed = time.perf_counter_ns() - job.arrived
+                log.note(job.head.asked, answer.status, elapsed, job.received, len(body), name)
+        engine.counters.add_requests(len(ready))
         if not ready or self._transport.is_closing():
             return
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
@@ -404,22 +430,9 @@ class HotProtocol(asyncio.BufferedProtocol):
     def _note(self, head: Head | None, answer: Answer, name: bytes, elapsed_ns: int, received: int) -> None:
         """Tell the access log."""
         log = self.engine.access_log
-        if log is None:
-            return
-        if head is None:
-            log.note(b"", b"", answer.status, elapsed_ns, received, len(answer.body), "-", name.decode("ascii"), "")
-            return
-        log.note(
-            head.method,
-            head.target,
-            answer.status,
-            elapsed_ns,
-            received,
-            len(answer.body),
-            head.caller.id,
-            name.decode("ascii"),
-            head.trace,
-        )
+        if log is not None:
+            asked = head.asked if head is not None else _NOTHING
+            log.note(asked, answer.status, elapsed_ns, received, len(answer.body), name)
 
     def _has_more(self) -> bool:
         """Whether a further request is being read."""
@@ -457,11 +470,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         request, status, sent = self._cold.request, self._cold.status, self._cold.sent
         if request is not None and self.engine.access_log is not None:
             elapsed = time.perf_counter_ns() - request.arrived
-            head = request.head
-            self.engine.access_log.note(
-                *(head.method, head.target, status, elapsed, self._cold.received, sent),
-                *(head.caller.id, request.name.decode("ascii"), head.trace),
-            )
+            self.engine.access_log.note(request.head.asked, status, elapsed, self._cold.received, sent, request.name)
         if self._cold.last_request:
             self._last_taken = True
             self._close_softly()

@@ -6,7 +6,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from quickserveml_tui.server.batcher import Job
+    from collections.abc import Callable
+
+    from quickserveml_tui.server.runs import Job
 
 USUAL = 2
 """Priority of requests that ask for none."""
@@ -65,6 +67,21 @@ class WaitingRequests:
         self._levels = {priority: jobs for priority, jobs in self._levels.items() if jobs}
         self._find_oldest()
         return job
+
+    def pop_while(self, fits: Callable[[Job], bool]) -> list[Job]:
+        """Take the jobs that are next, up to the first that does not fit."""
+        jobs: list[Job] = []
+        if self._levels:
+            while (other := self.first()) is not None and fits(other):
+                jobs.append(self.pop())
+            return jobs
+        usual = self._usual
+        while usual and fits(usual[0]):
+            jobs.append(usual.popleft())
+        self.size -= len(jobs)
+        if usual:
+            self.oldest = usual[0].arrived
+        return jobs
 
     def _next(self) -> deque[Job]:
         priority = min(self._levels)

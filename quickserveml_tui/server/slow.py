@@ -12,7 +12,7 @@ from quickserveml_tui.server.narration import SlowNews
 
 if TYPE_CHECKING:
     from quickserveml_tui.server.answers import Answer
-    from quickserveml_tui.server.batcher import Job
+    from quickserveml_tui.server.runs import Job
     from quickserveml_tui.services.serving_stats import Counters
 
 

@@ -202,10 +202,10 @@ class ModelStats:
         items = self._items
         place = _size_at(size or rows)
         items[place] += 1
+        items[place + 1] += input_ns
         items[place + 2] += compute_ns
         items[place + 3] += output_ns
         if requests > 1:
-            items[place + 1] += input_ns
             items[_SHARED_INPUT_NS] += input_ns * (requests - 1)
             items[_SHARED_OUTPUT_NS] += output_ns * (requests - 1)
         items[_BATCH_AT + bisect_left(BATCH_BUCKETS, requests)] += 1

@@ -219,6 +219,10 @@ class Counters:
     def requests(self, value: int) -> None:
         self._items[_REQUESTS] = value
 
+    def add_requests(self, count: int) -> None:
+        """Count further requests."""
+        self._items[_REQUESTS] += count
+
     @property
     def auth_failures(self) -> int:
         """Requests without a key, or with one that does not hold."""

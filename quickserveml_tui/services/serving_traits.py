@@ -25,6 +25,10 @@ LARGE_ELEMENTS = 100_000
 """Requests with more input elements run alone: copying them together costs more than it saves."""
 WORKER_BATCH = 8
 """Beyond it a batch of a slow model gains nothing, and its first request waits for the rest."""
+_GAIN = 0.97
+"""Time per row, as a share of that in smaller runs, from which on a larger run of a slow model is worth its wait."""
+_WORKER_BUDGET_NS = 400_000_000
+"""Time for finding out how many rows a slow model is best run on."""
 _FREE_SIZES = (1, 16, 128)
 _REPEATS = 5
 _MAX_ELEMENTS = 2**26
@@ -152,12 +156,37 @@ def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: in
     if obstacle:
         return Traits(False, inline, 1, run_ns, obstacle, _inline_elements(elements, run_ns))
     if not inline:
-        return Traits(True, False, WORKER_BATCH, run_ns, "rows do not depend on each other")
+        rows = _worker_rows(run, names, row)
+        reason = "rows do not depend on each other" if rows > 1 else "a shared run takes no less time per row"
+        return Traits(True, False, rows, run_ns, reason)
     most = min(MAX_BATCH, max(LARGE_ELEMENTS // elements, 1))
     full = {name: np.concatenate([array] * most) for name, array in row.items()}
     per_row = max(_median_ns(run, full, names) / most, 1.0)
     rows = min(most, 2 ** int(math.log2(max(INLINE_TURN_NS / per_row, 1.0))))
     return Traits(True, True, rows, run_ns, "rows do not depend on each other", _inline_elements(elements, per_row))
+
+
+def _worker_rows(run: Run, names: Sequence[str], row: Mapping[str, Array]) -> int:
+    """Rows of the run that takes the least time per row, the smaller one where there is little between them.
+
+    Sizes take turns, and the fastest run of each counts, so a busy machine disturbs all of them alike.
+    """
+    sizes = [2**power for power in range(WORKER_BATCH.bit_length())]
+    feeds = {size: {name: np.concatenate([array] * size) for name, array in row.items()} for size in sizes}
+    fastest = dict.fromkeys(sizes, math.inf)
+    end = time.perf_counter_ns() + _WORKER_BUDGET_NS
+    for _ in range(_REPEATS):
+        for size in sizes:
+            start = time.perf_counter_ns()
+            run(feeds[size], names)
+            fastest[size] = min(fastest[size], (time.perf_counter_ns() - start) / size)
+        if time.perf_counter_ns() > end:
+            break
+    best = 1
+    for size in sizes[1:]:
+        if fastest[size] < fastest[best] * _GAIN:
+            best = size
+    return best
 
 
 def _inline_elements(elements: int, took_ns: float) -> int:

@@ -12,6 +12,7 @@ from quickserveml_tui.wire.binary_tensors import array_from_bytes, single_string
 from quickserveml_tui.wire.datatypes import MAX_RANK, TensorType, format_dims
 from quickserveml_tui.wire.json_tensors import Array, bad_input, shaped, small_floats
 from quickserveml_tui.wire.oip_documents import parse_document, values
+from quickserveml_tui.wire.request_forms import RequestForms
 from quickserveml_tui.wire.requests import InferRequest, OutputPlan
 
 MAX_ID = 1024
@@ -33,6 +34,8 @@ class RequestDecoder:
         names = tuple(kind.name for kind in outputs)
         self._json_plan = OutputPlan(names, (False,) * len(names))
         self._binary_plan = OutputPlan(names, (True,) * len(names))
+        self.forms = RequestForms(inputs)
+        """What `decode` has learned of small JSON requests."""
 
     def decode(self, body: bytes | memoryview, header_length: int | None = None) -> InferRequest:
         """The request in `body`.
@@ -42,13 +45,15 @@ class RequestDecoder:
         """
         if header_length == 0:
             return self._decode_raw(memoryview(body))
-        binary = memoryview(b"")
-        if header_length is not None:
-            if not 0 < header_length <= len(body):
-                raise _bad("Inference-Header-Content-Length is larger than the body.", "request.length")
-            view = memoryview(body)
-            body, binary = view[:header_length], view[header_length:]
-        return self.decode_document(parse_document(body), binary)
+        if header_length is None:
+            request = self.decode_document(parse_document(body), memoryview(b""))
+            if type(body) is bytes:
+                self.forms.learn(body, request)
+            return request
+        if not 0 < header_length <= len(body):
+            raise _bad("Inference-Header-Content-Length is larger than the body.", "request.length")
+        view = memoryview(body)
+        return self.decode_document(parse_document(view[:header_length]), view[header_length:])
 
     def decode_document(self, document: Any, binary: memoryview) -> InferRequest:
         """The request in a document, whatever form it came in; `binary` holds the tensors without `data`.

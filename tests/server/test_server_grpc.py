@@ -359,9 +359,9 @@ def test_every_request_is_counted_and_gets_a_line_in_the_log(running, channel):
     assert call(channel, infer, infer_request(), headers)[0] == "OK"
     assert call(channel, infer, infer_request("nope"), headers)[0] == "NOT_FOUND"
     lines = running.notes.lines[before:]
-    assert [(line[1], line[2], line[7]) for line in lines] == [
-        (infer.path.encode(), 200, "r-1"),
-        (infer.path.encode(), 404, "r-1"),
+    assert [(line[0].target, line[1], line[-1]) for line in lines] == [
+        (infer.path.encode(), 200, b"r-1"),
+        (infer.path.encode(), 404, b"r-1"),
     ]
     assert running.server.serving.find("tiny").stats.succeeded == succeeded + 1
 

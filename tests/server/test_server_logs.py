@@ -14,6 +14,7 @@ import pytest
 from quickserveml_tui.core.errors import QuickServeError
 from quickserveml_tui.core.key_text import new_key
 from quickserveml_tui.server.access_log import AccessLogFile, open_access_log
+from quickserveml_tui.server.context import Asked
 from quickserveml_tui.server.logs import LOGGERS, REQUEST_ID, set_up_logging
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.tls import tls_context
@@ -23,7 +24,8 @@ FIELDS = ["time", "method", "path", "status", "ms", "received", "sent", "key", "
 
 def note(log, path=b"/v2", name="r1", **changes):
     method = changes.get("method", b"GET")
-    log.note(method, path, 200, 1_500_000, 1, 2, "abc", name, "0af7651916cd43dd8448eb211c80319c")
+    asked = Asked(method, path, "abc", "0af7651916cd43dd8448eb211c80319c", named=True)
+    log.note(asked, 200, 1_500_000, 1, 2, name.encode())
 
 
 def lines(path):

@@ -15,9 +15,11 @@ from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.errors import DataError, QuickServeError, UnavailableError
 from quickserveml_tui.server.access import caller_of
 from quickserveml_tui.server.batcher import internal_error
+from quickserveml_tui.server.context import Asked
 from quickserveml_tui.server.grpc.inference import GrpcJob, answer_of, submit
 from quickserveml_tui.server.grpc.methods import Method
 from quickserveml_tui.server.grpc.statuses import CallError, call_error
+from quickserveml_tui.server.heads import trace_id
 from quickserveml_tui.server.refusals import neutral, refusal
 from quickserveml_tui.wire.grpc_messages import message_class
 
@@ -173,17 +175,9 @@ class Calls:
         if self._log is None:
             return
         known = dict(headers)
-        self._log.note(
-            b"POST",
-            method.path.encode(),
-            status,
-            time.perf_counter_ns() - started,
-            received,
-            sent,
-            caller.id if caller is not None else "-",
-            known.get(b"x-request-id", b"").decode("latin-1"),
-            known.get(b"traceparent", b"").decode("latin-1"),
-        )
+        name, trace = known.get(b"x-request-id", b""), trace_id(known.get(b"traceparent", b""))
+        asked = Asked(b"POST", method.path.encode(), caller.id if caller is not None else "-", trace, named=True)
+        self._log.note(asked, status, time.perf_counter_ns() - started, received, sent, name)
 
 
 def headers_of(context: Any) -> Headers:

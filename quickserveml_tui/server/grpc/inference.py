@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 from quickserveml_tui.core.errors import DataError, QuickServeError
 from quickserveml_tui.server.answers import Answer
-from quickserveml_tui.server.batcher import Job
 from quickserveml_tui.server.dialects import AnswerForm
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.grpc.statuses import answer_to_error, error_to_answer
+from quickserveml_tui.server.runs import Job
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.wire.grpc_infer import GrpcEncoder, read_request
 
