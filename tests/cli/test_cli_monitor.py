@@ -120,6 +120,56 @@ def test_what_cannot_be_watched_is_one_error(cli: Cli, arguments, code, error) -
     assert result.error["hint"]
 
 
+def one_error(cli: Cli, *arguments: str) -> str:
+    """The code of the only error, told alike to people and to programs."""
+    document, text = cli("monitor", *arguments, "--count", "1", "--json"), cli("monitor", *arguments, "--count", "1")
+    assert document.code == text.code != 0
+    assert document.error["hint"]
+    assert text.out == ""
+    assert text.err.splitlines() == [f"✕ {document.error['message']}", f"  {document.error['hint']}"]
+    return document.error["code"]
+
+
+def test_a_server_that_wants_a_key_says_so_and_is_watched_with_one(cli: Cli, model: Path, tmp_path: Path) -> None:
+    keys = {scope: cli("keys", "create", scope, "--scope", scope, "-q").out.strip() for scope in ("metrics", "infer")}
+    with running([model], tmp_path / "log", auth="keys", home=str(cli.home)) as server:
+        assert one_error(cli, server.url) == "server.refused"
+        assert one_error(cli, server.url, "--key", keys["metrics"][:-1] + "?") == "server.refused"
+        assert one_error(cli, server.url, "--key", keys["infer"]) == "server.refused"
+        result = cli("monitor", server.url, "--key", keys["metrics"], "--interval", "100ms", "--count", "1", "--json")
+        check(result.document, "monitor")
+
+
+def test_a_server_of_something_else_is_one_error(cli: Cli) -> None:
+    page = answer(b"<html>", kind="text/html")
+    for found in ({}, {"/metrics": page, "/api/v1/monitor": page, "/v2/models/stats": page}):
+        with Hostile(pages(found)) as other:
+            assert one_error(cli, other.url) == "server.answer"
+    with Hostile(lambda _socket, _head: False) as silent:  # it closes every connection at once
+        assert one_error(cli, silent.url) in ("server.answer", "server.unreachable")
+
+
+def test_a_server_that_goes_away_ends_the_stream_with_one_error(cli: Cli, model: Path, tmp_path: Path) -> None:
+    with running([model], tmp_path / "log") as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quickserveml_tui", "--home", str(cli.home), "monitor", server.url, "--interval",
+             "100ms", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        try:
+            check(json.loads(process.stdout.readline()), "monitor")
+            server.terminate(signal.SIGKILL)
+            out, errors = process.communicate(timeout=DEADLINE_S)
+            *documents, last = [json.loads(line) for line in out.splitlines()]
+            for document in documents:
+                check(document, "monitor")
+            assert (process.returncode, errors) == (4, b"")
+            assert last["error"]["code"] in ("server.unreachable", "server.answer")
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def test_ctrl_c_ends_watching_without_a_failure(cli: Cli, url: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "quickserveml_tui", "--home", str(cli.home), "monitor", url, "--interval", "100ms", "--json"],
