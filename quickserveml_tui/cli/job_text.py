@@ -47,7 +47,7 @@ def job_document(record: JobRecord) -> dict[str, Any]:
         "command": with_home(command_of(request)),
         "origin": request.origin,
         "state": record.state.value,
-        "progress": plain(record.progress) | {"fraction": record.progress.fraction},
+        "progress": plain(record.progress) | {"fraction": record.fraction},
         "created_at": record.created_at,
         "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,

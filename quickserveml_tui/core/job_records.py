@@ -85,6 +85,11 @@ class JobRecord:
         return self.request.kind
 
     @property
+    def fraction(self) -> float | None:
+        """Done share between 0 and 1, 1 once it is done, or None while the total is unknown."""
+        return 1.0 if self.state is JobState.DONE else self.progress.fraction
+
+    @property
     def live(self) -> bool:
         """Whether it waits or runs."""
         return self.state in (JobState.QUEUED, JobState.RUNNING)

@@ -43,7 +43,7 @@ class Progress:
         """Done share between 0 and 1, or None while the total is unknown."""
         if not self.total or self.total <= 0:
             return None
-        return min(max(self.done / self.total, 0.0), 1.0)
+        return round(min(max(self.done / self.total, 0.0), 1.0), 4)
 
 
 ProgressSink: TypeAlias = Callable[[Progress], None]

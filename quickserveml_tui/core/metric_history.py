@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from quickserveml_tui.core.monitoring import Distribution, ModelSnapshot
+from quickserveml_tui.core.sums import COUNTED, summed, summed_counts
 
 STEPS_S = (60, 600, 3600)
 """Lengths of roll-ups, finest first."""
@@ -15,6 +16,7 @@ KEEP_S = (86_400, 7 * 86_400, 400 * 86_400)
 """How long roll-ups of each length are kept; then they become ones of the next length, or go."""
 BOUNDS_S = tuple(round(1e-4 * 10 ** (index / 8), 9) for index in range(49))
 """Upper bounds of the latency buckets of a roll-up: eight a decade from 0.1 ms to 100 s."""
+_SUMMED = (*COUNTED, "latency_s", "queue_s", "queued", "compute_s", "computed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +147,11 @@ def joined(first: RollUp, second: RollUp) -> RollUp:
     """Both together, under the key of the first."""
     return replace(
         first,
-        codes=_sum(first.codes, second.codes),
-        latency=_sum(first.latency, second.latency),
-        latency_s=first.latency_s + second.latency_s,
-        queue_s=first.queue_s + second.queue_s,
-        queued=first.queued + second.queued,
-        compute_s=first.compute_s + second.compute_s,
-        computed=first.computed + second.computed,
-        inferences=first.inferences + second.inferences,
-        executions=first.executions + second.executions,
+        codes=summed_counts(first.codes, second.codes),
+        latency=summed_counts(first.latency, second.latency),
         pending=max(first.pending, second.pending),
-        rejected=first.rejected + second.rejected,
-        cache_hits=first.cache_hits + second.cache_hits,
-        cache_misses=first.cache_misses + second.cache_misses,
+        **summed(first, second, _SUMMED),
     )
-
-
-def _sum(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
-    return first | {name: first.get(name, 0) + count for name, count in second.items()}
 
 
 def coarsened(rollups: Iterable[RollUp], step_s: int) -> tuple[RollUp, ...]:

@@ -117,8 +117,8 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 _COMMAND = re.compile(
     r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|config|convert|delete|doctor|export|"
-    r"feed|fsck|gc|golden|import|inspect|job|keys|list|monitor|open|predict|purge|restore|restore-backup|schema|serve|"
-    r"servers|show|tag|trash|trial|update|verify)\b)"
+    r"feed|fsck|gc|golden|import|inspect|job|keys|list|monitor|open|predict|promote|purge|restore|restore-backup|schema|"
+    r"serve|servers|show|tag|trash|trial|update|verify)\b)"
 )
 
 

@@ -146,7 +146,7 @@ def router(engine: Engine, context: ServerContext | None) -> APIRouter:
         model, started = serving.default(), time.perf_counter()
         results = await _run_rows(engine, model, _rows(data))
         failed = sum(item.error is not None for item in results)
-        elapsed_ms = (time.perf_counter() - started) * 1e3
+        elapsed_ms = round((time.perf_counter() - started) * 1e3, 3)
         return reply(RowsResult(model.name, model.version, len(results), failed, elapsed_ms, tuple(results)))
 
     return routes

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import psutil
 
 from quickserveml_tui.core.monitoring import Distribution, ModelSnapshot, SlowRequest, WorkerSnapshot
+from quickserveml_tui.core.sums import COUNTED, summed, summed_counts
 from quickserveml_tui.services.serving_stats import Counters
 
 MAX_SLOW = 32
+_SUMMED = (*COUNTED, "pending", "compute_input_s", "compute_output_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +36,14 @@ def added(first: Distribution, second: Distribution) -> Distribution:
 
 def together(first: ModelSnapshot, second: ModelSnapshot) -> ModelSnapshot:
     """One version in two workers."""
-    codes = dict(first.codes)
-    for code, count in second.codes.items():
-        codes[code] = codes.get(code, 0) + count
     return replace(
         first,
-        codes=codes,
+        codes=summed_counts(first.codes, second.codes),
         latency=added(first.latency, second.latency),
         queue=added(first.queue, second.queue),
         compute=added(first.compute, second.compute),
         batch=added(first.batch, second.batch),
-        inferences=first.inferences + second.inferences,
-        executions=first.executions + second.executions,
-        pending=first.pending + second.pending,
-        rejected=first.rejected + second.rejected,
-        cache_hits=first.cache_hits + second.cache_hits,
-        cache_misses=first.cache_misses + second.cache_misses,
-        compute_input_s=first.compute_input_s + second.compute_input_s,
-        compute_output_s=first.compute_output_s + second.compute_output_s,
+        **summed(first, second, _SUMMED),
     )
 
 

@@ -66,6 +66,7 @@ def test_a_benchmark_is_a_job_that_leaves_a_result_under_the_id_that_was_told(se
     reply, job = benchmark
     assert reply.headers["location"] == f"/api/v1/jobs/{job['id']}"
     assert (job["state"], job["origin"], job["result_id"]) == ("done", "server", reply.json()["result_id"])
+    assert job["fraction"] == 1  # also where it ended before its time, with enough runs
     shown = server.get(f"/models/tiny/benchmarks/{job['result_id']}").json()
     assert shown["summary"]["n"] > 0
     assert shown["version"] == 1
@@ -227,6 +228,7 @@ def test_uploaded_rows_are_run_and_their_predictions_can_be_downloaded(server, b
     assert job["state"] == "done"
     shown = server.get(f"/batches/{started['result_id']}").json()
     assert (shown["rows"], shown["failed"], shown["state"], shown["job_id"]) == (5, 0, "done", job["id"])
+    assert job["fraction"] == 1
     assert shown["metrics"]["classes"]
     whole = server.get(f"/batches/{started['result_id']}/output")
     lines = whole.text.splitlines()
@@ -316,6 +318,7 @@ def test_rows_are_answered_one_by_one_and_a_bad_one_fails_alone(server):
     for body in (rows, {"rows": rows}):
         result = server.client.post("/model/batch", json=body).json()
         assert (result["rows"], result["failed"]) == (204, 2)
+        assert result["elapsed_ms"] == round(result["elapsed_ms"], 3)
         assert [item["row"] for item in result["results"]] == list(range(1, 205))
         assert result["results"][0]["outputs"] == result["results"][2]["outputs"]
         assert [item["row"] for item in result["results"] if item["error"]] == [2, 4]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +34,7 @@ from quickserveml_tui.server.openapi import answers
 from quickserveml_tui.server.permissions import requires
 from quickserveml_tui.services.batch_uploads import FoundBatch, UploadedBatches
 from quickserveml_tui.services.job_outcome import result_id_of
+from quickserveml_tui.storage.uploads import Upload
 
 ModelId = Annotated[str, Path(max_length=200, description="Id or name of a model")]
 _BatchId = Annotated[str, Path(max_length=64)]
@@ -54,7 +56,8 @@ _BODY: dict[str, Any] = {
 def router(context: ServerContext) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["Batches"])
-    _add_of_model(routes, context)
+    _add_list(routes, context)
+    _add_start(routes, context)
     _add_one(routes, context)
     return routes
 
@@ -72,7 +75,7 @@ def _document(batches: UploadedBatches, found: FoundBatch) -> BatchDocument:
     return batch_document(found.result, has_output=has_output, job_id=found.job.id if found.job else None)
 
 
-def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
+def _add_list(routes: APIRouter, context: ServerContext) -> None:
     @routes.get(
         "/models/{model_id}/batches",
         dependencies=requires(Permission.READ),
@@ -86,6 +89,31 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         chosen, token = page(mine, lambda item: (item.created_at, item.id), limit, page_token, request.url.path)
         return reply(BatchPage(tuple(_document(batches, item) for item in chosen), token))
 
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How a batch is to be run."""
+
+    form: str
+    version: str
+    spec: BatchSpec
+    with_output: bool
+
+
+def _wanted(  # noqa: PLR0917 - the fields of a form
+    form: Annotated[Literal["csv", "tsv", "npz"], Query(alias="format", description="Form of the data")] = "csv",
+    version: Annotated[str, Query(max_length=128, description="Number, label or alias; empty takes the latest")] = "",
+    batch_size: Annotated[int, Query(ge=1, le=1_000_000)] = 32,
+    target: Annotated[str, Query(max_length=200, description="Column or array with the ground truth")] = "",
+    threads: Annotated[int, Query(ge=1, le=1024)] = 1,
+    verify: Annotated[bool, Query(description="Check golden outputs first")] = True,
+    output: Annotated[bool, Query(description="Keep the predictions for download")] = True,
+) -> _Wanted:
+    spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
+    return _Wanted(form, version, spec, output)
+
+
+def _add_start(routes: APIRouter, context: ServerContext) -> None:
     @routes.post(
         "/models/{model_id}/batches",
         status_code=202,
@@ -100,43 +128,38 @@ def _add_of_model(routes: APIRouter, context: ServerContext) -> None:
         openapi_extra=_BODY,
     )
     async def start_batch(
-        *,
         request: Request,
         model_id: ModelId,
-        form: Annotated[Literal["csv", "tsv", "npz"], Query(alias="format", description="Form of the data")] = "csv",
-        version: Annotated[
-            str, Query(max_length=128, description="Number, label or alias; empty takes the latest")
-        ] = "",
-        batch_size: Annotated[int, Query(ge=1, le=1_000_000)] = 32,
-        target: Annotated[str, Query(max_length=200, description="Column or array with the ground truth")] = "",
-        threads: Annotated[int, Query(ge=1, le=1024)] = 1,
-        verify: Annotated[bool, Query(description="Check golden outputs first")] = True,
-        output: Annotated[bool, Query(description="Keep the predictions for download")] = True,
+        wanted: Annotated[_Wanted, Depends(_wanted)],
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """Upload a data set and run it through a version in a process of its own."""
         model = await asyncio.to_thread(find_model, context, request, Permission.WRITE, model_id)
-        ref = ref_to(model, version)
-        spec = BatchSpec(batch_size, target, intra_op_threads=threads, verify=verify).validate()
-        batches = _batches(context)
-        upload = await asyncio.to_thread(batches.begin, f"data.{form}", context.options.max_upload_bytes)
-        seen = hashlib.sha256()
+        ref, batches = ref_to(model, wanted.version), _batches(context)
+        upload = await asyncio.to_thread(batches.begin, f"data.{wanted.form}", context.options.max_upload_bytes)
 
         async def work() -> Response:
-            record = await asyncio.to_thread(batches.start, ref, upload, spec, with_output=output)
+            record = await asyncio.to_thread(batches.start, ref, upload, wanted.spec, with_output=wanted.with_output)
             document = Started(job_document(record), result_id_of(record))
             return reply(document, 202, {"Location": f"/api/v1/jobs/{record.id}"})
 
         try:
-            async for part in request.stream():
-                if part:
-                    seen.update(part)
-                    await asyncio.to_thread(upload.write, part)
-            if not upload.size:
-                raise DataError("The body is empty.", hint="Send the data as the body.", code="data.empty")
-            return await once(context, request, idempotency_key, seen.digest(), work)
+            digest = await _receive(request, upload)
+            return await once(context, request, idempotency_key, digest, work)
         finally:
             upload.close()
+
+
+async def _receive(request: Request, upload: Upload) -> bytes:
+    """Write the body to disk; its SHA-256. Raises `DataError` (`data.empty`, `upload.too_large`)."""
+    seen = hashlib.sha256()
+    async for part in request.stream():
+        if part:
+            seen.update(part)
+            await asyncio.to_thread(upload.write, part)
+    if not upload.size:
+        raise DataError("The body is empty.", hint="Send the data as the body.", code="data.empty")
+    return seen.digest()
 
 
 def _add_one(routes: APIRouter, context: ServerContext) -> None:

@@ -132,9 +132,48 @@ def _details(  # noqa: PLR0917 - the fields of a form
 
 
 Details = Annotated[AddRequest, Depends(_details)]
-ContentDigest = Annotated[str, Header(alias="Content-Digest", description="`sha-256=:BASE64:` of the body; checked")]
-ContentSha = Annotated[str, Header(alias="X-Content-SHA256", description="SHA-256 of the body as hex digits; checked")]
+
+
+def _wanted(
+    content_digest: Annotated[
+        str, Header(alias="Content-Digest", description="`sha-256=:BASE64:` of the body; checked")
+    ] = "",
+    x_content_sha256: Annotated[
+        str, Header(alias="X-Content-SHA256", description="SHA-256 of the body as hex digits; checked")
+    ] = "",
+) -> str:
+    """The SHA-256 that a request says its body has; empty where it says none."""
+    found = _DIGEST.search(content_digest)
+    sha256 = x_content_sha256.strip().lower()
+    given = {sha256} if sha256 else set()
+    try:
+        given |= {base64.b64decode(found[1], validate=True).hex()} if found else set()
+    except binascii.Error:
+        given.add("")
+    if not given and "sha-256" in content_digest:
+        given.add("")
+    if len(given) > 1 or any(_HEX.fullmatch(item) is None for item in given):
+        raise DataError(
+            "The digest of the body cannot be read.",
+            hint="Send 64 hex digits in X-Content-SHA256, or Content-Digest: sha-256=:BASE64:.",
+            code="upload.digest",
+        )
+    return next(iter(given), "")
+
+
+Digest = Annotated[str, Depends(_wanted)]
 Name = Annotated[str, Query(min_length=1, max_length=128, description="Name of the new model")]
+
+
+def _taking(tag: str) -> dict[str, Any]:
+    """What routes that take a file declare."""
+    return {
+        "status_code": 201,
+        "tags": [tag],
+        "dependencies": requires(Permission.WRITE),
+        "responses": answers(Added, 201, text="It is added", errors=_ERRORS, headers=["ETag", "Location"]),
+        "openapi_extra": _BODY,
+    }
 
 
 def router(context: ServerContext) -> APIRouter:
@@ -142,20 +181,12 @@ def router(context: ServerContext) -> APIRouter:
     routes = APIRouter(route_class=CatalogRoute)
     uploads = Uploads(context)
 
-    @routes.post(
-        "/models",
-        status_code=201,
-        tags=["Models"],
-        dependencies=requires(Permission.WRITE),
-        responses=answers(Added, 201, text="It is added", errors=_ERRORS, headers=["ETag", "Location"]),
-        openapi_extra=_BODY,
-    )
-    async def create_model(  # noqa: PLR0917 - the parts of a request
+    @routes.post("/models", **_taking("Models"))
+    async def create_model(
         request: Request,
         name: Name,
         details: Details,
-        content_digest: ContentDigest = "",
-        x_content_sha256: ContentSha = "",
+        digest: Digest,
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """Upload a file as the first version of a new model."""
@@ -164,22 +195,14 @@ def router(context: ServerContext) -> APIRouter:
         check_parent(request, asked.lineage.parent)
         if not idempotency_key:
             await run_in_threadpool(_check_free, context, name)
-        return await uploads.take(request, asked, _wanted(content_digest, x_content_sha256), idempotency_key)
+        return await uploads.take(request, asked, digest, idempotency_key)
 
-    @routes.post(
-        "/models/{model_id}/versions",
-        status_code=201,
-        tags=["Versions"],
-        dependencies=requires(Permission.WRITE),
-        responses=answers(Added, 201, text="It is added", errors=_ERRORS, headers=["ETag", "Location"]),
-        openapi_extra=_BODY,
-    )
+    @routes.post("/models/{model_id}/versions", **_taking("Versions"))
     async def add_version(  # noqa: PLR0917 - the parts of a request
         request: Request,
         model_id: ModelId,
         details: Details,
-        content_digest: ContentDigest = "",
-        x_content_sha256: ContentSha = "",
+        digest: Digest,
         if_match: IfMatch = "",
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
@@ -189,7 +212,7 @@ def router(context: ServerContext) -> APIRouter:
             expected_rev(model, if_match)
         asked = replace(details, name=model.name, onto=model.id)
         check_parent(request, asked.lineage.parent)
-        return await uploads.take(request, asked, _wanted(content_digest, x_content_sha256), idempotency_key)
+        return await uploads.take(request, asked, digest, idempotency_key)
 
     return routes
 
@@ -273,25 +296,6 @@ def _check_form(request: Request) -> None:
             "The body must be the bytes of the file.",
             hint="Send it as application/octet-stream: curl --data-binary @FILE -H 'Content-Type: …'.",
         )
-
-
-def _wanted(content_digest: str, sha256: str) -> str:
-    """The SHA-256 that a request says its body has; empty where it says none."""
-    found = _DIGEST.search(content_digest)
-    given = {sha256.strip().lower()} if sha256.strip() else set()
-    try:
-        given |= {base64.b64decode(found[1], validate=True).hex()} if found else set()
-    except binascii.Error:
-        given.add("")
-    if not given and "sha-256" in content_digest:
-        given.add("")
-    if len(given) > 1 or any(_HEX.fullmatch(item) is None for item in given):
-        raise DataError(
-            "The digest of the body cannot be read.",
-            hint="Send 64 hex digits in X-Content-SHA256, or Content-Digest: sha-256=:BASE64:.",
-            code="upload.digest",
-        )
-    return next(iter(given), "")
 
 
 @asynccontextmanager

@@ -50,14 +50,6 @@ class JobDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class JobPage:
-    """A part of the jobs, newest first."""
-
-    jobs: tuple[JobDocument, ...]
-    next_page_token: str
-
-
-@dataclass(frozen=True, slots=True)
 class BenchmarkDocument:
     """A saved benchmark. Times are milliseconds unless a name says otherwise."""
 
@@ -74,14 +66,6 @@ class BenchmarkDocument:
     """What repeats it on the command line."""
     metadata: dict[str, str]
     capped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkPage:
-    """A part of the benchmarks of a model, newest first."""
-
-    benchmarks: tuple[BenchmarkDocument, ...]
-    next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +100,22 @@ class BatchDocument:
     """Whether the predictions can be downloaded."""
     outcome: str = ""
     error: ErrorDocument | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A part of the jobs, newest first."""
+
+    jobs: tuple[JobDocument, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkPage:
+    """A part of the benchmarks of a model, newest first."""
+
+    benchmarks: tuple[BenchmarkDocument, ...]
+    next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def job_document(record: JobRecord) -> JobDocument:
         origin=record.request.origin,
         state=record.state,
         progress=shown_progress(record.progress),
-        fraction=record.progress.fraction,
+        fraction=record.fraction,
         created_at=record.created_at,
         started_at=record.started_at or None,
         ended_at=record.ended_at or None,
