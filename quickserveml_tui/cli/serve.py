@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from quickserveml_tui.cli.front import invocation
-from quickserveml_tui.cli.options import HomeOption, JsonOption, VerifyOption
+from quickserveml_tui.cli.options import HomeOption, JsonOption
 from quickserveml_tui.core.text import safe_lines
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.server.options import ServeOptions
     from quickserveml_tui.server.run import Announcement
     from quickserveml_tui.services.server_records import ServerRecords
+    from quickserveml_tui.services.serving_plan import ServingPlan
 
 _MIB = 1024 * 1024
 
@@ -80,19 +81,28 @@ def serve(
         int | None, Option("--max-body-mb", metavar="N", help="Largest request body in MiB.", show_default="64")
     ] = None,
     max_upload_mb: Annotated[
-        int, Option("--max-upload-mb", metavar="N", help="Largest model file that can be uploaded, in MiB.")
-    ] = 4096,
+        int | None,
+        Option(
+            "--max-upload-mb",
+            metavar="N",
+            help="Largest model file that can be uploaded, in MiB.",
+            show_default="4096",
+        ),
+    ] = None,
     request_timeout: Annotated[
         float | None,
         Option("--request-timeout", metavar="S", help="Longest wait of a request before it runs.", show_default="60"),
     ] = None,
     max_delay_us: Annotated[
-        int, Option("--max-delay-us", metavar="N", help="Wait for further requests of a shared run, in µs.")
-    ] = 0,
+        int | None,
+        Option(
+            "--max-delay-us", metavar="N", help="Wait for further requests of a shared run, in µs.", show_default="0"
+        ),
+    ] = None,
     cache_mb: Annotated[
         int | None, Option("--cache-mb", metavar="N", help="Memory for equal requests' answers.", show_default="0")
     ] = None,
-    auth: Annotated[str, Option("--auth", metavar="KIND", help="auto, keys or none.")] = "auto",
+    auth: Annotated[str, Option("--auth", metavar="KIND", help="auto, keys or none.", show_default="auto")] = "",
     allow_remote: Annotated[
         bool, Option("--allow-remote", help="Allow an address beyond this machine.", show_default=False)
     ] = False,
@@ -123,8 +133,13 @@ def serve(
         bool | None,
         Option("--follow/--no-follow", help="Take up new versions and moved aliases.", show_default="follow"),
     ] = None,
-    docs: Annotated[bool, Option("--docs/--no-docs", help="Offer /docs, /redoc and /openapi.json.")] = True,
-    verify: VerifyOption = True,
+    docs: Annotated[
+        bool | None, Option("--docs/--no-docs", help="Offer /docs, /redoc and /openapi.json.", show_default="docs")
+    ] = None,
+    verify: Annotated[
+        bool | None,
+        Option("--verify/--no-verify", help="Check golden outputs of the version first.", show_default="verify"),
+    ] = None,
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -133,66 +148,61 @@ def serve(
     Golden outputs of every version are checked first; one that fails keeps the server from starting.
     Listens on this machine only, unless --allow-remote and API keys say otherwise. /docs describes every route,
     /metrics is for Prometheus. Moved aliases and new versions are taken up while it runs. Ctrl-C stops taking
-    requests, finishes those under way and ends; a second one drops them.
+    requests, finishes those under way and ends; a second one drops them. Options go before the profile, and the
+    profile before settings.
     """
+    from quickserveml_tui.cli.serve_layers import Layers
     from quickserveml_tui.server.options import ServeOptions
+    from quickserveml_tui.services.serving_profile import make_plan
 
     invocation.note(home=home, as_json=as_json)
-    defaults = invocation.settings.serve
+    said = Layers(profile, invocation.settings.serve)
     options = ServeOptions(
-        host=host or defaults.host,
-        port=port if port is not None else defaults.port,
+        host=said.pick("host", host),
+        port=said.pick("port", port),
         default_model=default_model,
-        intra_op_threads=threads if threads is not None else defaults.threads,
-        queue_limit=queue_limit if queue_limit is not None else defaults.queue_limit,
-        max_body_bytes=(max_body_mb if max_body_mb is not None else defaults.max_body_mb) * _MIB,
-        max_upload_bytes=max_upload_mb * _MIB,
-        workers=workers if workers is not None else defaults.workers,
-        grpc_port=grpc_port,
-        auth=auth,
+        intra_op_threads=said.pick("threads", threads),
+        queue_limit=said.pick("queue_limit", queue_limit),
+        max_body_bytes=said.pick("max_body_mb", max_body_mb) * _MIB,
+        max_upload_bytes=said.pick("max_upload_mb", max_upload_mb) * _MIB,
+        workers=said.pick("workers", workers),
+        grpc_port=said.pick("grpc_port", grpc_port),
+        auth=said.pick("auth", auth),
         allow_remote=allow_remote,
-        allowed_hosts=tuple(allowed_host or ()),
-        allowed_origins=tuple(allowed_origin or ()),
-        tls_cert=_absolute(tls_cert),
-        tls_key=_absolute(tls_key),
-        request_timeout_s=request_timeout if request_timeout is not None else defaults.request_timeout_s,
-        max_delay_us=max_delay_us,
-        cache_bytes=(cache_mb if cache_mb is not None else defaults.cache_mb) * _MIB,
+        allowed_hosts=said.pick("allowed_hosts", tuple(allowed_host or ())),
+        allowed_origins=said.pick("allowed_origins", tuple(allowed_origin or ())),
+        tls_cert=said.pick_file("tls_cert", tls_cert),
+        tls_key=said.pick_file("tls_key", tls_key),
+        request_timeout_s=said.pick("request_timeout_s", request_timeout),
+        max_delay_us=said.pick("max_delay_us", max_delay_us),
+        cache_bytes=said.pick("cache_mb", cache_mb) * _MIB,
         isolate=tuple(isolate or ()),
-        follow=defaults.follow if follow is None else follow,
-        docs=docs,
-        log_format=log_format or defaults.log_format,
-        log_level=(log_level or defaults.log_level).lower(),
-        access_log=access_log if access_log == "-" else _absolute(access_log),
+        follow=said.pick("follow", follow),
+        docs=said.pick("docs", docs),
+        log_format=said.pick("log_format", log_format),
+        log_level=said.pick("log_level", log_level.lower()),
+        access_log=said.pick_file("access_log", access_log),
         home=str(invocation.home_path()),
     ).validate()
-    _run(tuple(models or ()), options, every=every, profile=profile, repository=repository, verify=verify)
-
-
-def _absolute(path: str) -> str:
-    from pathlib import Path
-
-    return str(Path(path).expanduser().absolute()) if path else ""
-
-
-def _run(
-    refs: tuple[str, ...], options: ServeOptions, *, every: bool, profile: str, repository: str, verify: bool
-) -> None:
-    from quickserveml_tui.server.run import supervise
-    from quickserveml_tui.services.home import open_workbench
-    from quickserveml_tui.services.serving_profile import make_plan
-    from quickserveml_tui.services.serving_resolve import LiveModels
-
     plan = make_plan(
-        refs,
+        tuple(models or ()),
         threads=options.intra_op_threads,
         max_delay_us=options.max_delay_us,
         isolate=options.isolate,
         default=options.default_model,
         every=every,
         repository=repository,
-        profile=profile,
+        profile=said.profile,
+        folder=said.folder,
     )
+    _run(plan, options, verify=said.pick("verify", verify))
+
+
+def _run(plan: ServingPlan, options: ServeOptions, *, verify: bool) -> None:
+    from quickserveml_tui.server.run import supervise
+    from quickserveml_tui.services.home import open_workbench
+    from quickserveml_tui.services.serving_resolve import LiveModels
+
     opened = partial(
         open_workbench,
         invocation.home_path(),

@@ -70,7 +70,8 @@ def command(home, *arguments):
         [sys.executable, "-m", "quickserveml_tui", "serve", *map(str, arguments), "--home", str(home.home), "--json"],
         capture_output=True, env=ENVIRONMENT, check=False, timeout=DEADLINE_S,
     )  # fmt: skip
-    return done.returncode, json.loads(done.stdout)["error"]  # exactly one document
+    error = json.loads(done.stdout)["error"]  # exactly one document
+    return done.returncode, error | {"stderr": done.stderr.decode()}
 
 
 def test_all_serves_prod_of_every_model_else_the_newest(server):
@@ -82,6 +83,13 @@ def test_a_taken_port_ends_the_command_with_one_error(server, home):
     assert (code, error["code"]) == (4, "serve.port_taken")
     assert f"Port {server.port} is taken" in error["message"]
     assert "--port" in error["hint"]
+
+
+def test_a_worker_that_cannot_serve_ends_the_command_with_its_reason_alone(home):
+    code, error = command(home, "moved", "--port", 0, "--access-log", home.home / "no folder" / "log")
+    assert (code, error["code"]) == (2, "serve.access_log")
+    assert "is gone" not in error["stderr"]
+    assert error["stderr"].count("cannot serve") == 1
 
 
 def test_golden_outputs_that_fail_keep_a_server_from_starting(home):
