@@ -56,6 +56,7 @@ class KeyFooter(Inked):
         super().__init__(id=id)
         self.more = more
         self._places: list[tuple[int, int, str]] = []
+        self._keys: list[FooterKey] = []
 
     def on_mount(self) -> None:
         """Follow the focus and the bindings."""
@@ -71,7 +72,9 @@ class KeyFooter(Inked):
         left: list[Span] = []
         self._places = []
         at = 0
-        for entry in [key for key in footer_keys(self) if key.key != self.more[0]][:MAX_KEYS]:
+        if self.app.screen is self.screen or not self._keys:  # below a dialog `screen.` means the dialog
+            self._keys = footer_keys(self)
+        for entry in [key for key in self._keys if key.key != self.more[0]][:MAX_KEYS]:
             lead = [Span("   ")] if left else []
             part = [
                 *lead,
