@@ -100,6 +100,8 @@ class _Moments:
         self._port, self._url, self._key = port, url, key
         self.interval_s, self.cancel = interval_s, cancel
         self._count: int | None = None
+        self._given = 0
+        """Intervals so far, those before a server went and came back among them."""
 
     def limited(self, count: int | None) -> _Moments:
         """Itself, ending after so many intervals."""
@@ -110,12 +112,11 @@ class _Moments:
         from quickserveml_tui.core.monitor_rates import rates
 
         before: ServerSnapshot | None = None
-        given = 0
         watched = self._port.watch(self._url, key=self._key, interval_s=self.interval_s, cancel=self.cancel)
         for now in watched:
             yield now, None if before is None else rates(before, now)
-            given += before is not None
-            if self._count is not None and given >= self._count:
+            self._given += before is not None
+            if self._count is not None and self._given >= self._count:
                 return
             before = now
 
