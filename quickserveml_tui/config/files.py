@@ -83,7 +83,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _unreadable(path, safe_text(error, 200)) from error
     if not isinstance(document, dict):
-        raise _unreadable(path, "it holds no table of settings")
+        raise _unreadable(path, "it holds no names with values")
     if not all(isinstance(key, str) for key in document):
         raise _unreadable(path, "a key is not text")
     return document
@@ -111,7 +111,7 @@ def _parse(path: Path, text: str) -> Any:
 def _unreadable(path: Path, why: str) -> UsageError:
     return UsageError(
         f"The file {safe_text(path, 200)} cannot be used: {why}.",
-        hint="Correct the file, or move it away.",
+        hint="Check its path, correct it, or move it away.",
         code="config.unreadable",
     )
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from quickserveml_tui.core.errors import ModelUnrunnableError, NotFoundError, PreconditionError, UsageError
 from quickserveml_tui.core.models import ModelRecord, VersionRecord
-from quickserveml_tui.core.refs import ModelRef, PathRef, parse_ref
+from quickserveml_tui.core.refs import ModelRef, PathRef, check_alias, parse_ref
 from quickserveml_tui.core.stores import RegistryStore
 from quickserveml_tui.core.text import safe_text
 
@@ -101,14 +101,35 @@ def select_version(model: ModelRecord, selector: str) -> VersionRecord:
         labelled = next((item for item in model.versions if item.label == selector), None)
         found = labelled or model.version(model.aliases.get(selector, 0))
     if found is None:
-        numbers = ", ".join(str(item.version) for item in model.versions[-5:]) or "none"
-        aliases = ", ".join(sorted(model.aliases)) or "none"
-        raise NotFoundError(
+        raise _no_version(model, selector)
+    return found
+
+
+def _no_version(model: ModelRecord, selector: str) -> NotFoundError:
+    numbers = ", ".join(str(item.version) for item in model.versions[-5:]) or "none"
+    aliases = ", ".join(sorted(model.aliases)) or "none"
+    known = f"Its newest versions: {numbers}; its aliases: {aliases}."
+    if not selector or selector.isdecimal() or not model.versions:
+        return NotFoundError(
             f"{model.name} has no version “{safe_text(selector or 'latest', 60)}”.",
-            hint=f"Its newest versions: {numbers}; its aliases: {aliases}.",
+            hint=known,
             code="version.not_found",
         )
-    return found
+    newest = f"{model.name}@{model.versions[-1].version}"
+    way = f" `quickserveml alias {newest} {selector}` would point it at the newest." if _is_alias(selector) else ""
+    return NotFoundError(
+        f"{model.name} has no alias or label “{safe_text(selector, 60)}”.",
+        hint=f"{known}{way}",
+        code="version.not_found",
+    )
+
+
+def _is_alias(text: str) -> bool:
+    try:
+        check_alias(text)
+    except UsageError:
+        return False
+    return True
 
 
 def version_with(model: ModelRecord, digest: str) -> VersionRecord | None:

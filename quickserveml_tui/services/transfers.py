@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quickserveml_tui.core.catalog import AddRequest, AddResult
-from quickserveml_tui.core.errors import DataError, NotFoundError, StoreError, UsageError
+from quickserveml_tui.core.errors import DataError, ModelError, NotFoundError, StoreError, UsageError
 from quickserveml_tui.core.ports import BundlePort, CatalogPort, GoldenPort
 from quickserveml_tui.core.ports.transfers import ArtifactStream
 from quickserveml_tui.core.stores import ArtifactStore
@@ -20,6 +20,7 @@ from quickserveml_tui.storage import fs
 WHAT = "artifact store"
 _ZIP = b"PK"
 _HEAD = 4
+_DATA_ELSEWHERE = frozenset({"model.external_missing", "model.missing"})
 
 
 class Incoming:
@@ -61,7 +62,17 @@ class Incoming:
         if self.is_bundle:
             _check_bundle_request(request)
             return self._bundles.import_bundle(str(self._path), name=request.name, onto=request.onto)
-        return self._catalog.add(replace(request, path=str(self._path), link=False))
+        try:
+            return self._catalog.add(replace(request, path=str(self._path), link=False))
+        except ModelError as error:
+            if error.code not in _DATA_ELSEWHERE:
+                raise
+            raise ModelError(
+                f"The model file alone came, without its external data: {error.message}",
+                hint="Upload a bundle, which holds both: where the files are, `quickserveml add FILE --name NAME`, "
+                "then `quickserveml export NAME FILE.qsml`.",
+                code=error.code,
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -70,3 +70,14 @@ def test_a_version_that_does_not_run_is_not_promoted_under_any_alias(home: Cli, 
     refused = home("promote", "linear@3", "live", "--json")
     assert (refused.code, refused.error["code"]) == (3, "model.unrunnable")
     assert home("alias", "linear@3", "live").code == 0
+
+
+def test_an_alias_that_is_not_there_is_told_with_how_to_make_it(home: Cli) -> None:
+    missing = home("predict", "linear@prod", "--json")
+    assert missing.error["message"] == "linear has no alias or label “prod”."
+    assert "`quickserveml --home" in missing.error["hint"] or "`quickserveml alias" in missing.error["hint"]
+    assert "alias linear@2 prod`" in missing.error["hint"]
+    assert home("alias", "linear@2", "prod").code == 0
+    assert home("predict", "linear@prod").code == 0
+    assert home("predict", "linear@7", "--json").error["message"] == "linear has no version “7”."
+    assert "alias" not in home("predict", "linear@1.2.3", "--json").error["hint"].replace("aliases", "")

@@ -106,6 +106,29 @@ def test_a_model_with_external_data_goes_out_and_comes_in_as_a_bundle(server, tm
     assert code(refused, 400) == "upload.bundle"
 
 
+def test_a_model_without_its_external_data_says_to_upload_a_bundle(server):
+    weights = [weight("w", np.ones((1, 4), np.float32))]
+    made = model([helper.make_node("Add", ["x", "w"], ["y"])], [value("x")], [value("y")], weights)
+    convert_model_to_external_data(made, location="weights.bin", size_threshold=0)
+    made.graph.initializer[0].ClearField("raw_data")
+    answer = upload(server, "lonely", made.SerializeToString())
+    assert code(answer, 400) == "model.external_missing"
+    assert "without its external data: The file “weights.bin”" in answer.json()["detail"]
+    assert "Upload a bundle" in answer.json()["hint"]
+    assert "lonely" not in names(server)
+
+
+def test_a_digest_that_differs_is_told_beside_the_one_that_was_sent(server):
+    content = doubled(next(_numbers))
+    wrong, right = "0" * 64, hashlib.sha256(content).hexdigest()
+    answer = upload(server, "digest", content, headers={"X-Content-SHA256": wrong})
+    assert code(answer, 400) == "upload.digest"
+    assert wrong in answer.json()["detail"]
+    assert right in answer.json()["detail"]
+    answer = upload(server, "digest", content, headers={"X-Content-SHA256": "zz"})
+    assert "64 hex digits" in answer.json()["hint"]
+
+
 def test_a_file_that_reads_its_data_from_elsewhere_is_rejected(server, tmp_path):
     made = model([helper.make_node("Add", ["x", "w"], ["y"])], [value("x")], [value("y")])
     tensor = made.graph.initializer.add()

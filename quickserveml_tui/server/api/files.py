@@ -121,9 +121,8 @@ def file_reply(stream: ArtifactStream, asked: AskedFile, media_type: str = _BYTE
 
 
 def _beyond(size: int) -> Response:
-    answer = problem(
-        416, "range.invalid", f"There is nothing in that range: the file has {size:,} bytes.", "Ask for a range within."
-    )
+    detail = f"There is nothing in that range: the file has {size:,} bytes."
+    answer = problem(416, "range.invalid", detail, "Ask for a range within it.")
     headers = {"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"}
     return Response(answer.body, answer.status, headers, media_type=answer.content_type)
 

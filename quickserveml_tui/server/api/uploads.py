@@ -154,8 +154,9 @@ def _wanted(
         given.add("")
     if len(given) > 1 or any(_HEX.fullmatch(item) is None for item in given):
         raise DataError(
-            "The digest of the body cannot be read.",
-            hint="Send 64 hex digits in X-Content-SHA256, or Content-Digest: sha-256=:BASE64:.",
+            "The digest in X-Content-SHA256 or Content-Digest is no SHA-256, or they are two different ones.",
+            hint="Send 64 hex digits in X-Content-SHA256, as `sha256sum FILE` prints them, or Content-Digest: "
+            "sha-256=:BASE64:.",
             code="upload.digest",
         )
     return next(iter(given), "")
@@ -246,7 +247,9 @@ class Uploads:
             await self._read(request, incoming)
             if wanted and incoming.digest != wanted:
                 raise DataError(
-                    "The body is not what its digest says.", hint="Send it once more.", code="upload.digest"
+                    f"The body has the SHA-256 {incoming.digest}, but the request says {wanted}, so nothing was kept.",
+                    hint="It changed on its way, or the digest is that of another file: `sha256sum FILE` prints it.",
+                    code="upload.digest",
                 )
             content = json.encode((asked, incoming.digest))
             return await once(self._context, request, key, content, self._adding(request, asked, incoming))
