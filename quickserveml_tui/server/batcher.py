@@ -75,6 +75,10 @@ class Batcher:
         self._inline = model.traits.inline
         self._slow = 0
         self._retired = False
+        self._in_worker = 0
+        """Batches that the thread runs or has before it."""
+        self._ahead = False
+        """Whether a turn is scheduled for the batch after the one that the thread runs."""
         self._batches: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._worker: Thread | None = None
 
@@ -96,6 +100,8 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
             self._loop.call_soon(self._turn)
+        elif self._in_worker:
+            self._look_ahead()
 
     def expect(self) -> None:
         """A request for the model has begun: until `expected` is called the model stays, even after `retire`."""
@@ -192,7 +198,11 @@ class Batcher:
 
     def _turn(self) -> None:
         self._timer = None
+        self._ahead = False
         queue = self._queue
+        if not queue.size:
+            self._next()
+            return
         started = time.perf_counter_ns()
         if queue.is_stale or started > queue.oldest + queue.patience_ns:
             self._drop_late(started)
@@ -200,8 +210,9 @@ class Batcher:
                 self._next()
                 return
         jobs = self._take()
-        self._running = len(jobs)
-        if not self._inline or sum([job.elements for job in jobs]) > self._traits.inline_elements:
+        self._running += len(jobs)
+        large = sum([job.elements for job in jobs]) > self._traits.inline_elements
+        if self._in_worker or large or not self._inline:
             self._to_worker(jobs)
             return
         self._stats.pending = queue.size + len(jobs)
@@ -215,11 +226,19 @@ class Batcher:
         self._next()
         self._deliver(jobs, answers, started)
 
+    def _look_ahead(self) -> None:
+        """Give the thread a second batch where it would be full: it need not wait for the event loop between two."""
+        if self._in_worker == 1 and not self._ahead and self._queue.size >= self._traits.max_batch:
+            self._ahead = True
+            self._loop.call_soon(self._turn)
+
     def _next(self) -> None:
-        if self._queue.size:
-            self._schedule()
-        else:
+        if self._in_worker:
+            self._look_ahead()
+        elif not self._queue.size:
             self._busy = False
+        elif not self._ahead:
+            self._schedule()
 
     def _work(self, jobs: list[Job], started: int, limit_s: float) -> list[Answer]:
         """Answers of a batch, whatever happens but `CancelledError`: the run was stopped."""
@@ -260,7 +279,7 @@ class Batcher:
 
     def _deliver(self, jobs: list[Job], answers: list[Answer], started: int) -> None:
         stats = self._stats
-        self._running = 0
+        self._running -= len(jobs)
         now = time.perf_counter_ns()
         stats.waited_until([job.arrived for job in jobs], started)
         if now - jobs[0].arrived > self._slow_log.floor:
@@ -291,8 +310,10 @@ class Batcher:
         if self._worker is None:
             self._worker = Thread(target=self._serve, name=f"model-{self.model.name}", daemon=True)
             self._worker.start()
+        self._in_worker += 1
         self.publish_pending()
         self._batches.put(jobs)
+        self._look_ahead()
 
     def _serve(self) -> None:
         while (jobs := self._batches.get()) is not None:
@@ -305,6 +326,7 @@ class Batcher:
                 self._loop.call_soon_threadsafe(self._back, jobs, answers, started)
 
     def _back(self, jobs: list[Job], answers: list[Answer], started: int) -> None:
+        self._in_worker -= 1
         self._next()
         self._deliver(jobs, answers, started)
 

@@ -40,7 +40,7 @@ class Check:
         self.model = model
         self.of = of
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:  # a plain function would get a thread, on every request
         """Raise what `refusal` says of the caller."""
         if self.permission is Permission.PUBLIC:
             return

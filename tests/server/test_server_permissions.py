@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -179,7 +180,7 @@ def test_the_routes_of_the_default_model_need_that_model():
     check = Check(Permission.INFER, of=lambda: "secret")
     other = type("Other", (), {"id": "x", "allows": lambda _self, _permission, model="": not model})()
     with pytest.raises(NotFoundError) as error:
-        check(Request({"type": "http", "path_params": {}, "headers": [], CALLER: other}))
+        asyncio.run(check(Request({"type": "http", "path_params": {}, "headers": [], CALLER: other})))
     assert "secret" not in error.value.message + error.value.hint
 
 

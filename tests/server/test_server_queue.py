@@ -51,6 +51,19 @@ def test_priority_1_goes_first_2_is_usual_and_higher_ones_wait_behind():
     assert queue.size == 0
 
 
+@pytest.mark.parametrize("priorities", [(0, 0, 0, 0), (2, 1, 3, 0)])
+def test_those_that_share_a_run_leave_the_queue_in_its_order(priorities):
+    queue, bare = WaitingRequests(10, 10**9), WaitingRequests(10, 10**9)
+    for arrived, priority in enumerate(priorities):
+        queue.add(Waiting(arrived, priority))
+        bare.add(Waiting(arrived, priority))
+    order = taken(bare)
+    first = queue.pop_while(lambda job: job.arrived != order[2])
+    assert [job.arrived for job in first] == order[:2]
+    assert (queue.size, queue.oldest) == (2, min(order[2:]))
+    assert taken(queue) == order[2:]
+
+
 def test_a_full_queue_takes_no_more():
     queue = WaitingRequests(2, 10**9)
     assert [queue.add(Waiting(index)) for index in range(3)] == [True, True, False]
