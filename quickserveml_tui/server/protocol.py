@@ -385,9 +385,7 @@ class HotProtocol(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send the answers that are next in line."""
         jobs, engine, log = self._jobs, self.engine, self.engine.access_log
-        if len(jobs) == 1 and not (
-            self._closing or self._last_taken
-        ):  # nearly always: the loop below for one answer
+        if len(jobs) == 1 and not (self._closing or self._last_taken):  # nearly always: the loop below for one answer
             job, answer = jobs[0], jobs[0].answer
             if answer is None:
                 return
