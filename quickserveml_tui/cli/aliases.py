@@ -68,9 +68,10 @@ def promote(
     home: HomeOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Point prod, or another alias, at a version that runs and gives its golden outputs.
+    """Point an alias at a version that passes its golden outputs.
 
-    Unlike `alias` it checks the version whatever the alias is called, and changes nothing when that fails.
+    The alias is prod unless another one is named. Unlike `alias` it checks every version, whatever the alias is called:
+    one that does not run, or fails, changes nothing.
     """
     invocation.note(home=home, as_json=as_json)
     parsed = _registered(ref)

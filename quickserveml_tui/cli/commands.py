@@ -56,7 +56,7 @@ _ENTRIES = (
     ),
     CommandEntry("alias", f"{_HERE}.aliases", "alias", "Point an alias at a version, or take it away."),
     CommandEntry(
-        "promote", f"{_HERE}.aliases", "promote", "Point prod at a version that runs and gives its golden outputs."
+        "promote", f"{_HERE}.aliases", "promote", "Point an alias at a version that passes its golden outputs."
     ),
     CommandEntry("delete", f"{_HERE}.catalog_changes", "delete", "Move versions or whole models to the trash."),
     CommandEntry("restore", f"{_HERE}.trash", "restore", "Bring deleted models or versions back."),

@@ -100,7 +100,7 @@ class _Wanted:
     with_output: bool
 
 
-def _wanted(  # noqa: PLR0917 - the fields of a form
+async def _wanted(  # noqa: PLR0917 - the fields of a form
     form: Annotated[Literal["csv", "tsv", "npz"], Query(alias="format", description="Form of the data")] = "csv",
     version: Annotated[str, Query(max_length=128, description="Number, label or alias; empty takes the latest")] = "",
     batch_size: Annotated[int, Query(ge=1, le=1_000_000)] = 32,

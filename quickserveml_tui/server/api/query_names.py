@@ -20,7 +20,7 @@ class KnownQuery:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
         """Raise `UsageError` (`query.unknown`) that names the first other parameter and those that there are."""
         unknown = next((name for name in request.query_params if name not in self._names), None)
         if unknown is None:

@@ -101,7 +101,7 @@ class Slots:
             return await run_in_threadpool(work)
 
 
-def _details(  # noqa: PLR0917 - the fields of a form
+async def _details(  # noqa: PLR0917 - the fields of a form
     label: Annotated[str, Query(max_length=128, description="Such as 1.2.0")] = "",
     alias: Annotated[str, Query(max_length=128, description="Is pointed at the version")] = "",
     task: Annotated[str, Query(max_length=200)] = "",
@@ -134,7 +134,7 @@ def _details(  # noqa: PLR0917 - the fields of a form
 Details = Annotated[AddRequest, Depends(_details)]
 
 
-def _wanted(
+async def _wanted(
     content_digest: Annotated[
         str, Header(alias="Content-Digest", description="`sha-256=:BASE64:` of the body; checked")
     ] = "",
