@@ -16,7 +16,8 @@ from quickserveml_tui.services.serving_stats import Counters
 
 MAX_WAITING = 256
 """Loads and unloads that may wait for the supervisor at once."""
-_FRESH_S = 1.0
+_FRESH_S = 0.1
+"""Age at which what workers take is measured anew: far below the interval of a watch, or a second shows no CPU."""
 
 
 class WorkerControl:
@@ -50,7 +51,7 @@ class WorkerControl:
         return self._serving.statuses
 
     def workers(self) -> tuple[WorkerSnapshot, ...]:
-        """All workers; a snapshot at most a second old."""
+        """All workers; a snapshot at most a tenth of a second old."""
         now = time.monotonic()
         if now - self._taken_s > _FRESH_S or len(self._taken) != len(self._note.workers):
             self._taken_s = now
