@@ -185,9 +185,9 @@ def _not_valid(path: Path, document: Any, errors: Sequence[ErrorDetails]) -> Usa
     # Of a value that may be this or that there is an error for each: the one that got furthest is meant.
     place, error = max(((_path_of(document, item), item) for item in errors), key=lambda found: len(found[0]))
     line = line_of(path.suffix, read_text(path), place)
-    where = f"{safe_text(path, 200)}{f', line {line}' if line else ''}"
+    where = f"{safe_text(path, 200)}, line {line}," if line else safe_text(path, 200)
     why, hint = _reason(place, error)
-    return UsageError(f"The serving profile {where}, is not valid: {why}.", hint=hint, code="serve.profile")
+    return UsageError(f"The serving profile {where} is not valid: {why}.", hint=hint, code="serve.profile")
 
 
 def _reason(place: _Path, error: ErrorDetails) -> tuple[str, str]:
