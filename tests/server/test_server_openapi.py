@@ -16,6 +16,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from live_server import LiveServer
 from schemathesis.checks import not_a_server_error
+from schemathesis.generation.modes import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -136,9 +137,10 @@ def _takes_away(operation):
     return operation.method == "delete", operation.path.endswith("/unload")
 
 
-def _run(api_schema, server, examples):
+def _run(api_schema, server, examples, mode=GenerationMode.POSITIVE):
     tried = set()
     problems = []
+    server.client.post("/v2/repository/models/tiny/load").raise_for_status()
     operations = [found.ok() for found in api_schema.get_all_operations()]
     for operation in sorted(operations, key=_takes_away):
         if operation.path in ENDLESS:
@@ -146,12 +148,12 @@ def _run(api_schema, server, examples):
         few = 3 if operation.path in STARTS_PROCESSES and operation.method == "post" else examples
         few = 4 * examples if operation.path in HOT else few
         tried.add((operation.method.upper(), operation.path))
-        problems += _try_operation(operation, server, few)
+        problems += _try_operation(operation, server, few, mode)
     assert not problems, "\n\n".join(problems[:20])
     return tried
 
 
-def _try_operation(operation, server, examples):
+def _try_operation(operation, server, examples, mode):
     problems, count = [], 0
 
     @hypothesis.seed(7)
@@ -162,7 +164,7 @@ def _try_operation(operation, server, examples):
         phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @hypothesis.given(case=operation.as_strategy())
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def attempt(case):
         nonlocal count
         count += 1
@@ -179,7 +181,8 @@ def _try_operation(operation, server, examples):
                 f"{operation.method.upper()} {operation.path}: {response.status_code} {group.exceptions[0]}"[:1500]
             )
 
-    attempt()
+    with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing of a route that takes nothing can be wrong
+        attempt()
     return problems[:2]
 
 
@@ -200,6 +203,14 @@ def test_no_request_that_the_document_describes_is_answered_otherwise_than_it_sa
 @pytest.mark.timeout(1800)
 def test_many_requests_that_the_document_describes_are_answered_as_it_says(api_schema, server):
     _run(api_schema, server, MANY)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_requests_that_break_what_the_document_says_are_refused_as_it_says(api_schema, server):
+    server.seen.clear()
+    _run(api_schema, server, MANY, GenerationMode.NEGATIVE)
+    assert all(400 in server.seen["POST", path] for path in HOT), server.seen
 
 
 def test_every_route_is_in_the_document_with_every_status_of_the_connection(tmp_path, document):
