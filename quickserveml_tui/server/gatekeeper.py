@@ -7,13 +7,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from quickserveml_tui.core.access import ApiKey, Permission, may
 from quickserveml_tui.core.clock import unix_time
-from quickserveml_tui.core.errors import NotPermittedError, QuickServeError, UnauthenticatedError
+from quickserveml_tui.core.errors import NotPermittedError, QuickServeError, StoreError, UnauthenticatedError
 from quickserveml_tui.core.key_text import secret_digest, split_key
 from quickserveml_tui.server.access import ADMITTED, OpenGatekeeper, asks_for_keys, no_home
 from quickserveml_tui.server.context import Admission, Gatekeeper
@@ -21,10 +21,12 @@ from quickserveml_tui.server.limits import DayClock, FailureLimit, Limiter
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.quota_file import QuotaFile
 from quickserveml_tui.server.refusals import missing_key
+from quickserveml_tui.server.shared_limits import Row, SharedLimits
 
 logger = logging.getLogger(__name__)
 
 WATCH_S = 1.0
+LIMITS_FILE = "limits"
 _WRITE_EVERY = 5
 """Looks at the key file per write of the counts."""
 _NOBODY = "0" * 64
@@ -84,19 +86,20 @@ class KeyGatekeeper:
     """`Gatekeeper` over the keys of a home. `start` begins to follow its file in a thread, `close` ends that.
 
     A file that cannot be read any more leaves the keys as they were, and says so in the log; one that is gone leaves
-    none. With a quota file, what keys used of their day survives restarts. Raises what `keys` raises.
+    none. Limits hold for all workers that have `shared` together. With a quota file, what keys used of their day
+    survives restarts. Raises what `keys` raises.
     """
 
     def __init__(
         self,
         keys: KeySource,
         *,
-        workers: int = 1,
+        shared: SharedLimits | None = None,
         quotas: QuotaFile | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
-        self._workers = workers
+        self._shared = shared if shared is not None else SharedLimits()
         self._quotas = quotas
         self._wall = wall
         self._day = DayClock(time.monotonic(), wall)
@@ -163,6 +166,7 @@ class KeyGatekeeper:
         if self._thread is not None:
             self._thread.join(5.0)
         self.save()
+        self._shared.close()
 
     def refresh(self) -> None:
         """Look once: take up keys that changed, and notice those that expired."""
@@ -185,10 +189,12 @@ class KeyGatekeeper:
             self.version += 1
 
     def save(self) -> None:
-        """Write what keys used of their day."""
+        """Write what keys used of their day, in all workers."""
         if self._quotas is None:
             return
-        counted = {caller.id: caller.limiter.used for caller in self._callers.values() if caller.limiter is not None}
+        now = time.monotonic()
+        callers = self._callers.values()
+        counted = {caller.id: caller.limiter.used(now) for caller in callers if caller.limiter is not None}
         try:
             self._quotas.write(self._day.number, {key: used for key, used in counted.items() if used})
         except OSError as error:
@@ -200,7 +206,7 @@ class KeyGatekeeper:
         while not self._stopped.wait(min(WATCH_S, max(self._next_end - self._wall(), 0.001))):
             self.refresh()
             looks += 1
-            if looks % _WRITE_EVERY == 0:
+            if looks % _WRITE_EVERY == 0 and self._shared.worker == 0:
                 self.save()
 
     def _load(self, token: str) -> None:
@@ -208,21 +214,29 @@ class KeyGatekeeper:
         now = time.monotonic()
         old = self._callers
         found: dict[str, KeyCaller] = {}
-        for key in self._keys.list(include_revoked=True):
+        keys = self._keys.list(include_revoked=True)
+        rows = self._rows(keys)
+        for key in keys:
             before = old.get(key.id)
             if before is not None and before.key == key:
                 found[key.id] = before
             elif before is not None and before.key.limit == key.limit:
                 found[key.id] = KeyCaller(key, before.limiter)
             else:
-                limiter = None if key.limit.unlimited else Limiter(key.limit, self._day, self._workers, now)
-                if limiter is not None and before is not None and before.limiter is not None:
-                    limiter.restore(before.limiter.used, self._day.number)
+                row = rows.get(key.id)
+                limiter = Limiter(key.limit, self._day, now, self._shared, row) if row is not None else None
                 found[key.id] = KeyCaller(key, limiter)
         self._callers = found
         self._token = token
         self._next_end = self._first_end()
         self.version += 1
+
+    def _rows(self, keys: Iterable[ApiKey]) -> Mapping[str, Row]:
+        limited = [key.id for key in keys if not key.limit.unlimited]
+        try:
+            return self._shared.rows(limited) if limited else {}
+        except OSError as error:
+            raise _not_shared(error) from error
 
     def _first_end(self) -> float:
         """When the next key expires, Unix time."""
@@ -236,7 +250,7 @@ class KeyGatekeeper:
         for identity, used in kept.used.items():
             caller = self._callers.get(identity)
             if caller is not None and caller.limiter is not None and used > 0:
-                caller.limiter.restore(used, kept.day)
+                caller.limiter.restore(used, kept.day, time.monotonic())
 
 
 def _end_of(key: ApiKey) -> float:
@@ -275,19 +289,40 @@ def _malformed(message: str, hint: str) -> UnauthenticatedError:
     return UnauthenticatedError(message, hint=hint, code="auth.malformed")
 
 
-def open_gatekeeper(options: ServeOptions, keys: KeySource | None, *, worker: int = 0) -> Gatekeeper:
+def _not_shared(error: OSError) -> StoreError:
+    return StoreError(
+        "The limits of the keys cannot be shared among the workers.",
+        hint="Check the folder for temporary files, and its free space.",
+        detail=error.strerror or "",
+    )
+
+
+def open_gatekeeper(
+    options: ServeOptions, keys: KeySource | None, *, worker: int = 0, folder: Path | None = None
+) -> Gatekeeper:
     """The gatekeeper of a worker, following the keys already; `KeyGatekeeper.close` ends one that asks for keys.
 
-    What keys used of their day is kept in the home of the options, for servers on a port of their own. Raises
-    `UsageError` (`usage.serve`) where keys are asked for and there is no home, and what `keys` raises.
+    Workers share the limits of keys by a file in `folder`. What keys used of their day is kept in the home of the
+    options, for servers on a port of their own. Raises `UsageError` (`usage.serve`) where keys are asked for and there
+    is no home, `StoreError` where limits cannot be shared, and what `keys` raises.
     """
     if not asks_for_keys(options):
         return OpenGatekeeper()
     if keys is None:
         raise no_home()
-    quotas = (
-        QuotaFile(Path(options.home), options.host, options.port, worker) if options.home and options.port else None
-    )
-    gatekeeper = KeyGatekeeper(keys, workers=max(options.workers, 1), quotas=quotas)
+    workers = max(options.workers, 1)
+    quotas = None
+    if options.home and options.port:
+        quotas = QuotaFile(Path(options.home), options.host, options.port)
+    gatekeeper = KeyGatekeeper(keys, shared=_shared_limits(folder, workers, worker), quotas=quotas)
     gatekeeper.start()
     return gatekeeper
+
+
+def _shared_limits(folder: Path | None, workers: int, worker: int) -> SharedLimits:
+    if folder is None:
+        return SharedLimits()
+    try:
+        return SharedLimits(folder / LIMITS_FILE, workers=workers, worker=worker)
+    except OSError as error:
+        raise _not_shared(error) from error

@@ -1,4 +1,4 @@
-"""What keys used of their day, kept over restarts: one small file for each worker of each address."""
+"""What keys used of their day, kept over restarts: one small file for each address."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Used(msgspec.Struct):
 
 
 class QuotaFile:
-    """The counts of one worker. Written every few seconds without a sync: a kill loses the last of them, never more.
+    """The counts of one server. Written every few seconds without a sync: a kill loses the last of them, never more.
 
     It only spares a key from a fresh day after a restart, so a file that cannot be read counts as none.
     """
 
-    def __init__(self, home: Path, host: str, port: int, worker: int) -> None:
+    def __init__(self, home: Path, host: str, port: int) -> None:
         self._folder = home / FOLDER
-        self._path = self._folder / f"{re.sub(r'[^0-9A-Za-z.]', '-', host)[:64]}-{port}-{worker}.json"
+        self._path = self._folder / f"{re.sub(r'[^0-9A-Za-z.]', '-', host)[:64]}-{port}.json"
         self._written: Used | None = None
 
     def read(self) -> Used:

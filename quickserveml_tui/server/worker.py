@@ -316,7 +316,9 @@ class ServerWorker:
             self._workbench = open_workbench(Path(self._options.home), read_only=self._setup.read_only)
         index = self._setup.index
         keys = self._workbench.keys if self._workbench is not None else None
-        gatekeeper = self._gatekeeper = open_gatekeeper(self._options, keys, worker=index)
+        gatekeeper = self._gatekeeper = open_gatekeeper(
+            self._options, keys, worker=index, folder=Path(self._setup.folder)
+        )
         if isinstance(gatekeeper, KeyGatekeeper):
             gatekeeper.on_refused = self._note_refusal
         self._access_log = open_access_log(self._options, worker=index, on_dropped=self._note_drops)

@@ -26,6 +26,7 @@ from quickserveml_tui.server.host_policy import HostPolicy
 from quickserveml_tui.server.limits import DAY_S, FAILURES_AT_ONCE, DayClock, FailureLimit, Limiter
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.quota_file import QuotaFile
+from quickserveml_tui.server.shared_limits import SharedLimits
 
 DEADLINE_S = 30
 
@@ -186,8 +187,15 @@ def test_a_server_without_keys_lets_everybody_do_everything():
 # ---- limits
 
 
-def limiter(limit, *, workers=1, wall=None):
-    return Limiter(limit, DayClock(0.0, wall or Clock(DAY_S * 20_000)), workers, 0.0)
+def limiter(limit, *, wall=None, shared=None, now=0.0):
+    shared = shared or SharedLimits()
+    return Limiter(limit, DayClock(now, wall or Clock(DAY_S * 20_000)), now, shared, shared.rows(["key"])["key"])
+
+
+def limiters(limit, path, workers, wall=None):
+    """The limiters of one key in the workers of a server."""
+    shares = [SharedLimits(path, workers=workers, worker=index) for index in range(workers)]
+    return [limiter(limit, wall=wall, shared=shared) for shared in shares]
 
 
 def test_a_bucket_gives_its_burst_then_its_rate():
@@ -220,20 +228,78 @@ def test_a_quota_lasts_for_a_day_of_the_wall_clock():
     assert bucket.admit(float(DAY_S)).allowed
 
 
-def test_each_worker_grants_its_share():
-    parts = [limiter(RateLimit(100, 40, 1000), workers=4) for _ in range(4)]
-    assert sum(part.admit(0.0).allowed for part in parts for _ in range(100)) == 40
-    assert limiter(RateLimit(1, 1, 1), workers=8).admit(0.0).allowed
+def test_a_quota_is_granted_whole_however_its_requests_fall_on_workers(tmp_path):
+    for number, turns in enumerate([(0, 0, 0, 0, 0, 0, 0, 1), (0, 1) * 4, (1, 1, 0, 1, 1, 1, 1, 0)]):
+        parts = limiters(RateLimit(0, 0, 7), tmp_path / f"limits{number}", 2)
+        assert [parts[turn].admit(0.0).allowed for turn in turns] == [True] * 7 + [False]
+
+
+def test_a_large_quota_is_granted_whole_too(tmp_path):
+    parts = limiters(RateLimit(0, 0, 1000), tmp_path / "limits", 3)
+    granted = [parts[at % 5 % 3].admit(0.0).allowed for at in range(1200)]
+    assert granted == [True] * 1000 + [False] * 200
+
+
+def test_one_worker_may_grant_the_whole_rate_and_all_together_no_more(tmp_path):
+    parts = limiters(RateLimit(100, 40), tmp_path / "limits", 4)
+    assert sum(parts[2].admit(10.0).allowed for _ in range(100)) == 40
+    assert not any(part.admit(10.0).allowed for part in parts)
+    assert sum(part.admit(10.1).allowed for part in parts for _ in range(100)) == 10
+    assert sum(part.admit(99.0).allowed for part in parts for _ in range(100)) == 40
+
+
+def test_what_a_worker_granted_counts_when_it_has_crashed(tmp_path):
+    path, limit = tmp_path / "limits", RateLimit(10, 5, 6)
+    first, second = limiters(limit, path, 2)
+    assert [first.admit(1.0).allowed for _ in range(5)] == [True] * 5
+    after = limiter(limit, shared=SharedLimits(path, workers=2, worker=0), now=1.0)
+    assert not after.admit(1.0).allowed
+    assert [after.admit(2.0).allowed, second.admit(2.0).allowed] == [True, False]
+
+
+def test_a_new_day_begins_for_all_workers_and_a_clock_that_is_set_back_gives_no_second_one(tmp_path):
+    wall = Clock(DAY_S * 20_000)
+    first, second = limiters(RateLimit(0, 0, 2), tmp_path / "limits", 2, wall)
+    assert [first.admit(0.0).allowed, second.admit(0.0).allowed, first.admit(0.0).allowed] == [True, True, False]
+    wall.now += DAY_S
+    assert first.admit(DAY_S + 1.0).allowed
+    assert second.admit(1.0).allowed  # it learns of the day from the other
+    assert not first.admit(DAY_S + 1.0).allowed
+    wall.now -= 2 * DAY_S
+    later = limiters(RateLimit(0, 0, 2), tmp_path / "limits", 2, wall)
+    assert [later[at % 2].admit(0.0).allowed for at in range(4)] == [True, True, False, False]
+
+
+def test_rows_of_keys_that_are_gone_are_given_to_new_ones_empty(tmp_path, monkeypatch):
+    from quickserveml_tui.server import shared_limits
+
+    monkeypatch.setattr(shared_limits, "ROWS", 2)
+    shared = SharedLimits(tmp_path / "limits", workers=2)
+    for row in shared.rows(["a", "b"]).values():
+        row.used[0], row.full_at[1] = 5, 5.0
+    found = shared.rows(["b", "c", "d"])
+    assert [found["b"].used[0], found["b"].full_at[1]] == [5, 5.0]
+    assert [found["c"].used[0], found["c"].full_at[1]] == [0, 0.0]
+    assert found["d"].used.tolist() == [0, 0, 0]  # beyond the room: counted by this worker alone, never not at all
+
+
+def test_a_worker_that_keeps_the_lock_holds_nobody_up_for_long_and_gives_nothing_away(tmp_path):
+    first, second = limiters(RateLimit(0, 0, 7), tmp_path / "limits", 2)
+    assert first._shared.try_lock()
+    refused = second.admit(0.0)
+    assert (refused.allowed, dict(refused.headers)["Retry-After"]) == (False, "1")
+    first._shared.unlock()
+    assert [second.admit(1.0).allowed for _ in range(8)] == [True] * 7 + [False]
 
 
 def test_what_was_used_survives_a_restart_and_a_change_of_the_key(tmp_path, keys, clock):
     text = keys.create("day", limit=RateLimit(0, 0, 5)).text
-    quotas = QuotaFile(tmp_path, "127.0.0.1", 8000, 0)
+    quotas = QuotaFile(tmp_path, "127.0.0.1", 8000)
     first = KeyGatekeeper(keys, quotas=quotas, wall=clock)
     for _ in range(3):
         assert first.identify(bearer(text)).admit(0.0).allowed
     first.close()
-    second = KeyGatekeeper(keys, quotas=QuotaFile(tmp_path, "127.0.0.1", 8000, 0), wall=clock)
+    second = KeyGatekeeper(keys, quotas=QuotaFile(tmp_path, "127.0.0.1", 8000), wall=clock)
     caller = second.identify(bearer(text))
     assert [caller.admit(0.0).allowed for _ in range(3)] == [True, True, False]
     keys.create("another")
@@ -243,7 +309,7 @@ def test_what_was_used_survives_a_restart_and_a_change_of_the_key(tmp_path, keys
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"day":1}', b"\xff", b'{"day":99999999,"used":{"x":5}}'])
 def test_a_quota_file_that_cannot_be_read_counts_as_none(tmp_path, data):
-    quotas = QuotaFile(tmp_path, "::1", 8000, 0)
+    quotas = QuotaFile(tmp_path, "::1", 8000)
     quotas.write(1, {"x": 1})
     (path,) = (tmp_path / "quotas").iterdir()
     path.write_bytes(data)

@@ -1,5 +1,6 @@
 """A server that asks for keys, from outside: the hot path and the slow one hold the same people off."""
 
+import contextlib
 import json
 import time
 
@@ -121,3 +122,23 @@ def test_every_request_is_in_the_access_log_with_the_id_of_its_key(guarded):
     )
     line = json.loads(found[0])
     assert (line["status"], line["path"], line["key"]) == (200, HOT, guarded.texts["infer"].split("_")[1])
+
+
+def test_limits_hold_for_two_workers_together_and_one_connection_may_use_them_whole(model_paths, tmp_path):
+    keys = key_service(tmp_path / "home", time.time)
+    day = keys.create("day", limit=RateLimit(0, 0, 7)).text
+    rate = keys.create("rate", limit=RateLimit(0.001, 20)).text
+    options = {"auth": "keys", "home": str(tmp_path / "home"), "workers": 2}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running([model_paths["tiny"]], tmp_path / "log", **options))
+        connections = [stack.enter_context(server.connect()) for _ in range(16)]
+
+        def status(connection, text):
+            connection.send(request(HOT, GOOD, headers=[f"X-API-Key: {text}"]))
+            return connection.reply().status
+
+        assert [status(connections[0], rate) for _ in range(21)] == [200] * 20 + [429]
+        assert {status(connection, rate) for connection in connections} == {429}
+        assert [status(connection, day) for connection in connections] == [200] * 7 + [429] * 9
+    written = (tmp_path / "log").read_text()
+    assert "Traceback" not in written
