@@ -167,6 +167,10 @@ SAID = {
         "There is no model “…”.",
         "`quickserveml list` shows the models there are.",
     ),
+    "serve.profile": (
+        "The serving profile … is not valid: ….",
+        "docs/contract/serving-profile.schema.json describes it; see docs/serving-models.md.",
+    ),
     "version.not_found": (
         "… has no version “…”.",
         "`quickserveml show NAME` lists its versions, labels and aliases.",
