@@ -27,7 +27,7 @@ WORKER_BATCH = 8
 """Beyond it a batch of a slow model gains nothing, and its first request waits for the rest."""
 _GAIN = 0.97
 """Time per row, as a share of that in smaller runs, from which on a larger run of a slow model is worth its wait."""
-_WORKER_BUDGET_NS = 400_000_000
+_WORKER_BUDGET_NS = 700_000_000
 """Time for finding out how many rows a slow model is best run on."""
 _FREE_SIZES = (1, 16, 128)
 _REPEATS = 5
@@ -156,7 +156,7 @@ def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: in
     if obstacle:
         return Traits(False, inline, 1, run_ns, obstacle, _inline_elements(elements, run_ns))
     if not inline:
-        rows = _worker_rows(run, names, row)
+        rows = _worker_rows(run, names, row, run_ns)
         reason = "rows do not depend on each other" if rows > 1 else "a shared run takes no less time per row"
         return Traits(True, False, rows, run_ns, reason)
     most = min(MAX_BATCH, max(LARGE_ELEMENTS // elements, 1))
@@ -166,27 +166,30 @@ def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: in
     return Traits(True, True, rows, run_ns, "rows do not depend on each other", _inline_elements(elements, per_row))
 
 
-def _worker_rows(run: Run, names: Sequence[str], row: Mapping[str, Array]) -> int:
+def _worker_rows(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: int) -> int:
     """Rows of the run that takes the least time per row, the smaller one where there is little between them.
 
-    Sizes take turns, and the fastest run of each counts, so a busy machine disturbs all of them alike.
+    Sizes take turns, and the fastest run of each counts, so a busy machine disturbs all of them alike. What is too slow
+    for that is judged by the sizes that were tried.
     """
     sizes = [2**power for power in range(WORKER_BATCH.bit_length())]
-    feeds = {size: {name: np.concatenate([array] * size) for name, array in row.items()} for size in sizes}
-    fastest = dict.fromkeys(sizes, math.inf)
+    fastest = {1: float(run_ns)}
     end = time.perf_counter_ns() + _WORKER_BUDGET_NS
-    for _ in range(_REPEATS):
-        for size in sizes:
-            start = time.perf_counter_ns()
-            run(feeds[size], names)
-            fastest[size] = min(fastest[size], (time.perf_counter_ns() - start) / size)
-        if time.perf_counter_ns() > end:
+    for size in sizes * _REPEATS:
+        start = time.perf_counter_ns()
+        if start + size * fastest[1] > end:
             break
+        try:
+            run({name: np.concatenate([array] * size) for name, array in row.items()}, names)
+        except QuickServeError:
+            return max(fastest) // 2 or 1
+        fastest[size] = min(fastest.get(size, math.inf), (time.perf_counter_ns() - start) / size)
     best = 1
-    for size in sizes[1:]:
-        if fastest[size] < fastest[best] * _GAIN:
+    for size, took in sorted(fastest.items()):
+        if took < fastest[best] * _GAIN:
             best = size
-    return best
+    unknown = len(fastest) < len(sizes)
+    return WORKER_BATCH if unknown and best == max(fastest) else best
 
 
 def _inline_elements(elements: int, took_ns: float) -> int:
