@@ -135,6 +135,10 @@ SAID = {
         "The length of the request is not what it says.",
         "Check the client.",
     ),
+    "usage.compare": (
+        "A setting of the comparison is out of range, or sides are missing.",
+        "`quickserveml compare --help` lists the options.",
+    ),
     "usage.benchmark": (
         "An option of the benchmark is out of range.",
         "`quickserveml benchmark --help` lists the options.",
@@ -250,6 +254,18 @@ SAID = {
     "deadline": (
         "The inference took longer than its deadline.",
         "Send less at once, or raise the deadline.",
+    ),
+    "comparison.unsaved": (
+        "The comparison was measured, but its result could not be kept.",
+        "See why the store takes nothing: `quickserveml doctor`.",
+    ),
+    "scenario.unsaved": (
+        "The scenario ran, but its result could not be kept.",
+        "See why the store takes nothing: `quickserveml doctor`.",
+    ),
+    "usage.scenario": (
+        "The settings of the scenario are out of range.",
+        "The message names the setting and what it may be.",
     ),
     "benchmark.unsaved": (
         "The benchmark ran, but its result could not be kept.",

@@ -352,7 +352,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the pictures in screenshots/ from real runs.")
     parser.add_argument("scenes", nargs="*", help=f"{', '.join(SCENES)}; all by default")
     parser.add_argument("--size", action="append", help="such as 160x45; all three by default")
-    parser.add_argument("--theme", action="append", choices=THEMES, help="both by default")
+    parser.add_argument("--theme", action="append", choices=(*THEMES, "contrast"), help="dark and light by default")
     parser.add_argument("--out", type=Path, default=ROOT / "screenshots")
     chosen = parser.parse_args()
     unknown = set(chosen.scenes) - set(SCENES)

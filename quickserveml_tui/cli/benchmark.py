@@ -47,6 +47,15 @@ def benchmark(
     runs: Annotated[
         int | None, Option("--runs", metavar="N", help="End after so many inferences.", show_default=False)
     ] = None,
+    precision: Annotated[
+        str,
+        Option(
+            "--precision",
+            metavar="PERCENT",
+            help="End once p50, or another figure as in p99=2%, is known to within this.",
+            show_default=False,
+        ),
+    ] = "",
     warmup: Annotated[str, Option("--warmup", metavar="TIME", help="Longest time to warm up.", show_default="1s")] = "",
     warmup_runs: Annotated[int, Option("--warmup-runs", metavar="N", help="Fewest warm-up inferences.")] = 10,
     threads: Annotated[int | None, Option("--threads", metavar="N", help="Intra-op threads.", show_default="1")] = None,
@@ -85,6 +94,7 @@ def benchmark(
     invocation.note(home=home, as_json=as_json)
     check_format(format_name)
     defaults = invocation.settings.benchmark
+    precision_of, wanted = parse_precision(precision)
     spec = BenchmarkSpec(
         duration_s=_seconds(duration, defaults.duration_s),
         max_runs=runs,
@@ -97,6 +107,8 @@ def benchmark(
         spinning=spinning,
         feed=feed_spec(dim, shape, value_range, batch, seed, lengths=length, words=word, absent=absent),
         verify=verify,
+        precision=wanted,
+        precision_of=precision_of,
     ).validate()
     if detach:
         _detach(ref, spec, save=save, format_name=format_name)
@@ -131,6 +143,16 @@ def more_options(spec: BenchmarkSpec, configured: BenchmarkSettings) -> str:
     if spec.warmup_s == own.warmup_s != configured.warmup_s:
         extra += f" --warmup {spec.warmup_s:g}s"
     return extra
+
+
+def parse_precision(text: str) -> tuple[str, float | None]:
+    """Figure and share of `1%` and `p99=2%`; no share for an empty text. Raises `UsageError`."""
+    from quickserveml_tui.core.units import parse_share
+
+    if not text:
+        return "p50", None
+    figure, equals, share = text.rpartition("=")
+    return figure.strip() if equals else "p50", parse_share(share, "--precision")
 
 
 def _seconds(text: str, default: float) -> float:

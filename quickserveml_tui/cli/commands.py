@@ -36,7 +36,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "purge",
     ),
     "Understand": ("inspect", "schema", "predict", "trial", "feed"),
-    "Measure and check": ("benchmark", "batch", "golden", "verify", "job"),
+    "Measure and check": ("benchmark", "compare", "batch", "golden", "verify", "job"),
     "Serve": ("serve", "servers", "monitor", "keys"),
     "Keep": ("convert", "export", "import", "backup", "restore-backup", "gc", "fsck"),
     "Machine": ("doctor", "config", "completion"),
@@ -70,6 +70,9 @@ _ENTRIES = (
     CommandEntry(
         "benchmark", f"{_HERE}.benchmark", "benchmark", "Measure latency, throughput, CPU and memory of a model."
     ),
+    CommandEntry(
+        "compare", f"{_HERE}.compare", "compare", "Say whether models or settings are faster, slower or equal."
+    ),
     CommandEntry("batch", f"{_HERE}.batch", "batch", "Run a data set through a model and measure its accuracy."),
     CommandEntry("golden", f"{_HERE}.golden", "application", "Keep inputs with the outputs that a version must give."),
     CommandEntry("verify", f"{_HERE}.golden", "verify", "Run the golden outputs of versions again."),
@@ -102,6 +105,7 @@ _ORIGINAL_NAMES = {
     "registry-list": "list",
     "registry-get": "show",
     "registry-update": "update",
+    "registry-compare": "compare",
     "registry-export": "export",
     "benchmark-registry": "benchmark",
     "serve-registry": "serve",

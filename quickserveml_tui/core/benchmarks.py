@@ -13,6 +13,9 @@ from quickserveml_tui.core.units import plain_number
 MAX_SAMPLES = 5_000_000
 """The most inferences that a run keeps; it ends there before its time."""
 
+PRECISION_FIGURES = ("p50", "p90", "p95", "p99", "mean")
+"""Figures whose precision may end a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
@@ -33,6 +36,10 @@ class BenchmarkSpec:
     feed: FeedSpec = field(default_factory=FeedSpec)
     verify: bool = True
     """Whether golden outputs of the version are checked first; one that fails refuses the run."""
+    precision: float | None = None
+    """End early once half the width of the interval of `precision_of` is at most this share of it; None never does."""
+    precision_of: str = "p50"
+    """Figure that `precision` is about: `p50`, `p90`, `p95`, `p99` or `mean`."""
 
     def validate(self) -> BenchmarkSpec:
         """Itself, if every value is in range. Raises `UsageError` otherwise."""
@@ -50,6 +57,11 @@ class BenchmarkSpec:
             (
                 self.optimization not in ("disable", "basic", "extended", "all"),
                 "Optimisation is one of disable, basic, extended, all.",
+            ),
+            (self.precision is not None and not 0 < self.precision < 1, "The precision lies between 0 and 100 %."),
+            (
+                self.precision_of not in PRECISION_FIGURES,
+                f"A precision is about one of {', '.join(PRECISION_FIGURES)}.",
             ),
             (self.feed.batch is not None and not 1 <= self.feed.batch <= 1_000_000, "Batch: 1 to 1,000,000."),
         ]
@@ -75,6 +87,9 @@ class BenchmarkSpec:
         ):
             if value != base:
                 args += [option, value]
+        if self.precision is not None:
+            figure = "" if self.precision_of == default.precision_of else f"{self.precision_of}="
+            args += ["--precision", f"{figure}{plain_number(round(self.precision * 100, 9))}%"]
         if self.spinning:
             args.append("--spinning")
         if not self.verify:
@@ -165,6 +180,51 @@ class HistogramData:
     counts: tuple[int, ...]
 
 
+class OutlierCause(StrEnum):
+    """What most likely made an inference slow. Never the garbage collector: it is off while a model is measured."""
+
+    STEAL = "steal"
+    """The hypervisor took the CPU."""
+    INTERRUPTED = "interrupted"
+    """The system gave the CPU to something else (an involuntary context switch)."""
+    PAGE_FAULT = "page fault"
+    """Memory had to be read from a disk."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierMark:
+    """One outlier."""
+
+    at_s: float
+    """Since the start of the first measured inference."""
+    latency_ms: float
+    cause: OutlierCause
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """Inferences beyond the median by more than ten median absolute deviations; they stay in every statistic."""
+
+    count: int
+    bound_ms: float
+    """Latency from which on an inference counts as one."""
+    causes: dict[str, int] = field(default_factory=dict)
+    """How many by `OutlierCause`."""
+    marks: tuple[OutlierMark, ...] = ()
+    """The slowest 100 in order of time."""
+
+
+class Ending(StrEnum):
+    """Why a run ended."""
+
+    TIME = "time"
+    RUNS = "runs"
+    """It made as many as were asked for, or as are kept."""
+    PRECISION = "precision"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class BenchmarkSummary:
     """The result of a benchmark."""
@@ -174,7 +234,9 @@ class BenchmarkSummary:
     """Inferences spent on warm-up; in no statistic."""
     latency_ms: LatencySummary
     intervals: dict[str, Interval | None]
-    """95 % order-statistic interval by percentile name; None where n is too small."""
+    """95 % interval by name: of percentiles between order statistics, of `mean` by a block bootstrap.
+
+    None where there are too few runs, counted as independent ones (`effective_n`)."""
     throughput_per_s: float
     """Items a second: inferences times batch."""
     elapsed_s: float
@@ -187,6 +249,19 @@ class BenchmarkSummary:
     batch: int = 1
     cancelled: bool = False
     """Whether it was cancelled before its end: a partial result."""
+    effective_n: dict[str, int] = field(default_factory=dict)
+    """How many independent runs these are worth, by the name of the interval; empty in runs of older versions."""
+    autocorrelation: float | None = None
+    """Between neighbours, of being above the median; None with fewer than 12 runs."""
+    steady_from_s: float | None = None
+    """When it became steady, since the start of the first measured inference: 0 where it always was. None: never."""
+    drift: float | None = None
+    """Median of the last third over that of the first, minus one."""
+    outliers: Outliers | None = None
+    ended_by: Ending | None = None
+    """None in runs of older versions."""
+    precision: float | None = None
+    """Half the width of the interval of `precision_of` over the figure, where a precision was asked for."""
 
     @property
     def peak_rss_mb(self) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec
 from quickserveml_tui.core.compatibility import Conversion, RuntimeLimits
@@ -21,6 +21,21 @@ from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
 
 FrameSink: TypeAlias = Callable[[BenchmarkFrame], None]
+
+
+class Stretch(NamedTuple):
+    """What the system counted from one look at its counters to the next, where that is not nothing."""
+
+    begin: float
+    """Index of the first measured inference in it."""
+    end: float
+    """Index behind the last one."""
+    preemptions: float
+    """Involuntary context switches of the measuring thread."""
+    major_faults: float
+    """Page faults of the process that had to read from a disk."""
+    steal_s: float
+    """CPU time that the hypervisor took from the whole machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,27 @@ class RawBenchmark:
     """Involuntary context switches of the measuring thread; None where the system does not count them."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shape of each input as it was measured; empty when the runner was killed before it could tell."""
+    stretches: Any = ()
+    """Rows of `Stretch` in order (float64 array); those in which nothing was counted are left out."""
+    precise: bool = False
+    """Whether it ended because it was precise enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A few inferences in a row of a runner that takes turns with others."""
+
+    starts_ns: Sequence[int]
+    """By `time.perf_counter_ns` (int64 array)."""
+    latencies_ms: Sequence[float]
+    """float64 array."""
+    cpu_s: float
+    """CPU time, user and system, of the runner meanwhile."""
+    preemptions: int | None
+    """Involuntary context switches of the measuring thread; None where the system does not count them."""
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    cancelled: bool = False
 
 
 class ModelRunner(Protocol):
@@ -146,6 +182,17 @@ class ModelRunner(Protocol):
 
     def benchmark(self, path: Path, spec: BenchmarkSpec, *, on_frame: FrameSink, cancel: CancelToken) -> RawBenchmark:
         """Warm up and measure, pushing frames; on cancel the partial result comes back."""
+        ...
+
+    def prepare_blocks(self, path: Path, spec: BenchmarkSpec, *, cpus: tuple[int, ...], cancel: CancelToken) -> int:
+        """Load the model and bind its inputs for `measure_block`; returns the items of one inference.
+
+        `cpus` are the cores to bind the measuring thread to; empty leaves it free.
+        """
+        ...
+
+    def measure_block(self, seconds: float, *, cancel: CancelToken) -> Block:
+        """Time inferences until one ends after `seconds`; on cancel what there is of the block comes back."""
         ...
 
     def batch(

@@ -1,4 +1,4 @@
-"""Statistics of latency samples that can be trusted: percentiles with confidence, drift, noise, histograms.
+"""Statistics of latency samples that can be trusted: percentiles with confidence, noise, histograms.
 
 All functions are pure and take samples in ms in the order in which they were measured.
 """
@@ -6,12 +6,12 @@ All functions are pure and take samples in ms in the order in which they were me
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.benchmarks import HistogramData, Interval, LatencySummary
+from quickserveml_tui.core.dependence import worth_of_mean, worth_of_percentile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,6 @@ PERCENTILES: dict[str, float] = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 9
 """The percentiles that summaries report, by name."""
 
 _TAIL = 0.025  # each side of a 95 % interval
-_BATCHES = 20
 _MAX_BINS = 40
 _CLOCK_MS = 1e-5  # 10 ns: narrower bins would show the clock's steps, not the model
 
@@ -91,63 +90,33 @@ def percentile_interval(samples: Sequence[float] | np.ndarray[Any, Any], percent
     import numpy as np
 
     array = _array(samples)
-    if array.size < needed_runs(percent):
-        return None
-    return _interval_of_sorted(np.sort(array), percent)
+    return _interval_of_sorted(np.sort(array), percent, int(array.size))
 
 
-def _interval_of_sorted(ordered: np.ndarray[Any, Any], percent: float) -> Interval | None:
-    if ordered.size < needed_runs(percent):
+def _interval_of_sorted(ordered: np.ndarray[Any, Any], percent: float, worth: int) -> Interval | None:
+    """The interval that `worth` independent samples would have, at the same places of the distribution."""
+    if worth < needed_runs(percent):
         return None
-    lower, upper = _binomial_bounds(int(ordered.size), percent / 100)
-    if lower < 1 or upper > ordered.size:
+    lower, upper = _binomial_bounds(worth, percent / 100)
+    if lower < 1 or upper > worth:
         return None
+    if worth < ordered.size:
+        scale = (ordered.size + 1) / (worth + 1)
+        lower, upper = max(int(lower * scale), 1), min(math.ceil(upper * scale), int(ordered.size))
     return Interval(float(ordered[lower - 1]), float(ordered[upper - 1]))
 
 
-def _t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t: closed forms for 1 and 2, else Cornish-Fisher (error < 0.03)."""
-    if freedom == 1:
-        return math.tan(math.pi * 0.475)
-    if freedom == 2:
-        return 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025))
-    z = NormalDist().inv_cdf(0.975)
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
-
-
-def mean_interval(samples: Sequence[float] | np.ndarray[Any, Any]) -> Interval | None:
-    """95 % interval of the mean by batch means, which neighbours that resemble each other do not make too narrow.
-
-    Twenty batches of consecutive samples from 100 samples on, else the samples themselves; None for fewer than
-    20, of which one slow sample alone can put the lower bound below zero.
-    """
-    import numpy as np
-
-    array = _array(samples)
-    if array.size < _BATCHES:
-        return None
-    values = array
-    if array.size >= 5 * _BATCHES:
-        edges = np.linspace(0, array.size, _BATCHES + 1).astype(np.int64)
-        values = np.add.reduceat(array, edges[:-1]) / np.diff(edges)
-    half = _t_quantile(values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
-    mean = float(array.mean())
-    return Interval(mean - half, mean + half)
-
-
 def summarise(
-    samples: Sequence[float] | np.ndarray[Any, Any],
+    samples: Sequence[float] | np.ndarray[Any, Any], *, only: Sequence[str] | None = None
 ) -> tuple[LatencySummary, dict[str, Interval | None]]:
     """The summary of latencies, and the 95 % intervals `p50`, `p90`, `p95`, `p99`, `mean` (None where n is too small).
 
-    Raises `ValueError` without samples.
+    The intervals of percentiles are as wide as those of the independent samples that these are worth; that of the mean
+    is by a block bootstrap. `only` names the intervals that are wanted. Raises `ValueError` without samples.
     """
     import numpy as np
+
+    from quickserveml_tui.core.bootstrap import mean_interval
 
     array = _array(samples)
     ordered = np.sort(array)
@@ -162,8 +131,41 @@ def summarise(
         mean=float(array.mean()),
         stddev=float(array.std(ddof=1)) if array.size > 1 else 0.0,
     )
-    intervals = {name: _interval_of_sorted(ordered, percent) for name, percent in PERCENTILES.items()}
-    return summary, {**intervals, "mean": mean_interval(array)}
+    wanted = (*PERCENTILES, "mean") if only is None else only
+    intervals: dict[str, Interval | None] = {}
+    for name in wanted:
+        if name == "mean":
+            intervals[name] = mean_interval(array)
+        elif array.size < needed_runs(PERCENTILES[name]):
+            intervals[name] = None
+        else:
+            worth = worth_of_percentile(array, getattr(summary, name))
+            intervals[name] = _interval_of_sorted(ordered, PERCENTILES[name], worth)
+    return summary, intervals
+
+
+def effective_runs(samples: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, int]:
+    """How many independent samples these are worth for each interval of `summarise`, by its name.
+
+    Raises `ValueError` without samples.
+    """
+    import numpy as np
+
+    array = _array(samples)
+    values = np.percentile(array, list(PERCENTILES.values()))
+    worth = {name: worth_of_percentile(array, float(value)) for name, value in zip(PERCENTILES, values, strict=True)}
+    return {**worth, "mean": worth_of_mean(array)}
+
+
+def runs_for_interval(name: str, n: int, effective: Mapping[str, int]) -> int:
+    """Runs like the `n` that were made which the interval of a percentile takes; 0 for a name that is no percentile.
+
+    More than `needed_runs` where `effective` says that neighbours resemble each other.
+    """
+    if name not in PERCENTILES:
+        return 0
+    needed = needed_runs(PERCENTILES[name])
+    return math.ceil(needed * n / max(effective.get(name, n), 1)) if n else needed
 
 
 def histogram(samples: Sequence[float] | np.ndarray[Any, Any]) -> HistogramData:
@@ -204,38 +206,6 @@ def _tail_start(array: np.ndarray[Any, Any]) -> float:
 
     p25, p50, p75, p95, p99 = (float(value) for value in np.percentile(array, [25, 50, 75, 95, 99]))
     return min(p99, max(p95, p50 + 5 * (p75 - p25)))
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """Whether the latency stayed where it was."""
-
-    steady: bool
-    change: float
-    """Median of the last third over that of the first, minus one; 0 with fewer than 12 samples."""
-
-
-def drift(samples: Sequence[float] | np.ndarray[Any, Any], tolerance: float = 0.05) -> Drift:
-    """Compare the medians of the three thirds of the run.
-
-    Unsteady means that two of them differ by more than `tolerance` and by more than their own uncertainty. Fewer than
-    12 samples cannot show a drift and count as steady.
-    """
-    import numpy as np
-
-    array = _array(samples)
-    if array.size < 12:
-        return Drift(True, 0.0)
-    thirds = np.array_split(array, 3)
-    quartiles = np.array([np.percentile(third, [25, 50, 75]) for third in thirds])
-    medians = quartiles[:, 1]
-    middle = float(np.median(medians))
-    if middle <= 0:
-        return Drift(True, 0.0)
-    # Standard error of a median is about 0.93 IQR / sqrt(n) for a normal core; three of them, for two medians.
-    errors = 0.93 * (quartiles[:, 2] - quartiles[:, 0]) / np.sqrt([third.size for third in thirds])
-    allowed = max(tolerance * middle, 3 * math.sqrt(2) * float(errors.max()))
-    return Drift(bool(medians.max() - medians.min() <= allowed), float(medians[-1] / medians[0] - 1))
 
 
 def spread(samples: Sequence[float] | np.ndarray[Any, Any]) -> float:

@@ -19,6 +19,7 @@ from quickserveml_tui.core.jobs import CancelToken, JobState, Progress, Progress
 from quickserveml_tui.core.metric_history import RollUp
 from quickserveml_tui.core.models import ArtifactManifest, ModelRecord, TrashEntry
 from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.results import LabResult
 
 T = TypeVar("T")
 
@@ -300,8 +301,26 @@ class StateStore(Protocol):
         """Batch results, newest first."""
         ...
 
+    def add_result(self, result: LabResult) -> None:
+        """Keep a result of the lab durably; one with the same id is replaced."""
+        ...
+
+    def remove_result(self, result_id: str) -> bool:
+        """Forget a result of the lab; whether there was one."""
+        ...
+
+    def result(self, result_id: str) -> LabResult | None:
+        """The result of the lab with this id."""
+        ...
+
+    def results(
+        self, kind: str | None = None, model: str | None = None, version: int | None = None, limit: int = 100
+    ) -> tuple[LabResult, ...]:
+        """Results of the lab, newest first; `model` is a model id."""
+        ...
+
     def blobs(self) -> frozenset[str]:
-        """Digests of all blobs that runs and live leases need."""
+        """Digests of all blobs that runs, results of the lab and live leases need."""
         ...
 
     # ---- jobs

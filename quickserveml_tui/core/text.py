@@ -56,7 +56,7 @@ def safe_text(value: object, limit: int = MAX_TEXT) -> str:
 
 def safe_lines(value: str, limit: int = 200_000) -> str:
     """Like `safe_text`, but line breaks are kept: for logs and long error texts."""
-    lines = "\n".join(safe_text(line) for line in value[:limit].splitlines())
+    lines = "\n".join(safe_text(line, limit) for line in value[:limit].splitlines())
     return f"{lines}…" if len(value) > limit else lines
 
 
@@ -116,9 +116,9 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 
 _COMMAND = re.compile(
-    r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|config|convert|delete|doctor|export|"
-    r"feed|fsck|gc|golden|import|inspect|job|keys|list|monitor|open|predict|promote|purge|restore|restore-backup|schema|"
-    r"serve|servers|show|tag|trash|trial|update|verify)\b)"
+    r"(?<![\w./-])quickserveml (?=(?:add|alias|backup|batch|benchmark|categorise|compare|config|convert|delete|doctor|"
+    r"export|feed|fsck|gc|golden|import|inspect|job|keys|list|monitor|open|predict|promote|purge|restore|"
+    r"restore-backup|schema|serve|servers|show|tag|trash|trial|update|verify)\b)"
 )
 
 

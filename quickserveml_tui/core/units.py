@@ -104,6 +104,22 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+_SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})\s*%?", re.ASCII)
+
+
+def parse_share(text: str, option: str) -> float:
+    """A percentage as a share: `2%`, `2` and `0.5 %`. Raises `UsageError` (`usage.share`) that names the option."""
+    match = _SHARE.fullmatch(text.strip())
+    share = float(match[1]) / 100 if match else 0.0
+    if not 0 < share < 1:
+        raise UsageError(
+            f"{option} takes a percentage between 0 and 100, not “{safe_text(text, 40)}”.",
+            hint=f"Write it like {option} 2%.",
+            code="usage.share",
+        )
+    return share
+
+
 _AGE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])", re.ASCII)
 MAX_AGE_S = 100 * 366 * 86400.0

@@ -13,7 +13,7 @@ from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.feeds import FeedSpec
 from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.predictions import BatchSpec
-from quickserveml_tui.core.runners import RawBenchmark
+from quickserveml_tui.core.runners import Block, RawBenchmark
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.runtime.packing import pack, unpack
 from quickserveml_tui.runtime.settings import SessionSettings
@@ -119,6 +119,12 @@ class BenchmarkArgs(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
 
 
+class BlockArgs(msgspec.Struct, frozen=True):
+    """Arguments of `measure_block`; the result is a `Block` with packed fields, by field name."""
+
+    seconds: float
+
+
 class BatchArgs(msgspec.Struct, frozen=True):
     """Arguments of `batch`."""
 
@@ -158,3 +164,8 @@ def to_raw_benchmark(packed: dict[str, Any]) -> RawBenchmark:
     fields["pinned_cpus"] = tuple(fields["pinned_cpus"])
     fields["shapes"] = {name: tuple(shape) for name, shape in fields["shapes"].items()}
     return RawBenchmark(**fields)
+
+
+def to_block(packed: dict[str, Any]) -> Block:
+    """The result of `measure_block` from its packed fields."""
+    return Block(**{name: unpack(value) for name, value in packed.items()})

@@ -28,7 +28,7 @@ from quickserveml_tui.core.golden import ValueDifference
 from quickserveml_tui.core.jobs import CancelToken, Progress, ProgressSink
 from quickserveml_tui.core.models import TrialReport
 from quickserveml_tui.core.predictions import BatchResult, BatchSpec, Prediction
-from quickserveml_tui.core.runners import FrameSink, RawBenchmark
+from quickserveml_tui.core.runners import Block, FrameSink, RawBenchmark
 from quickserveml_tui.runtime import calls, packing, protocol
 from quickserveml_tui.runtime.child import Child, start_child
 from quickserveml_tui.runtime.cores import CORES
@@ -253,6 +253,18 @@ class RunnerProcess:
                     raise
                 return partial.result(cpus)
         return calls.to_raw_benchmark(packed)
+
+    def prepare_blocks(self, path: Path, spec: BenchmarkSpec, *, cpus: tuple[int, ...], cancel: CancelToken) -> int:
+        """Load the model and bind its inputs for `measure_block`; returns the items of one inference."""
+        args = calls.BenchmarkArgs(_raw(path), spec, cpus, self._bounds.memory_bytes)
+        limit_s = self._bounds.trial_limit_s(model_bytes(path))
+        return self._call("prepare_blocks", args, int, limit_s, cancel=cancel)
+
+    def measure_block(self, seconds: float, *, cancel: CancelToken) -> Block:
+        """Time inferences until one ends after `seconds`; on cancel what there is of the block comes back."""
+        limit_s = seconds + self._bounds.idle_s
+        packed = self._call("measure_block", calls.BlockArgs(seconds), dict[str, Any], limit_s, cancel=cancel)
+        return calls.to_block(packed)
 
     def batch(
         self, path: Path, data: Path, spec: BatchSpec, *, on_progress: ProgressSink, cancel: CancelToken

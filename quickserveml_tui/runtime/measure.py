@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,14 @@ import numpy as np
 from quickserveml_tui.core.benchmarks import MAX_SAMPLES, BenchmarkFrame, BenchmarkSpec, Phase
 from quickserveml_tui.core.errors import CancelledError, DataError
 from quickserveml_tui.core.feeds import FeedSpec
-from quickserveml_tui.core.runners import RawBenchmark
+from quickserveml_tui.core.precision import PrecisionWatch
+from quickserveml_tui.core.runners import RawBenchmark, Stretch
 from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.core.values import Value
 from quickserveml_tui.runtime.binding import Bound, Call, bind
 from quickserveml_tui.runtime.feeds import synthesize
 from quickserveml_tui.runtime.host import ProcessSampler
-from quickserveml_tui.runtime.meter import peak_rss_bytes, preemptions
+from quickserveml_tui.runtime.meter import DisturbanceMeter, Disturbances, peak_rss_bytes
 from quickserveml_tui.runtime.ort_errors import run_error
 from quickserveml_tui.runtime.samples import Samples, thin
 
@@ -115,7 +117,14 @@ class _Loop:
         self._rss = 0
         self._cpu_s = 0.0
         self._paused_ns = 0
-        self._preemptions: int | None = None
+        self._meter = DisturbanceMeter()
+        self._first: Disturbances | None = None
+        self._last: Disturbances | None = None
+        self._stretches = array("d")
+        self._stretch_end = 0
+        self._precision = None if spec.precision is None else PrecisionWatch(spec.precision_of, spec.precision)
+        self._precise = False
+        self._peak_before_looks: int | None = None
         self.batch = 1
         self.cancelled = False
 
@@ -128,13 +137,38 @@ class _Loop:
         if self.cancelled:
             return
         self._cpu_s, self._paused_ns = 0.0, 0
-        before = preemptions()
+        self._first = self._last = self._meter.read()
         try:
             limit = min(self._spec.max_runs or MAX_SAMPLES, MAX_SAMPLES)
             self._phase(self._measured, Phase.MEASURING, self._spec.duration_s, limit)
         finally:
-            after = preemptions()
-            self._preemptions = None if after is None or before is None else after - before
+            self._count_disturbances(self._measured.count)
+            self._meter.close()
+
+    def _count_disturbances(self, end: int) -> None:
+        """Keep what was counted since the last look, up to the inference `end`, where that is not nothing."""
+        now, last = self._meter.read(), self._last
+        if now is None or last is None:
+            return
+        begin = self._stretch_end
+        self._last, self._stretch_end = now, end
+        row = (now.preemptions - last.preemptions, now.major_faults - last.major_faults, now.steal_s - last.steal_s)
+        if end > begin and any(row):
+            self._stretches.extend((begin, end, *row))
+
+    def _is_precise(self) -> bool:
+        """Whether the figure that was asked for is known well enough; one inference after a look warms the caches."""
+        watch = self._precision
+        if watch is None or not watch.is_due(self._measured.count):
+            return False
+        if self._peak_before_looks is None:
+            self._peak_before_looks = (peak_rss_bytes() or 0) - self._own_bytes
+        starts, ends = self._measured.slice()
+        self._precise = watch.is_reached((ends - starts) / 1e6)
+        if not self._precise:
+            with _typed_errors(self._path):
+                self._call()
+        return self._precise
 
     def _phase(self, samples: Samples, phase: Phase, duration_s: float, limit: int) -> None:
         now = time.perf_counter_ns()
@@ -153,7 +187,11 @@ class _Loop:
                 starts, ends = samples.slice(shown)
                 shown = samples.count
                 self._send(phase, samples, starts, ends, 100 * busy_s / max((now - began_ns) / 1e9, 1e-9))
-                if phase is Phase.WARMUP:
+                if phase is Phase.MEASURING:
+                    self._count_disturbances(samples.count)
+                    if self._is_precise():
+                        return
+                else:
                     medians.append(float(np.median(ends - starts)))
                     if samples.count >= self._spec.warmup_runs and _has_settled(medians):
                         return
@@ -183,7 +221,7 @@ class _Loop:
         latencies = ends - starts
         kept = thin(latencies)
         memory = self._sampler.memory()
-        own = self._warmup.size_bytes + self._measured.size_bytes
+        own = self._own_bytes
         rss = None if memory is None else max(memory.rss_bytes - own, 0)
         self._rss = max(self._rss, rss or 0)
         self._emit(
@@ -223,19 +261,30 @@ class _Loop:
             pinned_cpus=_pinned_cpus(),
             cancelled=self.cancelled,
             paused_s=self._paused_ns / 1e9,
-            preemptions=self._preemptions,
+            preemptions=self._preemptions(),
+            stretches=np.array(self._stretches).reshape(-1, len(Stretch._fields)),
+            precise=self._precise,
         )
+
+    @property
+    def _own_bytes(self) -> int:
+        """Memory that what was measured takes."""
+        return self._warmup.size_bytes + self._measured.size_bytes + len(self._stretches) * self._stretches.itemsize
+
+    def _preemptions(self) -> int | None:
+        first, last = self._first, self._last
+        return None if first is None or last is None else last.preemptions - first.preemptions
 
     def _seconds(self, clock: np.ndarray[Any, Any]) -> Any:
         return (clock - self._origin_ns) / 1e9
 
     def _peak_rss(self) -> int | None:
-        """Peak memory of the model, loading included: without the memory that the samples take."""
+        """Peak memory of the model, loading included; without what the samples, and looking at them, take."""
         peak = peak_rss_bytes()
         if peak is None:
             return self._rss or None
-        own = self._warmup.size_bytes + self._measured.size_bytes
-        return max(self._base_peak or 0, peak - own, self._rss)
+        own_peak = peak - self._own_bytes if self._peak_before_looks is None else self._peak_before_looks
+        return max(self._base_peak or 0, own_peak, self._rss)
 
 
 def _nothing() -> None:

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
 from quickserveml_tui.core.compatibility import Conversion, RuntimeLimits
+from quickserveml_tui.core.errors import UsageError
 from quickserveml_tui.core.facts import LayerPage, ModelFacts, ModelHeader
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.models import TrialReport
@@ -24,6 +25,7 @@ from quickserveml_tui.runtime import host
 from quickserveml_tui.runtime.calls import (
     BatchArgs,
     BenchmarkArgs,
+    BlockArgs,
     CompareArgs,
     CompareResult,
     ConvertArgs,
@@ -43,6 +45,16 @@ from quickserveml_tui.runtime.session import Session, runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 from quickserveml_tui.runtime.settings import SessionSettings
 
+if TYPE_CHECKING:
+    from quickserveml_tui.runtime.blocks import BlockProbe
+
+
+@dataclass
+class Kept:
+    """What an operation leaves for later ones of the same runner."""
+
+    probe: BlockProbe | None = None
+
 
 @dataclass(frozen=True)
 class Context:
@@ -52,6 +64,7 @@ class Context:
     cancel: CancelToken
     emit: Callable[[Any], None]
     """Sends a frame or a progress report to the parent."""
+    kept: Kept
 
 
 @dataclass(frozen=True)
@@ -225,7 +238,36 @@ def _benchmark(context: Context, args: BenchmarkArgs) -> dict[str, Any]:
     finally:
         forget()
     raw = dataclasses.replace(raw, shapes=feed_shapes(session.inputs, spec.feed))
-    return {field.name: pack(_plain(getattr(raw, field.name))) for field in dataclasses.fields(raw)}
+    return _packed(raw)
+
+
+def _prepare_blocks(context: Context, args: BenchmarkArgs) -> int:
+    from quickserveml_tui.runtime.blocks import BlockProbe
+
+    if args.cpus:
+        host.pin_main_thread(args.cpus)
+    if context.kept.probe is not None:
+        context.kept.probe.close()
+        context.kept.probe = None
+    session = context.sessions.open(_path(args.path), _settings(args.spec), args.memory_bytes)
+    probe = BlockProbe(session, _with_shapes(session, args.spec, context.cancel))
+    context.kept.probe = probe
+    return probe.batch
+
+
+def _measure_block(context: Context, args: BlockArgs) -> dict[str, Any]:
+    probe = context.kept.probe
+    if probe is None:
+        raise UsageError("No model is prepared.", hint="Call prepare_blocks first.", code="usage.block")
+    forget = context.cancel.on_cancel(probe.terminate)
+    try:
+        return _packed(probe.measure(args.seconds))
+    finally:
+        forget()
+
+
+def _packed(record: Any) -> dict[str, Any]:
+    return {field.name: pack(_plain(getattr(record, field.name))) for field in dataclasses.fields(record)}
 
 
 def _plain(value: Any) -> Any:
@@ -269,6 +311,8 @@ OPERATIONS: dict[str, Operation] = {
     "convert": Operation(ConvertArgs, _convert),
     "reference": Operation(ReferenceArgs, _reference),
     "benchmark": Operation(BenchmarkArgs, _benchmark),
+    "prepare_blocks": Operation(BenchmarkArgs, _prepare_blocks),
+    "measure_block": Operation(BlockArgs, _measure_block),
     "batch": Operation(BatchArgs, _batch),
     "open_session": Operation(SessionArgs, _open_session),
     "run_session": Operation(RunArgs, _run_session),

@@ -23,7 +23,7 @@ from quickserveml_tui.core.errors import DataError, QuickServeError, RunnerError
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.text import safe_lines, safe_text
 from quickserveml_tui.runtime import host, protocol
-from quickserveml_tui.runtime.operations import Context, run_operation
+from quickserveml_tui.runtime.operations import Context, Kept, run_operation
 from quickserveml_tui.runtime.session import runtime_name
 from quickserveml_tui.runtime.session_cache import SessionCache
 
@@ -38,6 +38,7 @@ class Runner:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sessions = SessionCache()
+        self._kept = Kept()
         self._calls: queue.SimpleQueue[tuple[protocol.Call, CancelToken]] = queue.SimpleQueue()
         self._tokens: dict[int, CancelToken] = {}
 
@@ -77,7 +78,7 @@ class Runner:
             self._send(protocol.Event(call.id, msgspec.msgpack.encode(body)))
 
         try:
-            body = run_operation(call.op, call.args, Context(self._sessions, token, emit))
+            body = run_operation(call.op, call.args, Context(self._sessions, token, emit, self._kept))
             if len(body) > protocol.MAX_BODY_BYTES:
                 raise DataError("The result is over 1 GB.", hint="Use a smaller batch.", code="data.too_large")
             return protocol.Done(call.id, body)

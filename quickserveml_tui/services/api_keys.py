@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quickserveml_tui.core.access import SCOPES, ApiKey, CreatedKey, Permission, RateLimit
+from quickserveml_tui.core.access import SCOPES, ApiKey, CreatedKey, DamagedKey, Permission, RateLimit
 from quickserveml_tui.core.clock import unix_time
-from quickserveml_tui.core.errors import ConflictError, NotFoundError, UsageError
+from quickserveml_tui.core.errors import ConflictError, DataError, NotFoundError, UsageError
 from quickserveml_tui.core.key_text import new_key, secret_digest
 from quickserveml_tui.core.refs import check_name
 from quickserveml_tui.core.text import safe_text
@@ -73,21 +73,26 @@ class KeysService:
 
     def list(self, *, include_revoked: bool = False) -> tuple[ApiKey, ...]:
         """Keys by name, those of one name oldest first. Raises `StoreError`."""
-        found = [key for key in self._store.read() if include_revoked or not key.revoked_at]
+        found = [key for key in self._store.read().keys if include_revoked or not key.revoked_at]
         return tuple(sorted(found, key=lambda key: (key.name, key.created_at)))
+
+    def damaged(self) -> tuple[DamagedKey, ...]:
+        """Records of the file that cannot be read: they open nothing, and stay in it. Raises `StoreError`."""
+        return self._store.read().damaged
 
     def get(self, key: str) -> ApiKey:
         """A key by id or name; of several by one name the newest that is not revoked.
 
-        Raises `NotFoundError` (`key.not_found`).
+        Raises `NotFoundError` (`key.not_found`), `DataError` (`key.damaged`).
         """
-        return _select(self._store.read(), key)
+        records = self._store.read()
+        return _select(records.keys, key, records.damaged)
 
     def rotate(self, key: str, *, overlap_s: float = 86_400.0) -> CreatedKey:
         """A new key with the same name, scopes, models, limits, note and length of life.
 
         The old one works until the overlap is over or it expires, whichever is first. Raises `NotFoundError`,
-        `ConflictError`: `key.revoked`, `key.rotated`; `UsageError` (`key.overlap`).
+        `ConflictError`: `key.revoked`, `key.rotated`; `UsageError` (`key.overlap`), `DataError` (`key.damaged`).
         """
         if not 0 <= overlap_s <= MAX_LIFE_S:
             raise UsageError(
@@ -97,7 +102,7 @@ class KeysService:
         identity, secret, text = new_key()
 
         def work(keys: Sequence[ApiKey]) -> tuple[builtins.list[ApiKey], CreatedKey]:
-            old = _select(keys, key)
+            old = _select(keys, key, self._store.read().damaged)
             _refuse_rotation(old)
             life = unix_time(old.expires_at) - unix_time(old.created_at) if old.expires_at else None
             new = replace(
@@ -122,7 +127,7 @@ class KeysService:
         now = _written(self._clock())
 
         def work(keys: Sequence[ApiKey]) -> tuple[builtins.list[ApiKey], ApiKey]:
-            found = _select(keys, key)
+            found = _select(keys, key, self._store.read().damaged)
             by_id = any(item.id == key for item in keys)
             ended = [
                 replace(item, revoked_at=now)
@@ -162,11 +167,17 @@ def _written(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _select(keys: Sequence[ApiKey], wanted: str) -> ApiKey:
+def _select(keys: Sequence[ApiKey], wanted: str, damaged: Sequence[DamagedKey]) -> ApiKey:
     for item in keys:
         if item.id == wanted:
             return item
     named = [item for item in keys if item.name == wanted]
+    if not named and any(wanted in {item.id, item.name} for item in damaged if wanted):
+        raise DataError(
+            f"The record of the key {safe_text(wanted, 60)} is damaged: it opens nothing.",
+            hint="Mend or delete its record in keys.json, or create a new key in its place.",
+            code="key.damaged",
+        )
     if not named:
         raise NotFoundError(
             f"There is no key “{safe_text(wanted, 60)}”.", hint="`quickserveml keys list` shows them.",

@@ -151,7 +151,7 @@ def _assemble(
         version=resolved.version.version if resolved.version else None,
         created_at=utc_now(),
         spec=spec,
-        summary=summarise_run(raw, noise),
+        summary=summarise_run(raw, noise, spec),
         fingerprint=fingerprint,
         command=spec.command(resolved.ref),
     )

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quickserveml_tui.core import statistics
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSummary, Phase
+from quickserveml_tui.core.benchmarks import (
+    MAX_SAMPLES,
+    BenchmarkFrame,
+    BenchmarkSpec,
+    BenchmarkSummary,
+    Ending,
+    Interval,
+    LatencySummary,
+    Phase,
+)
+from quickserveml_tui.core.dependence import first_autocorrelation
+from quickserveml_tui.core.outliers import find_outliers
 from quickserveml_tui.core.runners import FrameSink, RawBenchmark
 from quickserveml_tui.core.statistics import HostNoise
+from quickserveml_tui.core.steadiness import drift, steady_from
 from quickserveml_tui.runtime.meter import HostCounters, read_host_counters
 
 MIN_WATCHED_S = 0.5
@@ -73,8 +86,8 @@ def elapsed_of(raw: RawBenchmark) -> float:
     return float(raw.starts_s[-1] - raw.starts_s[0]) + float(raw.latencies_ms[-1]) / 1000
 
 
-def summarise_run(raw: RawBenchmark, host: HostNoise) -> BenchmarkSummary:
-    """The summary of a run with at least one measured inference.
+def summarise_run(raw: RawBenchmark, host: HostNoise, spec: BenchmarkSpec | None = None) -> BenchmarkSummary:
+    """The summary of a run with at least one measured inference, made by `spec`.
 
     Throughput and CPU leave out the time that the harness took to send frames.
     """
@@ -83,6 +96,7 @@ def summarise_run(raw: RawBenchmark, host: HostNoise) -> BenchmarkSummary:
     active_s = max(elapsed_s - raw.paused_s, 1e-9)
     latency, intervals = statistics.summarise(raw.latencies_ms)
     noisy, reason = statistics.noise(raw.latencies_ms, host)
+    moved, settled = drift(raw.latencies_ms), steady_from(raw.latencies_ms)
     return BenchmarkSummary(
         n=count,
         warmup=len(raw.warmup_latencies_ms),
@@ -94,8 +108,29 @@ def summarise_run(raw: RawBenchmark, host: HostNoise) -> BenchmarkSummary:
         cpu_percent=100 * raw.cpu_s / active_s if active_s >= MIN_CPU_S else None,
         noisy=noisy,
         noise_reason=reason,
-        steady=statistics.drift(raw.latencies_ms).steady,
+        steady=moved.steady,
         histogram=statistics.histogram(raw.latencies_ms),
         batch=raw.batch,
         cancelled=raw.cancelled,
+        effective_n=statistics.effective_runs(raw.latencies_ms),
+        autocorrelation=first_autocorrelation(raw.latencies_ms),
+        steady_from_s=None if settled is None else float(raw.starts_s[settled] - raw.starts_s[0]),
+        drift=moved.change,
+        outliers=find_outliers(raw.latencies_ms, raw.starts_s, raw.stretches),
+        ended_by=_ending(raw, spec),
+        precision=None if spec is None or spec.precision is None else _reached(latency, intervals, spec.precision_of),
     )
+
+
+def _ending(raw: RawBenchmark, spec: BenchmarkSpec | None) -> Ending:
+    if raw.cancelled:
+        return Ending.CANCELLED
+    if raw.precise:
+        return Ending.PRECISION
+    limit = min(spec.max_runs or MAX_SAMPLES, MAX_SAMPLES) if spec is not None else MAX_SAMPLES
+    return Ending.RUNS if len(raw.latencies_ms) >= limit else Ending.TIME
+
+
+def _reached(latency: LatencySummary, intervals: Mapping[str, Interval | None], name: str) -> float | None:
+    interval, value = intervals[name], float(getattr(latency, name))
+    return None if interval is None or value <= 0 else (interval.high - interval.low) / 2 / value

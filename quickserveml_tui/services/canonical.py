@@ -18,11 +18,12 @@ from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.jobs import JobState
 from quickserveml_tui.core.models import ModelRecord, TrashEntry, VersionRecord
 from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.results import LabResult
 from quickserveml_tui.core.stores import RegistryStore, StateStore
 
 ENDED = (JobState.DONE, JobState.CANCELLED, JobState.FAILED)
 """Jobs that count: what waits, runs or was lost still changes by itself."""
-Row: TypeAlias = BenchmarkRun | BatchResult | JobRecord
+Row: TypeAlias = BenchmarkRun | BatchResult | JobRecord | LabResult
 
 
 class HomeRegistry(RegistryStore, Protocol):
@@ -41,7 +42,7 @@ class HomeState(StateStore, Protocol):
     """A state database that can be read and replaced as a whole."""
 
     def all_rows(self) -> Iterator[Row]:
-        """Every run, batch result and job."""
+        """Every run, result and job."""
         ...
 
     def replacing(self) -> AbstractContextManager[Callable[[Path], None]]:
@@ -98,6 +99,10 @@ class ContentDigest:
                     self.blobs.setdefault(row.samples_digest, row.id)
             elif isinstance(row, BatchResult):
                 self._add("batch", row)
+            elif isinstance(row, LabResult):
+                self._add("result", {**_plain_parts(row), "body": orjson.loads(row.body)})
+                for digest in row.digests:
+                    self.blobs.setdefault(digest, row.id)
             elif row.state in ENDED:
                 self._add("job", row)
 
@@ -109,6 +114,10 @@ class ContentDigest:
         """sha256 over the sorted digests of all records and of all blobs that they need."""
         lines = sorted(self._lines | {f"blob {digest}" for digest in self.blobs})
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _plain_parts(row: LabResult) -> dict[str, Any]:
+    return {"id": row.id, "kind": row.kind, "created_at": row.created_at, "model": row.model, "version": row.version}
 
 
 def digest_of(registry: RegistryStore, state: HomeState) -> ContentDigest:

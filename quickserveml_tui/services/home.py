@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         BenchmarkPort,
         BundlePort,
         CatalogPort,
+        ComparePort,
         ConvertPort,
         DemoPort,
         GoldenPort,
@@ -245,6 +246,13 @@ class LocalWorkbench:
         from quickserveml_tui.services.benchmark import BenchmarkService
 
         return BenchmarkService(self.catalog, self.runners, self.state, self.artifacts, self._home_args, gate=self.gate)
+
+    @part
+    def compare(self) -> ComparePort:
+        """Hold models and settings against each other."""
+        from quickserveml_tui.services.compare import CompareService
+
+        return CompareService(self.catalog, self.runners, self.state, self.artifacts, self._home_args, gate=self.gate)
 
     @part
     def batch(self) -> BatchPort:

@@ -95,8 +95,8 @@ class ProfileServer:
     """PEM file with its private key."""
     access_log: Text | None = None
     """File that gets a line for every request; - is stderr."""
-    log_format: Literal["json", "text"] | None = None
-    """Form of the log on stderr."""
+    log_format: Literal["auto", "json", "text"] | None = None
+    """Form of the logs; auto is text on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     """Least level of what is logged."""
     follow: bool | None = None

@@ -17,7 +17,7 @@ from quickserveml_tui.wire.json_tensors import Array
 Run: TypeAlias = Callable[[Mapping[str, Array], Sequence[str]], Sequence[Any]]
 
 INLINE_NS = 300_000
-"""Runs up to this stay in the event loop: a hop through a thread costs 66 µs and more under load."""
+"""Runs up to this stay in the event loop: a hop through a thread costs a fifth to a third of that."""
 INLINE_TURN_NS = 2_000_000
 """Longest batch the event loop is held up for."""
 MAX_BATCH = 64
@@ -25,8 +25,10 @@ LARGE_ELEMENTS = 100_000
 """Requests with more input elements run alone: copying them together costs more than it saves."""
 WORKER_BATCH = 8
 """Beyond it a batch of a slow model gains nothing, and its first request waits for the rest."""
-_GAIN = 0.97
-"""Time per row, as a share of that in smaller runs, from which on a larger run of a slow model is worth its wait."""
+_NEAR = 1.02
+"""Times per row, as multiples of the least, that a larger run of a slow model is not worth its wait for."""
+_HOP_NS = 100_000
+"""What a run in a thread costs beside the model under load: requests that share a run share that too."""
 _WORKER_BUDGET_NS = 700_000_000
 """Time for finding out how many rows a slow model is best run on."""
 _FREE_SIZES = (1, 16, 128)
@@ -167,7 +169,8 @@ def _traits(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: in
 
 
 def _worker_rows(run: Run, names: Sequence[str], row: Mapping[str, Array], run_ns: int) -> int:
-    """Rows of the run that takes the least time per row, the smaller one where there is little between them.
+    """Rows of the run that takes the least time per row, its hop included; the smaller one where there is little
+    between them.
 
     Sizes take turns, and the fastest run of each counts, so a busy machine disturbs all of them alike. What is too slow
     for that is judged by the sizes that were tried.
@@ -184,10 +187,8 @@ def _worker_rows(run: Run, names: Sequence[str], row: Mapping[str, Array], run_n
         except QuickServeError:
             return max(fastest) // 2 or 1
         fastest[size] = min(fastest.get(size, math.inf), (time.perf_counter_ns() - start) / size)
-    best = 1
-    for size, took in sorted(fastest.items()):
-        if took < fastest[best] * _GAIN:
-            best = size
+    costs = {size: took + _HOP_NS / size for size, took in fastest.items()}
+    best = min(size for size, cost in costs.items() if cost <= min(costs.values()) * _NEAR)
     unknown = len(fastest) < len(sizes)
     return WORKER_BATCH if unknown and best == max(fastest) else best
 

@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from tinydb import TinyDB
 
-from quickserveml_tui.core.access import ApiKey
+from quickserveml_tui.core.access import SCOPES, ApiKey, DamagedKey
+from quickserveml_tui.core.clock import unix_time
 from quickserveml_tui.core.errors import OPEN_FOR_WRITING, ConflictError, ReadOnlyError, StoreError
+from quickserveml_tui.core.text import safe_text
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.documents import newer_schema, to_document
 from quickserveml_tui.storage.registry_tables import TableStorage
@@ -28,6 +31,8 @@ NO_FILE = "0"
 _META, _KEYS = "_meta", "keys"
 _FILE = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 _KEY = msgspec.json.Decoder(ApiKey)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SHOWN = 128
 T = TypeVar("T")
 
 
@@ -35,8 +40,24 @@ class _Meta(msgspec.Struct):
     schema: int
 
 
+class KeyRecords(NamedTuple):
+    """What the file holds."""
+
+    keys: tuple[ApiKey, ...]
+    """Oldest first."""
+    damaged: tuple[DamagedKey, ...]
+    """Records that cannot be read: they are none of the keys, and every write keeps them as they are."""
+
+
+class _Damaged(NamedTuple):
+    raw: msgspec.Raw
+    detail: str
+
+
 class KeyStore:
     """The keys of a home, in `keys.json` with mode 0600; any number of threads and processes may use it at once.
+
+    A record that cannot be read costs no other key.
 
     Reads take no lock: the file is replaced whole. Writers share the registry's lock, under which the temporary files
     of the home's root are made and cleaned up.
@@ -66,9 +87,10 @@ class KeyStore:
             raise fs.store_error(error, WHAT, "read") from error
         return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
 
-    def read(self) -> tuple[ApiKey, ...]:
-        """All keys, oldest first. Raises `StoreError`: `store.corrupt`, `store.newer_schema`."""
-        return tuple(_decode(self._tables()[0].get(_KEYS, {})))
+    def read(self) -> KeyRecords:
+        """All keys. Raises `StoreError`: `store.corrupt`, `store.newer_schema`."""
+        keys, damaged = _decode(self._tables()[0].get(_KEYS, {}))
+        return KeyRecords(keys, tuple(_described(*item) for item in damaged))
 
     def edit(self, work: Callable[[Sequence[ApiKey]], tuple[Sequence[ApiKey], T]]) -> T:
         """Run `work` on all keys in one transaction: it returns what they are to be, and a result.
@@ -84,7 +106,7 @@ class KeyStore:
         lock = self._path.with_name("registry.json.lock")
         with self._thread_lock, fs.locked(lock, WHAT, timeout_s=self._lock_timeout_s):
             tables, mtime_ns = self._tables()
-            old = tuple(_decode(tables.get(_KEYS, {})))
+            old, damaged = _decode(tables.get(_KEYS, {}))
             new, result = work(old)
             if len(new) > MAX_KEYS:
                 raise ConflictError(
@@ -93,7 +115,7 @@ class KeyStore:
                     code="key.too_many",
                 )
             if tuple(new) != old:
-                self._write(tables, new, mtime_ns)
+                self._write(tables, new, damaged, mtime_ns)
         return result
 
     def _tables(self) -> tuple[dict[str, dict[str, msgspec.Raw]], int]:
@@ -113,12 +135,18 @@ class KeyStore:
             os.close(descriptor)
         return _parse(data), mtime_ns
 
-    def _write(self, tables: dict[str, dict[str, msgspec.Raw]], keys: Sequence[ApiKey], mtime_ns: int) -> None:
-        storage = TableStorage(tables)
-        table = TinyDB(storage=lambda: storage).table(_KEYS)
-        table.truncate()
-        table.insert_multiple(to_document(key) for key in keys)
-        data = msgspec.json.encode({_META: {"1": _Meta(SCHEMA)}, **storage.raw_tables(are_checked=True)})
+    def _write(
+        self,
+        tables: dict[str, dict[str, msgspec.Raw]],
+        keys: Sequence[ApiKey],
+        damaged: Sequence[_Damaged],
+        mtime_ns: int,
+    ) -> None:
+        storage = TableStorage({name: table for name, table in tables.items() if name != _KEYS})
+        TinyDB(storage=lambda: storage).table(_KEYS).insert_multiple(to_document(key) for key in keys)
+        written = storage.raw_tables(are_checked=True)
+        kept = {str(number): item.raw for number, item in enumerate(damaged, len(keys) + 1)}
+        data = msgspec.json.encode({_META: {"1": _Meta(SCHEMA)}, **written, _KEYS: {**written.get(_KEYS, {}), **kept}})
         try:
             fs.write_atomic(self._path, data, newer_than_ns=mtime_ns)
         except OSError as error:
@@ -138,11 +166,46 @@ def _parse(data: bytes) -> dict[str, dict[str, msgspec.Raw]]:
     return tables
 
 
-def _decode(table: dict[str, msgspec.Raw]) -> list[ApiKey]:
+def _decode(table: Mapping[str, msgspec.Raw]) -> tuple[tuple[ApiKey, ...], tuple[_Damaged, ...]]:
+    """The keys, and the records that are none, in the order of the table."""
+    keys: list[ApiKey] = []
+    damaged: list[_Damaged] = []
+    for _number, raw in sorted(table.items(), key=lambda item: _place(item[0])):
+        try:
+            keys.append(_checked(_KEY.decode(raw)))
+        except (ValueError, OverflowError, OSError, RecursionError) as error:
+            damaged.append(_Damaged(raw, safe_text(str(error), 200)))
+    return tuple(keys), tuple(damaged)
+
+
+def _place(number: str) -> float:
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else float("inf")
+
+
+def _checked(key: ApiKey) -> ApiKey:
+    """The key itself. Raises `ValueError` where others would stumble over what it says."""
+    if not key.id or not key.name:
+        raise ValueError("It has no id or no name.")
+    if not _DIGEST.fullmatch(key.secret_sha256):
+        raise ValueError("Its digest is none.")
+    if any(scope not in SCOPES for scope in key.scopes):
+        raise ValueError("It has a scope that no key can be given.")
+    for moment in filter(None, (key.created_at, key.expires_at)):
+        unix_time(moment)
+    return key
+
+
+def _described(raw: msgspec.Raw, detail: str) -> DamagedKey:
     try:
-        return [_KEY.decode(raw) for _number, raw in sorted(table.items(), key=lambda item: int(item[0]))]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise _damaged(str(error)) from error
+        fields: Any = msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        fields = None
+    said = fields if isinstance(fields, dict) else {}
+    return DamagedKey(_text(said.get("id")), _text(said.get("name")), detail)
+
+
+def _text(value: object) -> str:
+    return safe_text(value, _SHOWN) if isinstance(value, str) else ""
 
 
 def _damaged(detail: str) -> StoreError:

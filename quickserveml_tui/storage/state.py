@@ -11,11 +11,12 @@ from quickserveml_tui.storage.state_jobs import StateJobs
 from quickserveml_tui.storage.state_leases import Clock
 from quickserveml_tui.storage.state_metrics import StateMetrics
 from quickserveml_tui.storage.state_repair import StateRepair
+from quickserveml_tui.storage.state_results import StateResults
 from quickserveml_tui.storage.state_runs import StateRuns
 from quickserveml_tui.storage.state_transfer import StateTransfer
 
 
-class SqliteState(StateRuns, StateJobs, StateMetrics, StateCare, StateRepair, StateTransfer):
+class SqliteState(StateRuns, StateResults, StateJobs, StateMetrics, StateCare, StateRepair, StateTransfer):
     """`StateStore` in a file that any number of threads and processes may use at once.
 
     A file that does not exist yet reads as empty and is created by the first write. A file of an older schema is read

@@ -27,6 +27,7 @@ from quickserveml_tui.storage.state_figures import figures_of, refresh_newest, s
 from quickserveml_tui.storage.state_file import StateFile, View
 from quickserveml_tui.storage.state_leases import Clock, StateLeases, live_digests
 from quickserveml_tui.storage.state_migrate import copy_database
+from quickserveml_tui.storage.state_results import COLUMNS, result_of
 from quickserveml_tui.storage.state_runs import load
 from quickserveml_tui.storage.state_schema import SCHEMA, bump, schema_of, step_up
 
@@ -43,6 +44,13 @@ WHERE place > ?1 AND created_at < ?2 AND id NOT IN (SELECT run FROM newest_runs)
 _OLD_BATCHES = """
 SELECT seq FROM (
     SELECT seq, created_at, row_number() OVER (ORDER BY created_at DESC, seq DESC) AS place FROM batch_runs)
+WHERE place > ?1 AND created_at < ?2
+"""
+_OLD_RESULTS = """
+SELECT seq FROM (
+    SELECT seq, created_at, row_number() OVER (PARTITION BY kind, model, version ORDER BY created_at DESC, seq DESC)
+        AS place
+    FROM lab_results WHERE kind <> 'note')
 WHERE place > ?1 AND created_at < ?2
 """
 _OLD_JOBS = f"""
@@ -73,6 +81,7 @@ class StateCare(StateLeases):
                 for table in ("jobs", "newest_runs", "leases", "meta"):
                     view.rows(f"SELECT 1 FROM {table} LIMIT 1", since=2)
                 view.rows("SELECT 1 FROM metric_rollups LIMIT 1", since=3)
+                view.rows("SELECT 1 FROM lab_results LIMIT 1", since=4)
         except StoreError as error:
             return _problem(error.code, error.message, error.hint)
         return (
@@ -102,12 +111,15 @@ class StateCare(StateLeases):
             rows = view.rows("SELECT DISTINCT samples FROM benchmark_runs WHERE samples <> ''", since=2)
             if view.schema == 1:
                 rows = [(samples_of(row[0]),) for row in view.rows("SELECT document FROM benchmark_runs")]
+            named = view.rows("SELECT DISTINCT digests FROM lab_results WHERE digests <> x'5b5d'", since=4)
             leased = live_digests(view, self._clock)
-        return frozenset(row[0] for row in rows if row[0]) | leased
+        wanted = {digest for row in named for digest in load(row[0], tuple[str, ...])}
+        return frozenset(row[0] for row in rows if row[0]) | wanted | leased
 
     def prune(self, *, keep_runs: int, keep_days: float, dry_run: bool = False) -> int:
-        """Remove runs beyond the newest `keep_runs` of each version that are older than `keep_days`, batch results and
-        ended jobs alike, and leases that ran out. The newest complete run of each version always stays. Returns rows.
+        """Remove runs beyond the newest `keep_runs` of each version that are older than `keep_days`, results of the
+        lab, batch results and ended jobs alike, and leases that ran out. Notes and the newest complete run of each
+        version always stay. Returns rows.
 
         Runs of files that are not registered count as those of one version.
         """
@@ -118,23 +130,27 @@ class StateCare(StateLeases):
             with self._file.reading() as view:
                 if view.connection is None or view.schema < 2:
                     return 0  # nothing is removed before the first write has led it to this schema
-                return sum(len(rows) for rows in self._beyond(view.connection, limits))
+                return sum(len(rows) for rows in self._beyond(view.connection, limits, view.schema))
         with self._file.writing() as connection:
-            runs, batches, jobs, leases = self._beyond(connection, limits)
-            for table, rows in (("benchmark_runs", runs), ("batch_runs", batches), ("jobs", jobs)):
+            runs, results, batches, jobs, leases = self._beyond(connection, limits)
+            tables = ("benchmark_runs", "lab_results", "batch_runs", "jobs")
+            for table, rows in zip(tables, (runs, results, batches, jobs), strict=True):
                 connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((row[0],) for row in rows))
             connection.executemany("DELETE FROM leases WHERE name = ?", leases)
             for model, version in {(row[1], row[2]) for row in runs}:
                 refresh_newest(connection, model, version)
-            if runs or batches or jobs:
+            if runs or results or batches or jobs:
                 bump(connection)
-        return len(runs) + len(batches) + len(jobs) + len(leases)
+        return len(runs) + len(results) + len(batches) + len(jobs) + len(leases)
 
-    def _beyond(self, connection: sqlite3.Connection, limits: tuple[int, str]) -> tuple[list[tuple[Any, ...]], ...]:
+    def _beyond(
+        self, connection: sqlite3.Connection, limits: tuple[int, str], schema: int = SCHEMA
+    ) -> tuple[list[tuple[Any, ...]], ...]:
         runs, batches, jobs = (
             connection.execute(sql, limits).fetchall() for sql in (_OLD_RUNS, _OLD_BATCHES, _OLD_JOBS)
         )
-        return runs, batches, jobs, [(name,) for name in self._ended_leases(connection)]
+        results = connection.execute(_OLD_RESULTS, limits).fetchall() if schema >= 4 else []
+        return runs, results, batches, jobs, [(name,) for name in self._ended_leases(connection)]
 
     def snapshot(self, target: Path) -> None:
         """Write a consistent copy of the whole database to a new file, durably.
@@ -226,6 +242,11 @@ def _findings(view: View) -> Iterator[str]:
     for row_id, document in view.each("SELECT id, document FROM metric_rollups", since=3):
         if _decoded(document, RollUp) is None:
             yield f"The metric roll-up {row_id} cannot be read."
+    for row in view.each(f"SELECT {COLUMNS} FROM lab_results", since=4):
+        try:
+            result_of(row)
+        except StoreError:
+            yield f"The result {row[0]} cannot be read."
     for name, digests in view.each("SELECT name, digests FROM leases", since=2):
         if _decoded(digests, tuple[str, ...]) is None:
             yield f"The lease {name} cannot be read."

@@ -30,6 +30,8 @@ from quickserveml_tui.storage.state_leases import LEASE_COLUMNS
 from quickserveml_tui.storage.state_metrics import put_rollup
 from quickserveml_tui.storage.state_migrate import stamp, sync_file
 from quickserveml_tui.storage.state_repair_report import Saved, SavedTable, Table, told
+from quickserveml_tui.storage.state_results import COLUMNS as RESULT_COLUMNS
+from quickserveml_tui.storage.state_results import put_result, result_of
 from quickserveml_tui.storage.state_runs import load, put_batch, put_benchmark
 from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
@@ -257,6 +259,10 @@ def _put_job(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
     put_job(fresh, (record.id, str(record.state), record.created_at, int(rev), progress, document))
 
 
+def _put_result(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    put_result(fresh, result_of(row))
+
+
 def _put_rollup(fresh: sqlite3.Connection, row: tuple[Any, ...]) -> None:
     put_rollup(fresh, load(row[0], RollUp))
 
@@ -265,6 +271,7 @@ _TABLES = (
     Table("benchmark_runs", "document", "benchmark runs", _put_run),
     Table("batch_runs", "document", "batch results", _put_batch),
     Table("jobs", "document, progress, rev", "jobs", _put_job),
+    Table("lab_results", RESULT_COLUMNS, "results of the lab", _put_result),
     Table("metric_rollups", "document", "metric roll-ups", _put_rollup),
 )
 

@@ -9,7 +9,7 @@ from quickserveml_tui.storage.documents import newer_schema
 from quickserveml_tui.storage.state_errors import WHAT, damaged
 from quickserveml_tui.storage.state_figures import refresh_all_newest, samples_of
 
-SCHEMA = 3
+SCHEMA = 4
 READABLE_FROM = 2
 """Oldest schema whose programs can read what this one writes; a file says so in `meta`."""
 
@@ -89,6 +89,23 @@ CREATE INDEX metric_rollups_by_step ON metric_rollups (step, at);
 CREATE INDEX metric_rollups_by_time ON metric_rollups (at, seq);
 """
 
+# What the lab finds beside runs: comparisons, scenarios, profiles, notes. Older programs can read the rest as it is.
+_FOURTH = """
+CREATE TABLE lab_results (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version INTEGER,
+    created_at TEXT NOT NULL,
+    digests BLOB NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX lab_results_by_kind ON lab_results (kind, created_at, seq);
+CREATE INDEX lab_results_by_version ON lab_results (model, version, kind, created_at, seq);
+CREATE INDEX lab_results_by_time ON lab_results (created_at, seq);
+"""
+
 
 def _to_first(connection: sqlite3.Connection) -> None:
     _run(connection, _FIRST)
@@ -105,7 +122,11 @@ def _to_third(connection: sqlite3.Connection) -> None:
     _run(connection, _THIRD)
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_first, _to_second, _to_third)
+def _to_fourth(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOURTH)
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_first, _to_second, _to_third, _to_fourth)
 """Step n leads from schema n to schema n + 1."""
 
 

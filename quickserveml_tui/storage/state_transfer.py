@@ -16,10 +16,12 @@ from quickserveml_tui.core.benchmarks import BenchmarkRun
 from quickserveml_tui.core.errors import StoreError
 from quickserveml_tui.core.job_records import JobRecord
 from quickserveml_tui.core.predictions import BatchResult
+from quickserveml_tui.core.results import LabResult
 from quickserveml_tui.storage import fs
 from quickserveml_tui.storage.state_errors import WHAT, errors, read_only
 from quickserveml_tui.storage.state_file import StateFile
 from quickserveml_tui.storage.state_jobs import job_of
+from quickserveml_tui.storage.state_results import COLUMNS, result_of
 from quickserveml_tui.storage.state_runs import load
 from quickserveml_tui.storage.state_schema import SCHEMA, step_up
 
@@ -33,12 +35,14 @@ class StateTransfer:
 
     _file: StateFile
 
-    def all_rows(self) -> Iterator[BenchmarkRun | BatchResult | JobRecord]:
-        """Every run, batch result and job, in no order that means anything; a page at a time, so no writer waits."""
+    def all_rows(self) -> Iterator[BenchmarkRun | BatchResult | JobRecord | LabResult]:
+        """Every run, result and job, in no order that means anything; a page at a time, so no writer waits."""
         for row in self._pages("benchmark_runs", "document"):
             yield load(row[0], BenchmarkRun)
         for row in self._pages("batch_runs", "document"):
             yield load(row[0], BatchResult)
+        for row in self._pages("lab_results", COLUMNS, since=4):
+            yield result_of(row[:-1])
         for row in self._pages("jobs", "document, progress, rev", since=2):
             yield job_of((row[0], row[1], row[2]))
 

@@ -294,3 +294,15 @@ def test_the_printed_command_also_holds_where_settings_changed_the_defaults(
     assert "--threads 1" in document["command"]
     assert "--warmup 1s" in document["command"]
     assert stocked.json("benchmark", "benchmark", "linear", "--runs", "5")["spec"]["intra_op_threads"] == 2
+
+
+def test_compare_prints_verdict_and_sides(cli: Cli, model: Path) -> None:
+    document = cli.json("compare", "compare", str(model), "--with", "batch=2", "--duration", "300ms", "--no-save")
+    assert document["verdict"] in ("faster", "slower", "equal", "inconclusive")
+    assert [side["batch"] for side in document["sides"]] == [1, 2]
+    assert document["sides"][0]["paired"] is None
+    assert document["sides"][1]["paired"]["ratio"] == document["ratio"]
+    assert document["saved"] is False
+    assert document["command"].endswith("--with batch=2")
+    refused = cli("compare", str(model), "--json")
+    assert (refused.code, refused.error["code"]) == (2, "usage.compare")

@@ -79,6 +79,28 @@ def test_what_cannot_be_done_says_why(cli: Cli, arguments: tuple[str, ...], code
     assert "\x1b" not in result.error["message"]
 
 
+def test_a_damaged_record_is_told_with_what_to_do_and_the_other_keys_work_on(cli: Cli) -> None:
+    for name in ("good", "bad"):
+        cli("keys", "create", name, "-q")
+    path = cli.home / "keys.json"
+    document = json.loads(path.read_text())
+    record = next(item for item in document["keys"].values() if item["name"] == "bad")
+    record["scopes"] = ["root\x1b[31m"]
+    path.write_text(json.dumps(document))
+    result = cli("keys", "list")
+    assert result.code == 0
+    assert "good" in result.out
+    assert result.err.count(f"bad ({record['id']})") == 1
+    assert "keys.json" in result.err
+    assert "\x1b" not in result.err
+    listed = cli.json("keys list", "keys", "list")
+    assert [key["name"] for key in listed["keys"]] == ["good"]
+    assert [item["id"] for item in listed["damaged"]] == [record["id"]]
+    refused = cli("keys", "revoke", "bad", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "key.damaged")
+    assert record in json.loads(path.read_text())["keys"].values()
+
+
 def test_a_backup_says_that_it_holds_no_keys(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     assert "keys" not in cli("backup", str(folder)).err

@@ -130,3 +130,9 @@ def test_a_home_with_odd_characters_is_quoted_for_the_shell():
 @pytest.mark.parametrize("home", ["/a\x1b[31mb", "/a\u202eb", "/a\nb", "/\ud800"])
 def test_a_home_that_cannot_be_shown_is_left_out(home):
     assert at_home("quickserveml list", home) == "quickserveml list"
+
+
+def test_lines_are_kept_whole_up_to_the_limit_of_the_whole_text() -> None:
+    line = "0.001," * 2_000
+    assert safe_lines(f"{line}\n{line}") == f"{line}\n{line}"
+    assert safe_lines(line, 100) == f"{line[:100]}…"

@@ -14,7 +14,14 @@ import pytest
 
 from quickserveml_tui.core.access import Permission, RateLimit
 from quickserveml_tui.core.clock import unix_time
-from quickserveml_tui.core.errors import ConflictError, NotFoundError, QuickServeError, ReadOnlyError, StoreError
+from quickserveml_tui.core.errors import (
+    ConflictError,
+    DataError,
+    NotFoundError,
+    QuickServeError,
+    ReadOnlyError,
+    StoreError,
+)
 from quickserveml_tui.core.key_text import LENGTH, new_key, redact, split_key
 from quickserveml_tui.services import api_keys
 from quickserveml_tui.services.api_keys import KeysService, is_live
@@ -177,8 +184,8 @@ def test_the_token_changes_with_every_change_and_not_without(keys):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b"{}", b'{"_meta":{"1":{"schema":0}}}', b'{"_meta":{"1":{"schema":1}},"keys":{"1":{}}}',
-     b'{"_meta":{"1":{"schema":1}},"keys":{"x":{}}}', b"\xff" * 100, b"[" * 100_000],
+    [b"", b"{", b"[]", b"null", b"{}", b'{"_meta":{"1":{"schema":0}}}', b'{"_meta":{"1":{"schema":1}},"keys":[]}',
+     b'{"_meta":{"1":{"schema":1}},"keys":{"1":}}', b"\xff" * 100, b"[" * 100_000],
 )  # fmt: skip
 def test_a_damaged_file_is_a_typed_error_and_stays_as_it_is(keys, data):
     keys.create("ci")
@@ -189,6 +196,47 @@ def test_a_damaged_file_is_a_typed_error_and_stays_as_it_is(keys, data):
         assert error.value.code == "store.corrupt"
         assert str(keys.path.parent) not in error.value.message
     assert keys.path.read_bytes() == data
+
+
+DAMAGES = {
+    "no record": lambda _record: "nonsense",
+    "fields missing": lambda record: {"id": record["id"], "name": record["name"]},
+    "unknown scope": lambda record: record | {"scopes": ["root"]},
+    "public scope": lambda record: record | {"scopes": ["public"]},
+    "wrong type": lambda record: record | {"revoked_at": 5},
+    "no digest": lambda record: record | {"secret_sha256": "\u00e9" * 64},
+    "no time": lambda record: record | {"expires_at": "next week"},
+    "no id": lambda record: record | {"id": ""},
+    "too deep": lambda record: record | {"note": json.loads("[" * 500 + "]" * 500)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("row", ["2", "x"])
+def test_a_damaged_record_costs_no_other_key_and_stays_in_the_file(keys, damage, row):
+    for name in ("first", "bad", "last"):
+        keys.create(name)
+    document = json.loads(keys.path.read_text())
+    bad = damage(document["keys"].pop("2"))
+    document["keys"][row] = bad
+    keys.path.write_text(json.dumps(document))
+    assert [key.name for key in keys.list()] == ["first", "last"]
+    (told,) = keys.damaged()
+    assert told.detail
+    keys.create("new")
+    keys.rotate("first")
+    keys.revoke("last")
+    assert {key.name for key in keys.list()} == {"first", "new"}
+    assert keys.damaged() == (told,)
+    assert bad in json.loads(keys.path.read_text())["keys"].values()
+    for wanted in filter(None, (told.id, told.name)):
+        for call in (keys.get, keys.rotate, keys.revoke):
+            with pytest.raises(DataError) as error:
+                call(wanted)
+            assert error.value.code == "key.damaged"
+            assert error.value.hint
+    if told.name:
+        assert keys.create(told.name).key.id == keys.get(told.name).id
 
 
 def test_a_file_of_a_newer_program_is_left_alone(keys):

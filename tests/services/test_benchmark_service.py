@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import io
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec, Phase
+from quickserveml_tui.core.benchmarks import BenchmarkFrame, BenchmarkSpec, Ending, Phase
 from quickserveml_tui.core.catalog import AddRequest
 from quickserveml_tui.core.errors import (
     CancelledError,
@@ -98,6 +100,47 @@ def test_the_command_reproduces_the_settings(bench):
     assert run.command == f"quickserveml benchmark relu@1 {settings} --home {bench.home}"
     assert run.summary.batch == 4
     assert run.summary.throughput_per_s == pytest.approx(4 * run.summary.n / run.summary.elapsed_s, rel=0.5)
+
+
+def test_a_run_ends_once_the_figure_that_was_asked_for_is_precise_enough(bench):
+    spec = BenchmarkSpec(duration_s=60, warmup_s=0.1, precision=0.2, precision_of="p90")
+    run = bench.benchmark.run("relu", spec)
+    summary = run.summary
+    assert summary.ended_by is Ending.PRECISION
+    assert summary.elapsed_s < 60
+    assert summary.precision <= 0.2
+    interval = summary.intervals["p90"]
+    assert (interval.high - interval.low) / 2 / summary.latency_ms.p90 == pytest.approx(summary.precision)
+    assert "--precision p90=20%" in run.command
+    assert bench.benchmark.get(run.id) == run
+
+
+def test_a_run_says_why_it_ended_and_what_its_figures_are_worth(bench):
+    run = bench.benchmark.run("relu", QUICK, save=False)
+    assert run.summary.ended_by is Ending.TIME
+    assert run.summary.precision is None
+    assert set(run.summary.effective_n) == {"p50", "p90", "p95", "p99", "mean"}
+    assert run.summary.outliers.count == sum(run.summary.outliers.causes.values())
+    few = bench.benchmark.run("relu", BenchmarkSpec(duration_s=60, max_runs=30, warmup_s=0.1), save=False)
+    assert few.summary.ended_by is Ending.RUNS
+    assert few.summary.intervals["p99"] is None
+
+
+def test_a_run_of_an_older_version_without_these_figures_still_loads(bench):
+    run = bench.benchmark.run("relu", QUICK)
+    with sqlite3.connect(bench.home / "state.db") as state:
+        (text,) = state.execute("SELECT document FROM benchmark_runs WHERE id = ?", (run.id,)).fetchone()
+        document = json.loads(text)
+        for name in ("effective_n", "autocorrelation", "steady_from_s", "drift", "outliers", "ended_by", "precision"):
+            del document["summary"][name]
+        for name in ("precision", "precision_of"):
+            del document["spec"][name]
+        state.execute("UPDATE benchmark_runs SET document = ? WHERE id = ?", (json.dumps(document).encode(), run.id))
+    old = bench.benchmark.get(run.id)
+    assert old.summary.latency_ms == run.summary.latency_ms
+    assert old.summary.outliers is None
+    assert old.summary.ended_by is None
+    assert old.spec == run.spec
 
 
 def test_a_run_that_is_not_saved_leaves_no_trace(bench):

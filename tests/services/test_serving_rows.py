@@ -32,7 +32,8 @@ class Model:
 
 
 @pytest.mark.parametrize(("cost", "rows"), [
-    (lambda rows: 2.0 * rows, 1),  # a row costs the same in any company
+    (lambda rows: 5.0 * rows, 1),  # a row costs the same in any company
+    (lambda rows: 1.5 * rows, 4),  # the same, but so little that the way to the thread and back counts
     (lambda rows: 2.0 * rows * (1.1 if rows > 2 else 0.8 if rows == 2 else 1), 2),  # what a cache holds
     (lambda rows: 5.0 + rows, WORKER_BATCH),  # weights are read once for all
     (lambda rows: 150.0 + rows, WORKER_BATCH),  # the same, too slow to try all sizes

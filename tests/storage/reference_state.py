@@ -22,6 +22,7 @@ class MemoryState:
         self._batches = {}
         self._jobs = {}
         self._leases = {}
+        self._results = {}
         self._rollups = []
         self._clock = clock
         self._writes = 0
@@ -106,9 +107,30 @@ class MemoryState:
     def batches(self, limit=100):
         return tuple(newest_first(self._batches.values())[: max(limit, 0)])
 
+    def add_result(self, result):
+        self._results[result.id] = result
+        self._writes += 1
+
+    def remove_result(self, result_id):
+        removed = self._results.pop(result_id, None) is not None
+        self._writes += removed
+        return removed
+
+    def result(self, result_id):
+        return self._results.get(result_id)
+
+    def results(self, kind=None, model=None, version=None, limit=100):
+        wanted = [
+            item
+            for item in self._results.values()
+            if kind in (None, item.kind) and model in (None, item.model) and version in (None, item.version)
+        ]
+        return tuple(newest_first(wanted)[: max(limit, 0)])
+
     def blobs(self):
         leased = {digest for lease, ends in self._leases.values() for digest in lease.digests if self._left(ends) > 0}
-        return frozenset({run.samples_digest for run in self._runs.values()} - {""} | leased)
+        named = {digest for result in self._results.values() for digest in result.digests}
+        return frozenset({run.samples_digest for run in self._runs.values()} - {""} | named | leased)
 
     # ---- jobs
 
@@ -186,9 +208,14 @@ class MemoryState:
         places = {}
         for run in self._runs.values():
             places.setdefault((run.model, run.version), []).append(run)
+        groups = {}
+        for item in self._results.values():
+            if item.kind != "note":
+                groups.setdefault((item.kind, item.model, item.version), []).append(item)
         ended = [job for job in self._jobs.values() if job.state not in LIVE]
         beyond = [
             (self._runs, {item.id for runs in places.values() for item in over(runs, keep_runs, keep_days)} - newest),
+            (self._results, {item.id for items in groups.values() for item in over(items, keep_runs, keep_days)}),
             (self._batches, {item.id for item in over(self._batches.values(), keep_runs, keep_days)}),
             (self._jobs, {item.id for item in over(ended, keep_runs, keep_days)}),
         ]

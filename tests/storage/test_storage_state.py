@@ -283,7 +283,7 @@ def write_sql(path, *statements):
 @pytest.mark.parametrize(
     ("statements", "code"),
     [
-        (["PRAGMA user_version = 4"], "store.newer_schema"),
+        (["PRAGMA user_version = 5"], "store.newer_schema"),
         (["CREATE TABLE foreign_table (x)"], "store.corrupt"),
         (["PRAGMA user_version = 1"], "store.corrupt"),
     ],

@@ -121,10 +121,10 @@ def test_the_first_write_leads_an_old_database_to_the_new_schema_and_keeps_a_cop
     assert state.blobs() == {"d1"}
     assert state.batch(batch.id) == batch
     assert state.check() == ()
-    assert sql(path, "PRAGMA user_version") == [(3,)]
-    copy, between = sorted((path.parent / "backups").iterdir())
+    assert sql(path, "PRAGMA user_version") == [(4,)]
+    copy, *between = sorted((path.parent / "backups").iterdir())
     assert copy.name.startswith("state-schema1-20")
-    assert between.name.startswith("state-schema2-20")
+    assert [item.name[:16] for item in between] == ["state-schema2-20", "state-schema3-20"]
     assert copy.suffix == ".db"
     assert {run.id for run in SqliteState(copy).benchmarks()} == {run.id for run in runs}
     assert sql(copy, "PRAGMA user_version") == [(1,)]
@@ -165,7 +165,7 @@ def test_the_generation_changes_with_the_migration_and_after(path, old):
 
 def test_a_newer_schema_that_says_nothing_can_neither_be_read_nor_written(path):
     state, _ = fill(path, 3)
-    sql(path, "PRAGMA user_version = 7", "UPDATE meta SET value = 4 WHERE key = 'reads'")
+    sql(path, "PRAGMA user_version = 7", "UPDATE meta SET value = 5 WHERE key = 'reads'")
     before = path.read_bytes()
     assert state.problem().code == "store.newer_schema"
     assert "Upgrade" in state.problem().hint
@@ -424,7 +424,8 @@ def test_a_repair_of_what_is_no_database_starts_an_empty_one_and_keeps_the_file(
     report = state.repair()
     assert "0 rows" in report
     assert (
-        "benchmark runs, batch results, jobs and metric roll-ups were lost altogether, it is unknown how many" in report
+        "benchmark runs, batch results, jobs, results of the lab and metric roll-ups were lost altogether, it is unknown how many"
+        in report
     )
     assert state.benchmarks() == state.check() == ()
     state.add_batch(make_batch())

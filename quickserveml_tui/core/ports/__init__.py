@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from quickserveml_tui.core.ports.care import BackupPort, BundlePort, MaintenancePort
 from quickserveml_tui.core.ports.catalog import CatalogPort
+from quickserveml_tui.core.ports.lab import ComparePort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort, MetricHistoryPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
@@ -21,6 +22,7 @@ __all__ = [
     "BenchmarkPort",
     "BundlePort",
     "CatalogPort",
+    "ComparePort",
     "ConvertPort",
     "DemoPort",
     "GoldenPort",

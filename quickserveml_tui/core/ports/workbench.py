@@ -13,6 +13,7 @@ from quickserveml_tui.core.hosts import HostStatus
 from quickserveml_tui.core.jobs import CancelToken, ProgressSink, ignore_progress
 from quickserveml_tui.core.ports.care import BackupPort, BundlePort, MaintenancePort
 from quickserveml_tui.core.ports.catalog import CatalogPort
+from quickserveml_tui.core.ports.lab import ComparePort
 from quickserveml_tui.core.ports.models import ConvertPort, GoldenPort, InspectPort, PredictPort
 from quickserveml_tui.core.ports.runs import BatchPort, BenchmarkPort, JobsPort, MetricHistoryPort
 from quickserveml_tui.core.ports.serving import KeysPort, MonitorPort, RemotePort, ServersPort
@@ -70,6 +71,11 @@ class Workbench(Protocol):
     @property
     def benchmark(self) -> BenchmarkPort:
         """Measure a model."""
+        ...
+
+    @property
+    def compare(self) -> ComparePort:
+        """Hold models and settings against each other."""
         ...
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from quickserveml_tui.charts.cells import Role, Row, Span
 from quickserveml_tui.core.benchmarks import BenchmarkRun, BenchmarkSpec, BenchmarkSummary, HistogramData, Interval
 from quickserveml_tui.core.predictions import BatchResult
-from quickserveml_tui.core.statistics import needed_runs
+from quickserveml_tui.core.statistics import needed_runs, runs_for_interval
 from quickserveml_tui.core.text import plural, safe_text, truncate_middle
 from quickserveml_tui.core.units import MISSING, significant
 from quickserveml_tui.tui.glyphs import Glyphs
@@ -65,15 +65,13 @@ def spec_words(spec: BenchmarkSpec) -> str:
 
 
 def _percentile(
-    name: str, value: float | None, interval: Interval | None, n: int, width: int, *, unit: LatencyUnit
+    name: str, value: float | None, interval: Interval | None, needed: int, width: int, *, unit: LatencyUnit
 ) -> Row:
     label = say(f"{name:<4}", Role.MUTED)
     if value is None:
         return (label, say(f"{MISSING:>6}", Role.MUTED))
-    share = SHARES.get(name)
-    if share is not None and interval is None:
-        text = f"needs {needed_runs(100 * share):,} runs" if n < needed_runs(100 * share) else "too few runs"
-        return (label, say(f"  {text}", Role.MUTED))
+    if name in SHARES and interval is None:
+        return (label, say(f"  needs {needed:,} runs", Role.MUTED))
     row: Row = (label, say(f"{unit.text(value):>6}", Role.STRONG, bold=True))
     spread = unit.spread(interval)
     if spread and width >= 12 + len(spread):
@@ -87,8 +85,8 @@ def live_percentiles(live: LiveRun, width: int) -> list[Row]:
     rows: list[Row] = []
     for name in ("p95", "p99"):
         value, interval = live.percentile_ms(SHARES[name]), live.interval_ms(SHARES[name])
-        rows.append(_percentile(name, value, interval, live.n, width, unit=unit))
-    return [*rows, _percentile("mean", live.mean_ms, None, live.n, width, unit=unit)]
+        rows.append(_percentile(name, value, interval, needed_runs(100 * SHARES[name]), width, unit=unit))
+    return [*rows, _percentile("mean", live.mean_ms, None, 0, width, unit=unit)]
 
 
 def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
@@ -96,9 +94,15 @@ def summary_percentiles(summary: BenchmarkSummary, width: int) -> list[Row]:
     values = summary.latency_ms
     unit = latency_unit(values.p50)
     return [
-        _percentile("p95", values.p95, summary.intervals.get("p95"), summary.n, width, unit=unit),
-        _percentile("p99", values.p99, summary.intervals.get("p99"), summary.n, width, unit=unit),
-        _percentile("mean", values.mean, summary.intervals.get("mean"), summary.n, width, unit=unit),
+        _percentile(
+            name,
+            getattr(values, name),
+            summary.intervals.get(name),
+            runs_for_interval(name, summary.n, summary.effective_n),
+            width,
+            unit=unit,
+        )
+        for name in ("p95", "p99", "mean")
     ]
 
 
@@ -107,7 +111,9 @@ def trust_spans(summary: BenchmarkSummary, glyphs: Glyphs) -> list[list[Span]]:
     marks: list[list[Span]] = []
     if summary.cancelled:
         marks.append([Span(f"{glyphs.warn} partial", Role.WARN)])
-    if summary.steady:
+    if summary.steady_from_s:
+        marks.append([Span(f"{glyphs.warn} steady since {significant(summary.steady_from_s)} s", Role.WARN)])
+    elif summary.steady:
         marks.append([Span(f"{glyphs.ok} steady", Role.OK)])
     else:
         marks.append([Span(f"{glyphs.warn} not steady", Role.WARN)])
@@ -141,7 +147,8 @@ def result_rows(run: BenchmarkRun, history: Sequence[BenchmarkRun], width: int, 
         interval = summary.intervals.get(name)
         spread = unit.spread(interval)
         short = name in SHARES and interval is None
-        figure = f"needs {needed_runs(100 * SHARES[name]):,} runs" if short else unit.text(value)
+        needed = runs_for_interval(name, summary.n, summary.effective_n)
+        figure = f"needs {needed:,} runs" if short else unit.text(value)
         right = [say(figure, Role.MUTED if short else Role.STRONG), say(f"{spread:>15}", Role.MUTED)]
         rows.append(two_edges([say(name, Role.MUTED)], right, width))
     memory = summary.peak_rss_mb
@@ -151,10 +158,31 @@ def result_rows(run: BenchmarkRun, history: Sequence[BenchmarkRun], width: int, 
     rows.append(pair("peak memory", significant(memory), width, "MB"))
     rows.append(pair("measured", significant(summary.elapsed_s), width, "s "))
     rows.append(pair("warm-up", f"{summary.warmup:,}", width, "runs, left out"))
-    if summary.noise_reason:
-        rows += labelled("noise", summary.noise_reason, width)
+    rows += [BLANK, heading("Trust", width), *_trust_rows(summary, width, unit)]
     rows += [BLANK, *history_rows(run, history, width, glyphs)]
     return [*rows, BLANK, *_conditions(run, width)]
+
+
+def _trust_rows(summary: BenchmarkSummary, width: int, unit: LatencyUnit) -> list[Row]:
+    """Noise, steadiness, what the runs are worth, and outliers with their likeliest causes."""
+    rows: list[Row] = []
+    if summary.noise_reason:
+        rows += labelled("noise", summary.noise_reason, width)
+    since = summary.steady_from_s
+    if since:
+        rows.append(pair("steady since", significant(since), width, "s "))
+    if summary.drift is not None:
+        rows.append(pair("drift", f"{100 * summary.drift:+.1f}".replace("-", "−"), width, "% "))
+    if summary.effective_n:
+        rows.append(pair("independent runs", f"{summary.effective_n['p50']:,}", width, f"of {summary.n:,}"))
+    if summary.precision is not None:
+        rows.append(pair("precision reached", f"±{significant(100 * summary.precision)}", width, "% "))
+    found = summary.outliers
+    if found is not None:
+        rows.append(pair("outliers", f"{found.count:,}", width, f"over {unit.text(found.bound_ms)} {unit.name}"))
+        for cause, count in sorted(found.causes.items(), key=lambda item: -item[1]):
+            rows.append(pair(f"  {cause}", f"{count:,}", width, ""))
+    return rows
 
 
 def _conditions(run: BenchmarkRun, width: int) -> list[Row]:
