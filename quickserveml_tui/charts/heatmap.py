@@ -134,21 +134,26 @@ def _grid(
     return grid, max((max(levels) for levels in grid), default=0)
 
 
+def _role(step: int) -> Role:
+    """Ink of a step from 1; the lowest heat is so near the ground that a single slow request would not be seen."""
+    return HEAT[max(step - 1, 1)]
+
+
 def _cell(counts: Sequence[int], most: int, charset: Charset) -> Span:
     steps = [shade(count, most) for count in counts]
     if charset is Charset.ASCII:
         sign = _ASCII_SHADES[steps[0]]
-        return Span(sign, HEAT[max(steps[0] - 1, 0)] if steps[0] else Role.GRID)
+        return Span(sign, _role(steps[0]) if steps[0] else Role.GRID)
     lower, upper = steps
     if not lower and not upper:
         return Span(" ", Role.GRID)
     if lower == upper:
-        return Span("█", HEAT[lower - 1])
+        return Span("█", _role(lower))
     if not lower:
-        return Span("▀", HEAT[upper - 1])
+        return Span("▀", _role(upper))
     if not upper:
-        return Span("▄", HEAT[lower - 1])
-    return Span("▀", HEAT[upper - 1], back=HEAT[lower - 1])
+        return Span("▄", _role(lower))
+    return Span("▀", _role(upper), back=_role(lower))
 
 
 def _joined(cells: Sequence[Span]) -> list[Span]:
@@ -175,5 +180,5 @@ def _labels(scale: HeatScale, rows: int, per_row: int) -> dict[int, str]:
 def heat_legend(most: int, *, charset: Charset = Charset.BRAILLE, what: str = "requests per cell") -> Row:
     """`requests per cell  0 ▇▇▇▇▇▇▇ 610`: both ends of the scale."""
     ascii_only = charset is Charset.ASCII
-    ramp = [Span(_ASCII_SHADES[1:])] if ascii_only else [Span("██", role) for role in HEAT]
+    ramp = [Span(_ASCII_SHADES[1:])] if ascii_only else [Span("██", role) for role in HEAT[1:]]
     return (Span(f"{what}  ", Role.MUTED), Span("0 "), *ramp, Span(f" {most:,}"))

@@ -125,12 +125,15 @@ def _report_interrupt(*, as_json: bool) -> int:
 def report(error: QuickServeError, *, as_json: bool, verbose: bool = False) -> int:
     """Say what went wrong, as a document on stdout or a sentence on stderr; returns the exit code.
 
+    A command that has printed its document, such as that of a server that is up, gets no second one.
+
     `verbose` adds the detail: the whole text that the sentence was made of, such as the runtime's own words.
     """
+    from quickserveml_tui.cli.front import invocation
     from quickserveml_tui.cli.output import Output, Terminal, with_home
     from quickserveml_tui.core.text import safe_lines, safe_text
 
-    if as_json:
+    if as_json and not invocation.has_answered:
         document = error.to_doc()
         fields = {
             key: with_home(safe_text(value)) if isinstance(value, str) else value

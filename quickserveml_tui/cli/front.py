@@ -29,6 +29,8 @@ class Invocation:
         set_home("")
         self.as_json = False
         self.verbose = False
+        self.has_answered = False
+        """Whether a command that goes on has printed its one document: what ends it is then said on stderr alone."""
 
     def note(self, *, home: str = "", as_json: bool = False, verbose: bool = False) -> Invocation:
         """Take the global options of a command or of the group; returns itself."""

@@ -17,6 +17,8 @@ from quickserveml_tui.core.text import plural, safe_text
 from quickserveml_tui.core.units import parse_age, plain_number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quickserveml_tui.cli.output import Output
     from quickserveml_tui.core.access import ApiKey, CreatedKey
 
@@ -102,9 +104,20 @@ def list_command(
     output = invocation.note(home=home, as_json=as_json).output
     with invocation.workbench() as workbench:
         found = workbench.keys.list(include_revoked=every)
+        damaged = workbench.keys.damaged()
     if output.as_json:
-        output.document({"keys": [key_document(item) for item in found], "total": len(found)})
-    elif not found:
+        records = [{"id": item.id, "name": item.name, "detail": item.detail} for item in damaged]
+        output.document({"keys": [key_document(item) for item in found], "total": len(found), "damaged": records})
+        return
+    _print_keys(output, found)
+    for item in damaged:
+        sys.stderr.write(f"The record of key {safe_text(item.label)} is damaged, and opens nothing: {item.detail}\n")
+    if damaged:
+        sys.stderr.write("Mend or delete it in keys.json, or create a new key in its place.\n")
+
+
+def _print_keys(output: Output, found: Sequence[ApiKey]) -> None:
+    if not found:
         output.line("There are no keys; quickserveml keys create NAME makes one.")
     else:
         rows = [("NAME", "ID", "SCOPES", "MODELS", "LIMIT", "STATE")] + [_row(item) for item in found]

@@ -37,8 +37,8 @@ def open_workbench_screen(
             hint="Name a command: quickserveml --help lists them; quickserveml demo prints a tour.",
             code="usage.no_terminal",
         )
-    if theme not in ("", "dark", "light"):
-        raise UsageError("--theme is dark or light.", hint="Leave it away to take what was used last.")
+    if theme not in ("", "dark", "light", "contrast"):
+        raise UsageError("--theme is dark, light or contrast.", hint="Leave it away to take what was used last.")
     from quickserveml_tui.tui.options import WorkbenchOptions
     from quickserveml_tui.tui.run import run_workbench
 

@@ -124,7 +124,13 @@ def serve(
         str, Option("--access-log", metavar="FILE", help="A line for every request; - is stderr.", show_default=False)
     ] = "",
     log_format: Annotated[
-        str, Option("--log-format", metavar="FORMAT", help="json or text.", show_default="json")
+        str,
+        Option(
+            "--log-format",
+            metavar="FORMAT",
+            help="auto, json or text; auto is text on a terminal.",
+            show_default="auto",
+        ),
     ] = "",
     log_level: Annotated[
         str, Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.", show_default="info")
@@ -307,6 +313,7 @@ def _announce(said: Announcement, options: ServeOptions) -> None:
                 {"name": item.name, "version": item.version, "reason": item.reason} for item in said.left_out
             ]
         output.document(document)
+        invocation.has_answered = True
     else:
         output.line(safe_lines(said.text))
     output.stream.flush()

@@ -15,7 +15,13 @@ def open_command(
     ref: Annotated[str, Argument(metavar="[REF]", help="Model or file to show first.", show_default=False)] = "",
     *,
     theme: Annotated[
-        str, Option("--theme", metavar="NAME", help="dark or light; what was used last by default.", show_default=False)
+        str,
+        Option(
+            "--theme",
+            metavar="NAME",
+            help="dark, light or contrast; what was used last by default.",
+            show_default=False,
+        ),
     ] = "",
     ascii_only: Annotated[
         bool | None,

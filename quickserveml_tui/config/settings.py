@@ -58,8 +58,8 @@ class ServeSettings:
     """Memory of each worker for answers to equal requests, in MiB; 0 keeps none."""
     follow: bool = True
     """Take up new versions and moved aliases while serving."""
-    log_format: Literal["json", "text"] = "json"
-    """Form of the log on stderr."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """Form of the logs; `auto` is text on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level of what is logged; no level logs every request."""
 
@@ -110,8 +110,8 @@ class Settings:
     """
     read_only: bool = False
     """Open the home read-only: nothing in it is changed."""
-    theme: Literal["", "dark", "light"] = ""
-    """Colours of the workbench: `dark` or `light`; empty takes what was used last."""
+    theme: Literal["", "dark", "light", "contrast"] = ""
+    """Colours of the workbench: `dark`, `light` or `contrast`; empty takes what was used last."""
     ascii: bool | None = None
     """Draw the workbench with ASCII characters only; unset decides by the terminal's encoding."""
     mouse: bool = True

@@ -70,6 +70,24 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedKey:
+    """A record among the keys that cannot be read: it opens nothing, and stays in the file as it is."""
+
+    id: str
+    """As far as the record says it; empty else."""
+    name: str
+    detail: str
+    """What is wrong with it; nothing of its secret."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        if self.name and self.id:
+            return f"{self.name} ({self.id})"
+        return self.name or self.id or "without name and id"
+
+
+@dataclass(frozen=True, slots=True)
 class CreatedKey:
     """A new key with its text, which is shown this once."""
 

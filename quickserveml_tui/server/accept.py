@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import repeat
 
 logger = logging.getLogger(__name__)
@@ -16,14 +17,28 @@ MAX_ACCEPTS = 64
 """Connections taken in one turn of the loop; the next turn goes on, after those that are here were looked at."""
 PAUSE_S = 0.1
 """Time without accepting when the process or the machine has no descriptors or memory left."""
-HANDSHAKE_S = 10.0
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+@dataclass(frozen=True)
+class Secure:
+    """How connections over TLS come about."""
+
+    context: Callable[[], ssl.SSLContext]
+    """The context of a new connection, so that certificates can be replaced while the server runs."""
+    timeout_s: float = 10.0
+    """Time from taking a connection until TLS is agreed on; then it is closed."""
+    under_way: set[object] = field(default_factory=set)
+    """Protocols of connections whose TLS is being agreed on; they leave it in their `connection_made`, or when TLS
+    comes to nothing."""
+    has_room: Callable[[], bool] = lambda: True
+    """Whether one more may begin; else it is closed at once: nothing can be answered before TLS is agreed on."""
 
 
 class Acceptor:
     """Takes connections from listening sockets, which may be shared with other processes, until `stop`.
 
-    `ssl` gives the context of a new connection, so that certificates can be replaced while it runs; None is plain.
+    Without `secure` they are plain.
     """
 
     def __init__(
@@ -31,12 +46,12 @@ class Acceptor:
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
-        ssl: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+        secure: Secure | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = tuple(sockets)
         self._factory = protocol_factory
-        self._ssl = ssl
+        self._secure = secure
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopped = True
@@ -60,7 +75,7 @@ class Acceptor:
         self._pauses.clear()
         for listener in self._sockets:
             self._loop.remove_reader(listener.fileno())
-        if self._ssl is not None:
+        if self._secure is not None:
             for task in tuple(self._tasks):
                 task.cancel()
 
@@ -87,18 +102,27 @@ class Acceptor:
         except OSError:
             connection.close()
             return
-        task = self._loop.create_task(self._connect(connection))
+        secure = self._secure
+        if secure is not None and not secure.has_room():
+            connection.close()
+            return
+        protocol = self._factory()
+        if secure is not None:
+            secure.under_way.add(protocol)
+        task = self._loop.create_task(self._connect(connection, protocol))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if secure is not None:  # a task that is cancelled before its first step runs no `finally`
+            task.add_done_callback(lambda _task: secure.under_way.discard(protocol))
 
-    async def _connect(self, connection: socket.socket) -> None:
-        context = self._ssl() if callable(self._ssl) else self._ssl
+    async def _connect(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
+        secure = self._secure
         try:
             await self._loop.connect_accepted_socket(
-                self._factory,
+                lambda: protocol,
                 connection,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_S if context is not None else None,
+                ssl=secure.context() if secure is not None else None,
+                ssl_handshake_timeout=secure.timeout_s if secure is not None else None,
             )
         except (OSError, asyncio.CancelledError) as error:  # a failed handshake is the client's affair
             connection.close()

@@ -40,6 +40,7 @@ class AccessLogFile:
 
     A line is JSON with `time`, `method`, `path` (without its query), `status`, `ms`, `received` and `sent` (bytes of
     the bodies), `key` (id of the API key), `request_id`, `trace`, `worker`; in text the values stand in that order.
+    The form `auto` is text on a terminal, JSON elsewhere.
     Taking note costs the event loop a tuple. A file that was moved away is opened anew, so logrotate needs no signal.
 
     Several workers may append to one file. Raises `UsageError` (`serve.access_log`) for a path that cannot be written.
@@ -50,13 +51,12 @@ class AccessLogFile:
         path: str,
         *,
         worker: int = 0,
-        form: str = "json",
+        form: str = "auto",
         on_dropped: Callable[[int], None] | None = None,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._path = path
         self._worker = worker
-        self._text = form == "text"
         self._on_dropped = on_dropped
         self._max_waiting = max_waiting
         self._waiting: deque[_Note] = deque()
@@ -79,6 +79,7 @@ class AccessLogFile:
                 hint="Name a file in a folder that exists, or - for stderr.",
                 code="serve.access_log",
             ) from error
+        self._text = form == "text" or (form == "auto" and os.isatty(self._descriptor))
 
     @property
     def dropped(self) -> int:

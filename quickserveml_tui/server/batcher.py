@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from quickserveml_tui.core.errors import CancelledError, QuickServeError, UnavailableError
 from quickserveml_tui.server.answers import Answer
@@ -63,6 +63,8 @@ class Batcher:
         self._delay_ns = delay_us * 1000 if model.traits.batchable else 0
         self._deadline: float | None = None
         """When the run under way is to be stopped, by `time.monotonic`."""
+        self._stopping = Lock()
+        """Held while a run is being stopped: the next one waits for that, else it could be the one that is stopped."""
         self._queue = WaitingRequests(options.queue_limit, int(options.request_timeout_s * 1e9))
         self._running = 0
         """Requests in runs."""
@@ -131,10 +133,11 @@ class Batcher:
 
     def watch(self, now: float) -> None:
         """Stop the run under way if it takes too long; called from another thread, as the event loop may be in it."""
-        deadline = self._deadline
-        if deadline is not None and now > deadline:
-            logger.warning("A run of %s takes too long and is stopped", self.model.name)
-            self.model.session.terminate()
+        with self._stopping:
+            deadline = self._deadline
+            if deadline is not None and now > deadline:
+                logger.warning("A run of %s takes too long and is stopped", self.model.name)
+                self.model.session.terminate()
 
     def retire(self) -> None:
         """Nothing new comes: finish what was accepted or is being read, end the thread, and call `on_idle`."""
@@ -248,7 +251,7 @@ class Batcher:
         stats.begin_run()
         try:
             outcomes, gathered, ended = run_jobs(self.model, jobs)
-            self._deadline = None
+            self._end_watch()
             answers = [job.render(outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
         except CancelledError:
             raise
@@ -257,7 +260,7 @@ class Batcher:
             ended = time.perf_counter_ns()
             answers = [job.dialect.error(internal_error()) for job in jobs]
         finally:
-            self._deadline = None
+            self._end_watch()
             stats.end_run()
         if not ended:
             return answers
@@ -276,6 +279,10 @@ class Batcher:
             sum([job.rows for job in jobs]),
         )
         return answers
+
+    def _end_watch(self) -> None:
+        with self._stopping:
+            self._deadline = None
 
     def _deliver(self, jobs: list[Job], answers: list[Answer], started: int) -> None:
         stats = self._stats

@@ -59,6 +59,8 @@ class Engine:
         self.options = options
         self.on_closed: Callable[[ServedModel], None] | None = None
         self.connections: set[Connection] = set()
+        self.handshakes: set[object] = set()
+        """Connections that are none yet: TLS is being agreed on."""
         self.read_buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         """One for all connections: it is read into and emptied within one callback of the loop."""
         self.date_line = b""
@@ -211,7 +213,12 @@ class Engine:
 
     def count(self) -> None:
         """Bring the worker's own counters up to date."""
-        self.counters.connections = len(self.connections)
+        self.counters.connections = self.open_connections
+
+    @property
+    def open_connections(self) -> int:
+        """Connections with those whose TLS is being agreed on."""
+        return len(self.connections) + len(self.handshakes)
 
     def stop(self) -> None:
         """Stop the clock and the worker threads."""

@@ -68,6 +68,7 @@ class Streams:
                 done, _ = await asyncio.wait((waiting,), timeout=_LOOK_S)
                 if done:
                     ready, waiting = waiting, None
+                    welcome.check()  # the key may have ended while the event was waited for
                     try:
                         yield ready.result()
                     except StopAsyncIteration:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from quickserveml_tui.core.access import ApiKey, Permission, may
+from quickserveml_tui.core.access import ApiKey, DamagedKey, Permission, may
 from quickserveml_tui.core.clock import unix_time
 from quickserveml_tui.core.errors import NotPermittedError, QuickServeError, StoreError, UnauthenticatedError
 from quickserveml_tui.core.key_text import secret_digest, split_key
@@ -47,6 +47,10 @@ class KeySource(Protocol):
         """All keys."""
         ...
 
+    def damaged(self) -> tuple[DamagedKey, ...]:
+        """Records that cannot be read."""
+        ...
+
     def token(self) -> str:
         """Changes with every change."""
         ...
@@ -62,8 +66,8 @@ class KeyCaller:
         self.id = key.id
         self.patterns = key.models
         """Patterns of the models that it reaches; empty reaches all."""
-        self.expires = _end_of(key)
-        """Unix time; 0 where the record does not say it in a way that can be read, so that the key never holds."""
+        self.expires = unix_time(key.expires_at) if key.expires_at else float("inf")
+        """Unix time."""
         self.limited = limiter is not None
         self._scopes = key.scopes
         self._limiter = limiter
@@ -107,6 +111,8 @@ class KeyGatekeeper:
         self._token = ""
         self._next_end = float("inf")
         self._problem = ""
+        self._damaged: set[DamagedKey] = set()
+        """Records that the log told of."""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.version = 0
@@ -227,9 +233,21 @@ class KeyGatekeeper:
                 limiter = Limiter(key.limit, self._day, now, self._shared, row) if row is not None else None
                 found[key.id] = KeyCaller(key, limiter)
         self._callers = found
+        self._tell_of_damaged()
         self._token = token
         self._next_end = self._first_end()
         self.version += 1
+
+    def _tell_of_damaged(self) -> None:
+        damaged = set(self._keys.damaged())
+        for record in damaged - self._damaged:
+            logger.error(
+                "The record of key %s in keys.json is damaged, and opens nothing: %s Mend or delete it, or create "
+                "a new key in its place; the other keys work on.",
+                record.label,
+                record.detail,
+            )
+        self._damaged = damaged
 
     def _rows(self, keys: Iterable[ApiKey]) -> Mapping[str, Row]:
         limited = [key.id for key in keys if not key.limit.unlimited]
@@ -251,17 +269,6 @@ class KeyGatekeeper:
             caller = self._callers.get(identity)
             if caller is not None and caller.limiter is not None and used > 0:
                 caller.limiter.restore(used, kept.day, time.monotonic())
-
-
-def _end_of(key: ApiKey) -> float:
-    """When a key expires, Unix time; one whose record is damaged there has expired."""
-    if not key.expires_at:
-        return float("inf")
-    try:
-        return unix_time(key.expires_at)
-    except (ValueError, OverflowError, OSError):
-        logger.error("Key %s is refused: its record does not say when it expires", key.id)  # noqa: TRY400
-        return 0.0
 
 
 def _sent_key(headers: Sequence[tuple[bytes, bytes]]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
-from quickserveml_tui.server.accept import Acceptor
+from quickserveml_tui.server.accept import Acceptor, Secure
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.logs import outside_level
 from quickserveml_tui.server.options import ServeOptions
@@ -52,12 +52,22 @@ class HttpServer(uvicorn.Server):
         config = self.config
         protocol: Any = config.http_protocol_class
         factory = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
-        secure = self._context if config.ssl is not None else None
+        secure = self._secure() if config.ssl is not None else None
         self._acceptor = Acceptor(asyncio.get_running_loop(), sockets or (), factory, secure)
         self._acceptor.start()
         self.servers = []
         self.started = True
         self.up.set()
+
+    def _secure(self) -> Secure:
+        engine = self._engine
+        options = engine.options
+        return Secure(
+            self._context,
+            timeout_s=options.head_timeout_s,
+            under_way=engine.handshakes,
+            has_room=lambda: engine.open_connections < options.max_connections,
+        )
 
     def _context(self) -> ssl.SSLContext:
         assert self.config.ssl is not None
@@ -66,7 +76,7 @@ class HttpServer(uvicorn.Server):
     def reload_certificate(self) -> None:
         """Read the files of the certificate again, for new connections. Raises what `tls_context` does."""
         if self.config.ssl is not None:
-            self.config.ssl = tls_context(self._engine.options)
+            self.config.ssl = tls_context(self._engine.options, warn=False)
 
     async def main_loop(self) -> None:
         """Wait for the end; once a second the headers get the new date."""
@@ -114,5 +124,5 @@ def http_config(app: FastAPI, engine: Engine) -> uvicorn.Config:
         timeout_graceful_shutdown=options.drain_timeout_s,
     )
     config.load()
-    config.ssl = tls_context(options)
+    config.ssl = tls_context(options, warn=False)  # the supervisor has said what is to be said
     return config

@@ -102,14 +102,18 @@ def outside_level(level: str) -> str:
     return "warning" if level == "info" else level
 
 
-def set_up_logging(level: str, form: str = "json", *, worker: int | None = None, stream: TextIO | None = None) -> None:
-    """Let the server's and uvicorn's loggers write lines of a form (`json` or `text`) from a level on, to stderr.
+def set_up_logging(level: str, form: str = "auto", *, worker: int | None = None, stream: TextIO | None = None) -> None:
+    """Let the server's and uvicorn's loggers write lines of a form from a level on, to stderr.
+
+    The form is `json`, `text`, or `auto`: text on a terminal, JSON elsewhere.
 
     uvicorn's own words are told from warnings on, unless the level is `debug`. Calling it again replaces what an
     earlier call set up.
     """
-    handler = _Stream(stream or sys.stderr)
-    handler.setFormatter(TextFormatter(worker) if form == "text" else JsonFormatter(worker))
+    target = stream or sys.stderr
+    as_text = form == "text" or (form == "auto" and target.isatty())
+    handler = _Stream(target)
+    handler.setFormatter(TextFormatter(worker) if as_text else JsonFormatter(worker))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [item for item in logger.handlers if not isinstance(item, _Stream)]

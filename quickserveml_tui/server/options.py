@@ -33,7 +33,7 @@ class ServeOptions:
     max_headers: int = 100
     max_connections: int = 8192
     head_timeout_s: int = 10
-    """Time from the first byte of a request until its headers are complete."""
+    """Time from the first byte of a request until its headers are complete, and for agreeing on TLS before."""
     body_timeout_s: int = 60
     """Time for a body, to which a second comes for every 64 KiB."""
     run_timeout_s: float = 300.0
@@ -46,8 +46,8 @@ class ServeOptions:
     """Longest wait for requests under way."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`; no level logs every request, that is what `access_log` does."""
-    log_format: str = "json"
-    """`json` or `text`, on stderr."""
+    log_format: str = "auto"
+    """`json` or `text`; `auto` is text for a log that goes to a terminal, JSON elsewhere."""
     access_log: str = ""
     """File that gets a line for every request, `-` for stderr; empty writes none."""
     workers: int = 1
@@ -112,7 +112,7 @@ class ServeOptions:
             (not 0 < self.request_timeout_s <= 86_400, "The request timeout must be positive and at most a day."),
             (not 0 <= self.max_delay_us <= 1_000_000, "The delay must be between 0 and 1,000,000 µs."),
             (not 0 <= self.cache_bytes <= 2**40, "The cache must be between 0 and 1 TiB."),
-            (self.log_format not in ("json", "text"), "The log format is one of json, text."),
+            (self.log_format not in ("auto", "json", "text"), "The log format is one of auto, json, text."),
             (self.log_level not in LOG_LEVELS, f"The log level is one of {', '.join(LOG_LEVELS)}."),
             (self.loop not in ("auto", "asyncio", "uvloop"), "The loop is one of auto, asyncio, uvloop."),
         ]

@@ -123,6 +123,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         """A client came."""
         self._transport = cast("asyncio.Transport", transport)
         self._state.connections.add(cast("Any", self))
+        self.engine.handshakes.discard(self)
         self.engine.connections.add(self)
         if len(self.engine.connections) > self.engine.options.max_connections:
             self._refuse(503, "overloaded", "The server has too many connections.", "Try again later.", protocol=False)
@@ -147,7 +148,7 @@ class HotProtocol(asyncio.BufferedProtocol):
         self._eof = True
         if not self._blocked:
             self._end_input()
-        return True
+        return self._transport.get_extra_info("sslcontext") is None  # TLS cannot stay open for writing alone
 
     def _end_input(self) -> None:
         """After the last byte was looked at: close when all answers are sent."""

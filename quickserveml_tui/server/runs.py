@@ -69,10 +69,10 @@ class Job:
     def accept_text(self, form: RequestForm, body: bytes) -> None:
         """Take a request of a known form; its numbers are read when it runs."""
         self.form = form
-        self.text = body[len(form.start) : len(body) - len(form.end)]
+        self.text = form.text(body)
         self.request = request = form.request
         self.rows, self.elements = form.rows, form.count
-        self.alone = not self.model.splits(request.plan.names)
+        self.alone = form.count > LARGE_ELEMENTS or not self.model.splits(request.plan.names)
         if request.timeout_us:
             self.deadline = self.arrived + request.timeout_us * 1000
 
@@ -83,7 +83,7 @@ class Job:
             return self.request.feeds
         feeds = form.feeds((self.text,))
         if feeds is None:
-            feeds = self.model.decoder.decode(form.start + self.text + form.end).feeds
+            feeds = self.model.decoder.decode(form.body(self.text)).feeds
         return feeds
 
     @property

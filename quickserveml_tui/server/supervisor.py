@@ -28,6 +28,7 @@ from quickserveml_tui.server.fleet import BlamedError, Fleet
 from quickserveml_tui.server.incidents import Culprit, Incidents
 from quickserveml_tui.server.messages import Answer, Ask, ErrorNote, Note, Reload, Setup
 from quickserveml_tui.server.options import ServeOptions
+from quickserveml_tui.server.tls import may_reload
 from quickserveml_tui.server.workers import Worker
 from quickserveml_tui.services.serving_plan import Look, ModelSource, ServingPlan, check_default
 from quickserveml_tui.services.serving_stats import SLOTS, Counters
@@ -273,7 +274,8 @@ class Supervisor:
                 await self._take_up()
 
     def _look_again(self) -> None:
-        self._fleet.send(Reload())
+        if may_reload(self._options):
+            self._fleet.send(Reload())
         self._start(self._take_up())
 
     async def _take_up(self, *, again: str = "") -> None:

@@ -8,7 +8,7 @@ import ssl
 import time
 from pathlib import Path
 
-from quickserveml_tui.core.errors import UnavailableError, UsageError
+from quickserveml_tui.core.errors import QuickServeError, UnavailableError, UsageError
 from quickserveml_tui.server.options import ServeOptions
 
 logger = logging.getLogger(__name__)
@@ -24,17 +24,18 @@ def check_files_named(options: ServeOptions) -> None:
         )
 
 
-def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+def tls_context(options: ServeOptions, *, warn: bool = True) -> ssl.SSLContext | None:
     """The context of a server with these options: TLS 1.2 and later, HTTP/1.1; None where it speaks plain HTTP.
 
-    A certificate that has expired, or will within two weeks, is served with a warning in the log. Raises `UsageError`
-    (`usage.serve`), and `UnavailableError`: `tls.missing`, `tls.unreadable`, `tls.encrypted`, `tls.mismatch`.
+    A certificate that has expired, or will within two weeks, and a key that others may read are served with a warning
+    in the log, unless `warn` is off. Raises `UsageError` (`usage.serve`), and `UnavailableError`: `tls.missing`,
+    `tls.unreadable`, `tls.encrypted`, `tls.mismatch`.
     """
     check_files_named(options)
     if not options.tls_cert:
         return None
     for path, what in ((options.tls_cert, "certificate"), (options.tls_key, "private key")):
-        _check_file(Path(path), what)
+        _check_file(Path(path), what, warn=warn)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -49,8 +50,35 @@ def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
         ) from error
     except ssl.SSLError as error:
         raise _refused(error) from error
-    _warn_of_end(options.tls_cert)
+    if warn:
+        _warn_of_end(options.tls_cert)
     return context
+
+
+def may_reload(options: ServeOptions) -> bool:
+    """Whether the files can replace the certificate that new connections get; the log says so, or why not."""
+    try:
+        context = tls_context(options)
+    except QuickServeError as error:
+        logger.error("The TLS certificate is not replaced: %s %s", error.message, error.hint)  # noqa: TRY400
+        return False
+    if context is None:
+        return False
+    logger.info("New connections get the TLS certificate that the files hold now")
+    return True
+
+
+def tls_files(options: ServeOptions) -> tuple[bytes, bytes]:
+    """The certificate chain and the private key as PEM. Raises `UnavailableError` (`tls.unreadable`)."""
+    try:
+        return Path(options.tls_cert).read_bytes(), Path(options.tls_key).read_bytes()
+    except OSError as error:
+        raise UnavailableError(
+            "The files of certificate and private key cannot be read.",
+            hint="Check their paths and permissions.",
+            detail=error.strerror or "",
+            code="tls.unreadable",
+        ) from error
 
 
 class _PasswordWanted(Exception):  # noqa: N818 - no error of anybody but this module
@@ -61,7 +89,7 @@ def _refuse_password() -> str:
     raise _PasswordWanted
 
 
-def _check_file(path: Path, what: str) -> None:
+def _check_file(path: Path, what: str, *, warn: bool) -> None:
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -77,7 +105,7 @@ def _check_file(path: Path, what: str) -> None:
             detail=error.strerror or "",
             code="tls.unreadable",
         ) from error
-    if what == "private key" and mode & 0o077:
+    if warn and what == "private key" and mode & 0o077:
         logger.warning("Others on this machine may read the private key of TLS: chmod 600 it.")
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -34,6 +35,7 @@ from quickserveml_tui.server.control import WorkerControl
 from quickserveml_tui.server.desired import counters_path
 from quickserveml_tui.server.engine import Engine
 from quickserveml_tui.server.gatekeeper import KeyGatekeeper, open_gatekeeper
+from quickserveml_tui.server.grpc import silence_core
 from quickserveml_tui.server.http_server import HttpServer, http_config, loop_name
 from quickserveml_tui.server.logs import set_up_logging
 from quickserveml_tui.server.messages import (
@@ -61,6 +63,9 @@ from quickserveml_tui.services.schema import example_requests
 from quickserveml_tui.services.serving import ServingService
 from quickserveml_tui.services.serving_models import ServedModel
 from quickserveml_tui.services.serving_stats import Counters, ModelStats
+
+if TYPE_CHECKING:
+    from quickserveml_tui.server.grpc.server import GrpcServer
 
 logger = logging.getLogger("quickserveml_tui.server.worker")  # its own name is __main__
 
@@ -113,6 +118,7 @@ class ServerWorker:
         """Whether it has told the supervisor that it cannot serve."""
         self._server: HttpServer | None = None
         self._serving_task: asyncio.Task[None] | None = None
+        self._grpc: GrpcServer | None = None
         self._grpc_port = 0
         self._workbench: LocalWorkbench | None = None
         self._gatekeeper: Gatekeeper | None = None
@@ -182,8 +188,10 @@ class ServerWorker:
         try:
             if self._server is not None:
                 self._server.reload_certificate()
-        except QuickServeError as error:
-            logger.warning("The certificate is not replaced: %s", error.message)
+            if self._grpc is not None:
+                self._grpc.reload_certificate()
+        except QuickServeError as error:  # the supervisor has tried the files: they have changed since
+            logger.warning("Worker %d keeps its certificate: %s", self._setup.index, error.message)
 
     def _follow_ended(self, task: asyncio.Task[None]) -> None:
         problem = None if task.cancelled() else task.exception()
@@ -305,9 +313,10 @@ class ServerWorker:
             server.begin_drain()
 
     async def _open_grpc(self, context: ServerContext, server: HttpServer, port: int) -> None:
+        silence_core()
         from quickserveml_tui.server.grpc.server import GrpcServer
 
-        grpc = GrpcServer(self._engine, context)
+        grpc = self._grpc = GrpcServer(self._engine, context)
         self._grpc_port = await grpc.start(self._options.host, port)
         server.drain_beside.append(grpc.drain)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.core.serving import ServerRecord
     from quickserveml_tui.tui.screens.side import SideScreen
 
-THEMES = {"dark": "ember-dark", "light": "ember-light"}
+THEMES = {"dark": "ember-dark", "light": "ember-light", "contrast": "contrast"}
 MAX_RECENT = 20
 MAX_TOASTS = 3
 MAX_NAMED = 4
@@ -95,7 +95,7 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         ),
         bind("M,f4", "go_to('monitor')", "monitor", "view.go_to_monitor", "Go to the monitor of a server", show=False),
         bind(
-            "L", "switch_theme", "theme", "app.switch_theme", "Change between the dark and the light theme", show=False
+            "L", "switch_theme", "theme", "app.switch_theme", "Change between dark, light and high contrast", show=False
         ),
         bind(
             "ctrl+c",
@@ -316,8 +316,10 @@ class WorkbenchApp(ThemeSupport, App[int], inherit_bindings=False):
         self.push_screen(Help(self.entries(), [one for one in here if one], self.front.focused_words(), state))
 
     def action_switch_theme(self) -> None:
-        """Dark or light."""
-        name = "light" if self.current_theme.dark else "dark"
+        """Dark, light, high contrast, round."""
+        names = list(THEMES)
+        now = next((at for at, name in enumerate(names) if THEMES[name] == self.wanted_theme), 0)
+        name = names[(now + 1) % len(names)]
         self.choose_theme(THEMES[name])
         self.memory.theme = name
 

@@ -13,7 +13,7 @@ class WorkbenchOptions:
     open_ref: str = ""
     """Reference or path to show first; empty shows what was shown last."""
     theme: str = ""
-    """`dark` or `light`; empty takes what was used last."""
+    """`dark`, `light` or `contrast`; empty takes what was used last."""
     ascii: bool = False
     """Draw with ASCII characters only."""
     mouse: bool = True

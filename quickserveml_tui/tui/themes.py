@@ -95,10 +95,10 @@ LIGHT = Palette(
     on_accent="#fff8f2", hot_from=5, dark=False,
 )  # fmt: skip
 CONTRAST = Palette(
-    ground="#000000", pane="#000000", focus="#141414", raised="#262626", select="#003d5c",
+    ground="#000000", pane="#121212", focus="#202020", raised="#303030", select="#003d5c",
     text="#ffffff", body="#f2f2f2", muted="#d0d0d0", alt="#b0b0b0", faint="#8a8a8a", grid="#5a5a5a",
     accent="#ffb000", ok="#7dff7d", warn="#ffe45c", error="#ff9aa8", info="#8ad4ff",
-    heat=("#202020", "#3d2a00", "#5e4100", "#855c00", "#b88000", "#ffb000", "#ffe0a0"),
+    heat=("#453000", "#573c00", "#6e4d00", "#8f6400", "#bd8500", "#ffb000", "#ffe0a0"),
     on_accent="#000000", styles={"title-style": "bold", "focus-title-style": "bold", "current-style": "bold underline"},
 )  # fmt: skip
 # The exact colours of the 256-colour cube: focus has the tone of the pane, heat has four steps.
@@ -106,14 +106,14 @@ DARK_256 = Palette(
     ground="#080808", pane="#1c1c1c", focus="#1c1c1c", raised="#303030", select="#3a3a3a",
     text="#eeeeee", body="#d0d0d0", muted="#a8a8a8", alt="#808080", faint="#585858", grid="#444444",
     accent="#ff875f", ok="#afd787", warn="#ffd75f", error="#ff87af", info="#87afd7",
-    heat=("#303030", "#303030", "#870000", "#870000", "#d75f00", "#ff875f", "#ff875f"),
+    heat=("#262626", "#5f0000", "#5f0000", "#af0000", "#d75f00", "#ff875f", "#ff875f"),
     on_accent="#080808", styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
 LIGHT_256 = Palette(
     ground="#dadada", pane="#eeeeee", focus="#eeeeee", raised="#e4e4e4", select="#ffd7af",
     text="#121212", body="#303030", muted="#4e4e4e", alt="#808080", faint="#a8a8a8", grid="#d0d0d0",
     accent="#870000", ok="#005f00", warn="#5f5f00", error="#87005f", info="#005f87",
-    heat=("#e4e4e4", "#e4e4e4", "#ffd7af", "#ffd7af", "#ff875f", "#870000", "#870000"),
+    heat=("#e4e4e4", "#ffd7af", "#ffd7af", "#ffaf5f", "#d75f00", "#870000", "#870000"),
     on_accent="#eeeeee", hot_from=5, dark=False,
     styles={"current-style": "bold underline", "focus-title-style": "bold"},
 )  # fmt: skip
@@ -230,10 +230,10 @@ def fitting_theme(wanted: str, color_system: str | None, *, no_color: bool) -> s
     """
     if no_color or color_system is None:
         return "mono"
+    if color_system == "standard" and wanted in PALETTES:
+        return "ember-16"
     if not wanted.startswith("ember-"):
         return wanted
-    if color_system == "standard":
-        return "ember-16"
     if color_system in ("256", "eight_bit") and wanted in ("ember-dark", "ember-light"):
         return f"{wanted}-256"
     return wanted
@@ -255,17 +255,18 @@ class ThemeSupport(_Base):
         self.glyphs = choose_glyphs(ascii_only)
         for theme in THEMES:
             self.register_theme(theme)
-        self._wanted_theme = DEFAULT_THEME
+        self.wanted_theme = DEFAULT_THEME
+        """What was asked for; the terminal may show less."""
         self.choose_theme(DEFAULT_THEME)
 
     def on_mount(self) -> None:
         """Without a terminal (tests, pictures) nothing limits the colours but the wish for none."""
         if self.is_headless:
-            self.choose_theme(self._wanted_theme)
+            self.choose_theme(self.wanted_theme)
 
     def choose_theme(self, wanted: str) -> None:
         """Use a theme, or the nearest one that the terminal can show."""
-        self._wanted_theme = wanted
+        self.wanted_theme = wanted
         colours = "truecolor" if self.is_headless else terminal_colours(os.environ)
         self.theme = fitting_theme(wanted, colours, no_color=self.no_color)
         if not self.is_running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from quickserveml_tui.core.errors import DataError
@@ -141,19 +142,38 @@ def _write_typed(contents: Any, datatype: str, array: Array) -> None:
     getattr(contents, _FIELDS[datatype]).extend(values)
 
 
+_FINAL_WISH = "triton_enable_empty_final_response"
+_FINAL = "triton_final_response"
 _STREAM_FIELD = b"\x12"  # field 2, length-delimited: `infer_response`
 
 
-def stream_response(response: bytes) -> bytes:
-    """A `ModelStreamInferResponse` around an encoded `ModelInferResponse`."""
-    return _STREAM_FIELD + _varint(len(response)) + response
+def wants_final(message: Any) -> bool:
+    """Whether a `ModelInferRequest` asks to be told which answer of a stream is its last."""
+    return _FINAL_WISH in message.parameters and message.parameters[_FINAL_WISH].bool_param
 
 
-def stream_error(text: str, request_id: str) -> bytes:
+@cache
+def _final() -> bytes:
+    """The parameter that says so, for the end of an encoded response: fields of messages may come in any order."""
+    answer = message_class("ModelInferResponse")()
+    answer.parameters[_FINAL].bool_param = True
+    encoded: bytes = answer.SerializeToString()
+    return encoded
+
+
+def stream_response(response: bytes, *, final: bool = False) -> bytes:
+    """A `ModelStreamInferResponse` around an encoded `ModelInferResponse`, marked as the last one of its request."""
+    mark = _final() if final else b""
+    return b"".join((_STREAM_FIELD, _varint(len(response) + len(mark)), response, mark))
+
+
+def stream_error(text: str, request_id: str, *, final: bool = False) -> bytes:
     """A `ModelStreamInferResponse` with an error, which names the request in its otherwise empty response."""
     answer = message_class("ModelStreamInferResponse")(error_message=text)
     if request_id:
         answer.infer_response.id = request_id
+    if final:
+        answer.infer_response.parameters[_FINAL].bool_param = True
     encoded: bytes = answer.SerializeToString()
     return encoded
 

@@ -164,6 +164,7 @@ _STATISTICS: dict[str, Sequence[Row]] = {
     "ModelStatisticsResponse": (("model_stats", 1, "ModelStatistics*"),),
 }
 
+# The fields of the answers to load and unload are KServe's: Triton's answers are empty, and its clients skip them.
 _REPOSITORY: dict[str, Sequence[Row]] = {
     "ModelRepositoryParameter": (
         ("bool_param", 1, "bool", _CHOICE),
@@ -184,13 +185,13 @@ _REPOSITORY: dict[str, Sequence[Row]] = {
         ("model_name", 2, "string"),
         ("parameters", 3, "ModelRepositoryParameter{}"),
     ),
-    "RepositoryModelLoadResponse": (),
+    "RepositoryModelLoadResponse": (("model_name", 1, "string"), ("isLoaded", 2, "bool")),
     "RepositoryModelUnloadRequest": (
         ("repository_name", 1, "string"),
         ("model_name", 2, "string"),
         ("parameters", 3, "ModelRepositoryParameter{}"),
     ),
-    "RepositoryModelUnloadResponse": (),
+    "RepositoryModelUnloadResponse": (("model_name", 1, "string"), ("isUnloaded", 2, "bool")),
 }
 
 MESSAGES: Table = _HEALTH | _METADATA | _INFERENCE | _CONFIGURATION | _STATISTICS | _REPOSITORY

@@ -1,4 +1,4 @@
-"""Small JSON requests that differ in their numbers only: what surrounds the numbers is read once.
+"""JSON requests that differ in their numbers only: what surrounds the numbers is read once.
 
 Clients send one form of request over and over. Around the list of numbers its bytes stay the same, so name, datatype,
 shape and outputs that were checked once hold for all of them, and the numbers of a whole batch are read with one call.
@@ -15,11 +15,13 @@ import orjson
 
 from quickserveml_tui.wire.datatypes import TensorType
 from quickserveml_tui.wire.json_tensors import Array
+from quickserveml_tui.wire.oip_documents import float_list
 from quickserveml_tui.wire.requests import InferRequest
 
-MAX_BYTES = 2048
+MAX_BYTES = 256 * 1024
 """Larger bodies gain nothing: their numbers are what costs."""
-MAX_VALUES = 256
+FEW_VALUES = 256
+"""Up to so many, the lists of a batch are read together; longer ones one by one, which is faster from here on."""
 _MAX_FORMS = 4
 _LEARN_EVERY = 16
 """Bodies of no known form for each that is looked at: where every request is another, learning would be in vain."""
@@ -29,13 +31,18 @@ _KINDS = {"FP32": frozenset({int, float}), "INT64": frozenset({int})}
 class RequestForm:
     """All but the numbers of a request for a model with one input."""
 
-    __slots__ = ("_dtype", "_row_shape", "_types", "count", "end", "least", "name", "request", "rows", "start")
+    __slots__ = (
+        "_begin", "_behind", "_dtype", "_row_shape", "_types", "count", "end", "least", "name", "request", "rows",
+        "start",
+    )  # fmt: skip
 
     def __init__(self, start: bytes, end: bytes, request: InferRequest, kind: TensorType) -> None:
+        """`start` ends with the bracket that opens the list, `end` begins with the one that closes it."""
         (array,) = request.feeds.values()
         self.start, self.end = start, end
         self.least = len(start) + len(end)
         """Bytes that are not numbers."""
+        self._begin, self._behind = len(start) - 1, len(end) - 1
         self.name = kind.name
         self.request = InferRequest({}, request.plan, request.id, request.priority, request.timeout_us)
         """What all requests of the form ask for; without arrays."""
@@ -46,12 +53,22 @@ class RequestForm:
         self._dtype = array.dtype
         self._types = _KINDS[kind.datatype]
 
+    def text(self, body: bytes) -> bytes:
+        """The list of numbers in a body of this form, with its brackets."""
+        return body[self._begin : len(body) - self._behind]
+
+    def body(self, text: bytes) -> bytes:
+        """The body with this list of numbers."""
+        return self.start[: self._begin] + text + self.end[1:]
+
     def feeds(self, texts: Sequence[bytes]) -> dict[str, Array] | None:
-        """The input of requests in one run, shape (rows of all, …), from what stands in their lists.
+        """The input of requests in one run, shape (rows of all, …), from their lists of numbers.
 
         None where one of them is not just `count` numbers in the dtype's range: then each must be read for itself.
         """
-        joined = b"[[%b]]" % b"],[".join(texts)
+        if self.count > FEW_VALUES:
+            return self._long_lists(texts)
+        joined = b"[%b]" % b",".join(texts)
         if joined.count(b"[") != len(texts) + 1:  # else the lists of one could take in those of others
             return None
         try:
@@ -64,7 +81,20 @@ class RequestForm:
             return None
         if array.shape != (len(texts), self.count) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             return None
-        return {self.name: array.reshape(len(texts) * self.rows, *self._row_shape)}
+        return self._shaped(array)
+
+    def _long_lists(self, texts: Sequence[bytes]) -> dict[str, Array] | None:
+        array = np.empty((len(texts), self.count), dtype=self._dtype)
+        with np.errstate(over="ignore"):  # what overflows is found below
+            for row, text in zip(array, texts, strict=True):
+                numbers = float_list(text) if text.find(b"[", 1) < 0 else None
+                if numbers is None or numbers.size != self.count:
+                    return None
+                row[:] = numbers
+        return self._shaped(array) if np.isfinite(array).all() else None
+
+    def _shaped(self, array: Array) -> dict[str, Array]:
+        return {self.name: array.reshape(len(array) * self.rows, *self._row_shape)}
 
 
 class RequestForms:
@@ -78,7 +108,7 @@ class RequestForms:
         self._missed = -1
 
     def find(self, body: bytes) -> RequestForm | None:
-        """The form of a body, if it has a known one; `text` gives what stands in its list."""
+        """The form of a body, if it has a known one."""
         for form in self._forms:
             if body.startswith(form.start) and body.endswith(form.end) and len(body) > form.least:
                 return form
@@ -93,7 +123,8 @@ class RequestForms:
         if self._missed % _LEARN_EVERY:
             return
         array = request.feeds[kind.name]
-        if array.ndim and array.shape[0] and 0 < array.size <= MAX_VALUES:
+        few = array.size <= FEW_VALUES or kind.datatype == "FP32"
+        if array.ndim and array.size and few:
             parts = _around_numbers(body)
             if parts is not None:
                 self._forms = [RequestForm(*parts, request, kind), *self._forms[: _MAX_FORMS - 1]]

@@ -36,10 +36,10 @@ class ServerProcess:
             if lines[-1].startswith("Try"):
                 break
         self.announcement = "".join(lines)
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.announcement)
+        found = re.search(r"(https?)://127\.0\.0\.1:(\d+)", self.announcement)
         assert found, f"no announcement: {self.announcement} {log.read_text()}"
-        self.port = int(found[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = int(found[2])
+        self.url = f"{found[1]}://127.0.0.1:{self.port}"
 
     def connect(self) -> RawConnection:
         return RawConnection(self.port)

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from quickserveml_tui.server import accept
-from quickserveml_tui.server.accept import Acceptor
+from quickserveml_tui.server.accept import Acceptor, Secure
 
 DEADLINE_S = 20
 
@@ -125,7 +125,7 @@ def test_a_connection_that_is_no_tls_is_dropped_and_others_go_on(run, listener, 
     client_context = ssl.create_default_context(cafile=str(certificate))
 
     async def main():
-        acceptor = Acceptor(asyncio.get_running_loop(), [listener], Echo, lambda: context)
+        acceptor = Acceptor(asyncio.get_running_loop(), [listener], Echo, Secure(lambda: context))
         acceptor.start()
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(b"GET / HTTP/1.1\r\n\r\n")

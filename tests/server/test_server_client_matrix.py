@@ -12,11 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from live_server import live
 from onnx import TensorProto, helper, save
-from server_models import model, slow, tiny, value
+from server_models import model, slow, tiny, value, weight
 from server_process import ENVIRONMENT, running
 
 pytestmark = pytest.mark.xdist_group("matrix")
@@ -48,11 +50,28 @@ def identity(kind):
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
+def versions(tmp_path_factory):
+    """A server of a repository folder with two versions of a model: each multiplies by its number."""
+    folder = tmp_path_factory.mktemp("versions")
+    repository = folder / "models"
+    for number in (1, 2):
+        place = repository / "times" / str(number)
+        place.mkdir(parents=True)
+        node = helper.make_node("Mul", ["x", "f"], ["y"])
+        save(model([node], [value("x")], [value("y")], [weight("f", np.float32(number))]), place / "model.onnx")
+    (repository / "times" / "config.pbtxt").write_text('name: "times"\nversion_policy: { all { } }\n')
+    with live(folder / "home", folder / "log", "--repository", repository, "--grpc-port", 0) as server:
+        yield {"port": server.port, "grpc_port": int(server.said["grpc_url"].rpartition(":")[2])}
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory, versions):
     """A server with gRPC, and what the clients must know of it."""
     folder = tmp_path_factory.mktemp("matrix")
     built = {f"same_{kind.lower()}": identity(kind) for kind in KINDS}
-    built |= {"tiny": tiny(), "slow": slow(), "spare_http": tiny(), "spare_grpc": tiny()}
+    built |= {"tiny": tiny(), "slow": slow()}
+    built |= {f"spare_{name}": tiny() for name in ("http", "http_aio", "grpc", "grpc_aio", "kserve")}
     for name, made in built.items():
         save(made, folder / f"{name}.onnx")
     paths = [*folder.glob("*.onnx"), NETWORK]
@@ -63,6 +82,7 @@ def given(tmp_path_factory):
         yield {
             "port": server.port,
             "grpc_port": grpc_port,
+            "versions": versions,
             "tiny": str(folder / "tiny.onnx"),
             "network": str(NETWORK),
             "network_name": re.search(r"(light\S*) version", server.announcement)[1],
@@ -79,7 +99,7 @@ def cells_of(client, given):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("client", "least"), [("triton_http", 160), ("triton_grpc", 170), ("kserve_both", 48)])
+@pytest.mark.parametrize(("client", "least"), [("triton_http", 282), ("triton_grpc", 256), ("kserve_both", 59)])
 def test_a_client_gets_what_the_runtime_gives_in_every_cell_of_its_matrix(client, least, given):
     if client == "kserve_both" and importlib.util.find_spec("kserve") is None:
         pytest.skip("the package kserve is not installed")

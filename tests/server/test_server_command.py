@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.http as triton
-from server_process import DEADLINE_S, ENVIRONMENT
+from server_process import DEADLINE_S, ENVIRONMENT, RawConnection, request
 
 from quickserveml_tui.server.options import ServeOptions
 from quickserveml_tui.server.run import curl_for
@@ -62,3 +62,30 @@ def test_the_example_command_trusts_the_certificate_and_names_the_key_that_the_s
     assert curl_for(ServeOptions()) == "curl"
     wanted = ServeOptions(auth="keys", tls_cert="my certs/c.pem", tls_key="k.pem")
     assert curl_for(wanted) == """curl --cacert 'my certs/c.pem' -H "Authorization: Bearer $QSML_API_KEY\""""
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_at_once_has_printed_one_document(model_paths, tmp_path, first):
+    process = subprocess.Popen(
+        command(tmp_path / "home", model_paths["tiny"], "--port", 0),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    try:
+        document = process.stdout.readline()
+        port = int(json.loads(document)["url"].rpartition(":")[2])
+        with RawConnection(port) as connection:
+            connection.send(request("/v2/models/tiny/infer", b"{", headers=["Expect: 100-continue"])[:-1])
+            assert connection.reply().status == 100  # the request is under way for as long as its body is awaited
+            process.send_signal(first)
+            while b"Told to end" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130
+        assert output == b""
+        assert b"The server was ended at once" in errors
+    finally:
+        process.kill()
+        process.communicate()

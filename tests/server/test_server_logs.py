@@ -249,3 +249,26 @@ def test_a_certificate_near_its_end_is_served_with_a_warning(pems, caplog, monke
     monkeypatch.setattr("quickserveml_tui.server.tls.time.time", lambda: now + 9 * 86_400)
     assert tls_context(options(pems, "two.pem", "two.key"))
     assert "expired on" in caplog.text
+
+
+def test_by_itself_a_log_is_text_on_a_terminal_and_json_elsewhere(tmp_path, logging_as_it_was):
+    shown, terminal = os.openpty()
+    file = tmp_path / "access.log"
+    try:
+        with open(terminal, "w", closefd=False) as stream:
+            set_up_logging("info", ServeOptions().log_format, stream=stream)
+            logging.getLogger(LOGGERS[0]).info("up")
+        assert os.read(shown, 4096).decode().split()[1:] == ["info", "quickserveml_tui", "up"]
+        for path in (os.ttyname(terminal), str(file)):
+            log = open_access_log(ServeOptions(access_log=path))
+            note(log)
+            log.close()
+        assert b'"GET /v2" 200 ' in os.read(shown, 4096)
+    finally:
+        os.close(shown)
+        os.close(terminal)
+    assert lines(file)[0]["status"] == 200
+    elsewhere = io.StringIO()
+    set_up_logging("info", ServeOptions().log_format, stream=elsewhere)
+    logging.getLogger(LOGGERS[0]).info("up")
+    assert json.loads(elsewhere.getvalue())["message"] == "up"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from server_process import eventually
 from work_server import DEADLINE_S, work_server
 
+from quickserveml_tui.core.errors import UnauthenticatedError
 from quickserveml_tui.server.access import Anonymous
+from quickserveml_tui.server.api.jobs import _events
 from quickserveml_tui.server.events import Streams
 
 SPEC = {"spec": {"duration_s": 0.2, "warmup_s": 0.05}}
@@ -200,6 +204,48 @@ def test_streams_are_bounded_and_one_that_is_left_makes_room(server):
             if reply.status_code == 200:
                 return
     raise AssertionError("no stream became free")
+
+
+async def test_who_connects_while_a_job_is_begun_anew_gets_all_of_the_new_attempt_and_nothing_twice(server):
+    jobs = server.workbench.jobs
+    first = jobs.start(_request())
+    eventually(lambda: jobs.events(first.id).frames, "frames of the first attempt")
+    jobs.cancel(first.id)
+    ended = eventually(lambda: None if (now := jobs.get(first.id)).live else now, "the end of the first attempt")
+    seen = jobs.events(first.id).offset
+    context = SimpleNamespace(workbench=server.workbench)
+    stream = _events(context, ended, f"{ended.attempt}-{seen}")
+    # The route has looked the job up, and the stream is about to look for events: now it is begun anew.
+    assert jobs.resume(first.id).attempt == ended.attempt + 1
+    found = [await asyncio.wait_for(anext(stream), DEADLINE_S)]
+    assert b"event: end" not in found[0]
+    jobs.cancel(first.id)
+    found += [part async for part in stream]
+    assert b"event: end" in found[-1]
+    assert sum(part.count(b"event: end") for part in found) == 1
+    numbers = [part.partition(b"\n")[0] for part in found[:-1] if part.startswith(b"id: ")]
+    assert len(set(numbers)) == len(numbers)
+    last = found[-1].partition(b"\n")[0].removeprefix(b"id: ").decode()
+    assert [name for name, *_ in events_of(server, f"/jobs/{first.id}/events", **{"Last-Event-ID": last})] == ["end"]
+
+
+async def test_an_event_that_was_waited_for_while_the_key_ended_is_not_sent():
+    revoked = []
+
+    async def events():
+        yield b"one"
+        revoked.append(True)
+        yield b"two"
+
+    class Welcome:
+        def check(self):
+            if revoked:
+                raise UnauthenticatedError("This key was revoked.", code="auth.revoked")
+
+    found = [part async for part in Streams(lambda: False)._bounded(events(), Welcome())]
+    assert found[:2] == [b": connected\n\n", b"one"]
+    assert len(found) == 3
+    assert b"auth.revoked" in found[2]
 
 
 async def test_a_stream_ends_when_the_server_drains():

@@ -12,12 +12,16 @@ from driving import Stage, stage
 from textual import events
 from textual.widgets._toast import Toast
 
+from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.catalog import ModelView
 from quickserveml_tui.core.errors import QuickServeError
+from quickserveml_tui.core.models import GoldenOutput
+from quickserveml_tui.core.tensors import TensorSpec
 from quickserveml_tui.tui.glyphs import UNICODE
 from quickserveml_tui.tui.keys import show_key
 from quickserveml_tui.tui.panes.catalog_rows import fitting_columns, table_row, visible_rows
 from quickserveml_tui.tui.screens.actions import Palette
+from quickserveml_tui.tui.screens.alias import move_notes
 from quickserveml_tui.tui.screens.forms import FormDialog
 from quickserveml_tui.tui.screens.outputs import OutputsDialog
 from quickserveml_tui.tui.widgets.table_cells import Cell
@@ -125,10 +129,19 @@ def test_names_come_before_aliases_where_there_is_little_room() -> None:
 def test_an_alias_of_an_older_version_stands_in_the_row_of_its_model_with_that_version() -> None:
     view = ModelView(make_model("digits", 3, aliases={"canary": 1, "prod": 2}))
     newest, older = visible_rows([view], {"digits"})[:2]
-    assert table_row(newest, UNICODE)["alias"].value == "prod@2"
+    assert table_row(newest, UNICODE)["alias"].value == "prod@2 +1"
     assert table_row(older, UNICODE)["alias"].value == "prod"
     view = ModelView(make_model("digits", 3, aliases={"canary": 3, "prod": 2}))
-    assert table_row(visible_rows([view], set())[0], UNICODE)["alias"].value == "canary"
+    assert table_row(visible_rows([view], set())[0], UNICODE)["alias"].value == "prod@2 +1"
+    for aliases, words in (
+        ({"staging": 3}, "staging"),
+        ({"beta": 1}, "beta@1"),
+        ({"prod": 3, "beta": 3}, "prod beta"),
+        ({"zeta": 3, "beta": 1}, "zeta +1"),
+        ({"staging": 3, "prod": 1, "beta": 2}, "prod@1 +2"),
+    ):
+        view = ModelView(make_model("digits", 3, aliases=aliases))
+        assert table_row(visible_rows([view], set())[0], UNICODE)["alias"].value == words
 
 
 def test_help_and_palette_write_a_star_as_people_do() -> None:
@@ -152,3 +165,37 @@ async def test_the_palette_runs_what_was_found_when_enter_was_pressed(world: Wor
         send(on, *("space" if letter == " " else letter for letter in "edit tags"), "enter", *"quit")
         await on.until(lambda: isinstance(on.app.screen, FormDialog), "the form")
         assert on.app.screen.heading.startswith("Tags")
+
+
+async def test_what_the_move_of_an_alias_changes_stands_in_the_form_before_enter(world: World) -> None:
+    model = make_model("digits", 3, aliases={"prod": 2, "staging": 3})
+    newest = model.versions[2]
+    other = replace(newest.facts, inputs=(TensorSpec("scan", "float32", (1, 4)),))
+    world.put(replace(model, versions=(*model.versions[:2], replace(newest, facts=other))))
+    async with stage(world, open_ref="digits") as on:
+        await on.press("A")
+        await on.until(lambda: on.app.screen.query("#alias-notes"), "the form")
+        await on.write("prod")
+        await on.shows(
+            "prod moves from digits@2 to digits@3.", "! digits@3 has other inputs or outputs", "“scan” is new"
+        )
+        await on.press("1")
+        await on.until(lambda: not on.app.screen.query_one("#alias-notes").display, "no notes for a new alias")
+        await on.press("escape")
+        await on.until(lambda: on.app.screen is on.bench, "the workbench")
+    assert world.models["digits"].aliases["prod"] == 2
+
+
+def test_notes_on_an_alias_say_where_it_points_now() -> None:
+    model = make_model("digits", 3, aliases={"prod": 2})
+    assert move_notes(model, 3, "canary") == []
+    assert [words for _, words in move_notes(model, 2, "prod")] == ["prod points at digits@2 already."]
+    assert [words for _, words in move_notes(model, 3, "-prod")] == [
+        "prod points at digits@2; digits@prod will be unknown."
+    ]
+    golden = GoldenOutput("default", "a" * 64, "b" * 64, "2024-05-01T10:00:00Z")
+    versions = (model.versions[0], replace(model.versions[1], golden=(golden,)), model.versions[2])
+    said = move_notes(replace(model, versions=versions), 3, "prod")
+    assert said[0] == (Role.INFO, "prod moves from digits@2 to digits@3.")
+    assert said[1][0] is Role.WARN
+    assert "has no golden outputs" in said[1][1]

@@ -398,7 +398,7 @@ async def test_a_version_without_golden_outputs_says_which_key_records_one(world
     async with stage(world, (80, 24), open_ref="digits") as on:
         on.bench.inspector_pane.show_tab("golden")
         await on.press("2")
-        await on.shows("Inputs with the outputs that they must give", "n records one")
+        await on.shows("Inputs with the outputs that they must", "n records one")
         await on.press("V")
         await on.shows("has no golden outputs")
 

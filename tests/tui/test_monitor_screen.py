@@ -15,7 +15,9 @@ from quickserveml_tui.core.monitor_rates import rates
 from quickserveml_tui.core.monitoring import MonitorSource
 from quickserveml_tui.tui.memory import UiMemory
 from quickserveml_tui.tui.monitor import watcher
+from quickserveml_tui.tui.monitor.charts import readout
 from quickserveml_tui.tui.monitor.history import MAX_POINTS, History
+from quickserveml_tui.tui.monitor.view import View
 from quickserveml_tui.tui.screens.monitor import address_of
 
 
@@ -67,6 +69,43 @@ async def test_enter_narrows_the_charts_to_a_model_and_esc_gives_all_back() -> N
         await on.shows("p50 2.86 ms")
 
 
+async def test_the_heat_says_so_where_there_was_no_request() -> None:
+    async with stage(world_with_server(), (120, 40)) as on:
+        screen = await watching(on, 1)
+        on.world.monitor.tell(replace(make_snapshot(1), taken_at=make_snapshot(2).taken_at))
+        await on.until(lambda: screen.view.history.points, "an interval")
+        await on.shows("no request in the last 1 min")
+
+
+async def test_only_the_table_that_has_the_focus_has_a_cursor_and_the_slowest_stays_in_sight() -> None:
+    async with stage(world_with_server(), (120, 40)) as on:
+        screen = await watching(on, *range(1, 10))
+        table = screen.query_one("#monitor-slow").table
+        await on.until(lambda: table.row_count, "slow requests")
+        assert "▌" not in on.text(), "the focus is on a chart"
+        worst = replace(make_snapshot(10).slow[0], request_id="worst", elapsed_s=60.0)
+        on.world.monitor.tell(replace(make_snapshot(10), slow=(worst, *make_snapshot(10).slow)))
+        await on.until(lambda: table.cursor_key == "worst", "the slowest one under the cursor at the top")
+        await on.press("5")
+        await on.until(lambda: on.text().count("▌") == 1, "the cursor of the focused table")
+
+
+def test_the_read_out_leaves_figures_out_rather_than_cut_them() -> None:
+    view = View()
+    for second in (1, 2):
+        before = view.snapshot
+        now = make_snapshot(second)
+        view.history.add(now, rates(before, now) if before is not None else None)
+    view.move_cursor(-1, 60)
+    for width in range(30, 120):
+        text = "".join(span.text for span in readout(view, 60, width))
+        assert len(text) <= width
+        assert "…" not in text
+        if width >= 60:
+            assert " /s" in text
+            assert text.count(" ms") >= 2
+
+
 async def test_the_cursor_reads_one_moment_out() -> None:
     async with stage(world_with_server(), (120, 40)) as on:
         await watching(on, *range(1, 40))
@@ -99,7 +138,7 @@ async def test_a_server_that_never_answered_says_why() -> None:
     async with stage(world_with_server(), (120, 40)) as on:
         await watching(on)
         on.world.monitor.tell(gone())
-        await on.shows("The server does not answer. Check that it runs.", "o opens another one")
+        await on.shows("The server does not answer. Check that it", "runs. It is asked again", "o opens another one")
 
 
 async def test_pause_interval_and_window_are_keys() -> None:

@@ -15,6 +15,7 @@ from quickserveml_tui.core.errors import NotPermittedError, UnavailableError, Us
 from quickserveml_tui.tui.panes.request import RequestEditor
 from quickserveml_tui.tui.panes.server_log import MAX_LINES
 from quickserveml_tui.tui.screens.start_server import plan_of
+from quickserveml_tui.tui.serving.examples import MAX_EDITED, lay_out
 from quickserveml_tui.tui.serving.requests import MAX_ROWS, Target, answer_rows, certificate_of, curl_line, targets_of
 
 SIZE = (120, 40)
@@ -51,7 +52,7 @@ async def asked(on):
 async def test_without_a_server_the_screen_says_what_starts_one_and_esc_goes_back() -> None:
     async with stage(sample_world()) as on:
         await opened(on)
-        await on.shows("No server of this home runs", "n starts one for the models that are marked")
+        await on.shows("No server of this home runs", "n starts one for the marked models, or for all")
         await on.press("D")
         await on.shows("No server is under the cursor")
         await on.press("escape")
@@ -68,7 +69,7 @@ async def test_a_server_is_started_for_the_model_under_the_cursor_and_outlives_t
         on.app.screen.query_one("#field-workers", Input).value = "3"
         await on.shows("quickserveml serve digits@2 --workers 3")
         await on.press("enter")
-        await on.shows("127.0.0.1:8000", "it goes on when you quit")
+        await on.shows("127.0.0.1:8000", "Serving 1 model, also after you quit")
         assert world.servers.started[0].refs == ("digits@2",)
         assert world.servers.started[0].options == (("workers", "3"),)
         words = str(on.app.farewell())
@@ -160,6 +161,42 @@ async def test_an_example_is_edited_and_sent_and_the_answer_shown_beside_its_tim
         assert screen.request_pane.target == Target("x[/]y")
 
 
+async def test_a_request_that_is_too_long_to_edit_is_shown_in_outline_and_sent_whole() -> None:
+    world = world_with(make_server(1))
+    values = [number / 8 for number in range(60_000)]
+    whole = json.dumps({"inputs": [{"name": "image", "datatype": "FP32", "shape": [2, 30_000],
+                                    "data": [values[:30_000], values[30_000:]]}]})  # fmt: skip
+    assert len(whole) > MAX_EDITED
+    world.remote.example = lambda *_args, **_options: whole
+    async with stage(world, SIZE) as on:
+        await asked(on)
+        await on.shows('"data": [0.0, 0.125, 0.25, …]  60,000 values', "f5 sends it whole")
+        await on.press("e")
+        await on.shows("too long to be edited here")
+        await on.press("2", "f5")
+        await on.shows("✓ 200")
+        assert json.loads(world.remote.sent[0][2]) == json.loads(whole)
+
+
+async def test_a_long_sentence_of_an_answer_can_be_read_to_its_end() -> None:
+    world = world_with(make_server(1))
+    sentence = " ".join(f"word{number}" for number in range(40))
+    world.remote.answer = (400, json.dumps({"error": sentence}), 0.5)
+    async with stage(world, SIZE) as on:
+        await asked(on)
+        await on.press("2", "f5")
+        await on.shows("✕ 400", "word0", "word39")
+
+
+def test_an_example_is_wrapped_to_its_editor_and_stays_the_same_request() -> None:
+    text = json.dumps({"inputs": [{"name": "é", "shape": [1, 64], "data": [[number / 7 for number in range(64)]]}]})
+    example = lay_out(text, 60)
+    assert not example.outline
+    assert max(map(len, example.shown.splitlines())) <= 60
+    assert json.loads(example.body) == json.loads(text)
+    assert lay_out("no JSON", 60).shown == "no JSON"
+
+
 async def test_refusals_of_the_server_are_shown_as_they_are() -> None:
     world = world_with(make_server(1))
     world.remote.answer = (400, json.dumps({"error": "input [bold]x[/] \x1b[31mis missing"}), 0.5)
@@ -213,7 +250,7 @@ async def test_the_log_is_followed_filtered_and_bounded() -> None:
     async with stage(world, SIZE) as on:
         screen = await asked(on)
         await on.until(lambda: len(screen.log_pane.lines) == 41, "the lines")
-        await on.shows("warning  queue [/]", "n 7")
+        await on.shows("!  queue [/]", "n 7")
         await on.press("3", "slash", *"line 39")
         await on.until(lambda: screen.log_pane.query_one("#log-lines").row_count == 1, "one line")
         await on.press("escape")
@@ -340,3 +377,15 @@ def test_curl_trusts_the_certificate_that_the_server_was_started_with() -> None:
 
 def test_odd_metadata_gives_no_target() -> None:
     assert targets_of([{}, {"name": 3}, {"name": ""}, {"name": "m", "versions": "12"}]) == [Target("m")]
+
+
+async def test_esc_in_the_open_filter_of_the_log_shows_all_lines_and_stays() -> None:
+    world = world_with(make_server(1))
+    world.servers.logs["server-1"] = "one\ntwo\nthree\n"
+    async with stage(world, SIZE) as on:
+        screen = await asked(on)
+        lines = screen.log_pane.query_one("#log-lines")
+        await on.until(lambda: len(screen.log_pane.lines) == 3, "the lines")
+        await on.press("3", "slash", *"tw", "escape")
+        await on.until(lambda: lines.row_count == 3 and lines.has_focus, "all lines")
+        assert on.app.front is screen

@@ -72,6 +72,7 @@ def test_every_theme_defines_every_role(theme):
         ("ember-dark", None, False, "mono"),
         ("ember-light", "truecolor", True, "mono"),
         ("contrast", "256", False, "contrast"),
+        ("contrast", "standard", False, "ember-16"),
     ],
 )
 def test_a_theme_collapses_to_what_the_terminal_shows(wanted, colours, no_color, expected):

@@ -430,6 +430,16 @@ async def test_the_palette_lists_actions_as_area_and_verb_and_runs_them(world: W
         assert on.app.recent == ["app.switch_theme"]
 
 
+async def test_a_key_goes_through_the_themes_and_the_last_one_is_remembered(world: World) -> None:
+    async with stage(world) as on:
+        first = on.app.theme
+        seen = []
+        for _ in range(3):
+            await on.press("L")
+            seen.append((on.app.theme, on.app.memory.theme))
+        assert seen == [("ember-light", "light"), ("contrast", "contrast"), (first, "dark")]
+
+
 async def test_help_shows_the_keys_of_the_focus_first_and_can_be_searched(world: World) -> None:
     async with stage(world) as on:
         await on.press("question_mark")

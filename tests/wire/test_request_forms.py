@@ -1,4 +1,4 @@
-"""Small requests whose surroundings are known must be read exactly as if nothing were known."""
+"""Requests whose surroundings are known must be read exactly as if nothing were known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def by_form(known, bodies):
     assert forms[0] is not None
     assert all(form is forms[0] for form in forms)
     form = forms[0]
-    feeds = form.feeds([body[len(form.start) : len(body) - len(form.end)] for body in bodies])
+    feeds = form.feeds([form.text(body) for body in bodies])
+    assert [form.body(form.text(body)) for body in bodies] == list(bodies)
     return feeds and feeds["x"]
 
 
@@ -119,3 +120,40 @@ def test_whole_numbers_stay_exact():
     assert by_form(found, [body, body])[:, 0].tolist() == [2**62 + 1] * 2
     assert by_form(found, [written("1,2,3,4.0", datatype="INT64")]) is None
     assert by_form(found, [written(f"1,2,3,{2**63}", datatype="INT64")]) is None
+
+
+LONG = 1000
+
+
+def long_decoder():
+    kind = TensorType("x", "FP32", np.dtype(np.float32), (-1, LONG))
+    return RequestDecoder([kind], [TensorType("y", "FP32", np.dtype(np.float32), (-1, 3))])
+
+
+def long_body(values, **members):
+    return written(", ".join(values), shape=(1, LONG), **members)
+
+
+def test_long_lists_of_a_known_form_are_read_as_without_it():
+    rng, known = np.random.default_rng(3), long_decoder()
+    rows = [[repr(value) for value in rng.standard_normal(LONG).tolist()] for _ in range(3)]
+    rows[1][7], rows[2][-1] = "3", "-1.5e-40"
+    bodies = [long_body(row) for row in rows]
+    known.decode(bodies[0])
+    expected = np.concatenate([long_decoder().decode(body).feeds["x"] for body in bodies])
+    assert by_form(known, bodies).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("wrong", ["true", "null", '"1"', "1e39", "1e999", "NaN", "[1]", "1, 2", "", "1],[2", "1]"])
+def test_long_lists_that_are_no_rows_of_numbers_are_left_to_the_decoder(wrong):
+    known, values = long_decoder(), ["0.5"] * LONG
+    known.decode(long_body(values))
+    assert by_form(known, [long_body(values), long_body([*values[:500], wrong, *values[501:]])]) is None
+
+
+def test_long_lists_of_whole_numbers_are_not_learned():
+    kind = TensorType("x", "INT64", np.dtype(np.int64), (-1, LONG))
+    found = RequestDecoder([kind], [TensorType("y", "FP32", np.dtype(np.float32), (-1, 3))])
+    body = long_body([str(2**62 + 1)] * LONG, datatype="INT64")
+    assert found.decode(body).feeds["x"][0, 0] == 2**62 + 1
+    assert found.forms.find(body) is None

@@ -1,5 +1,6 @@
 """The messages of gRPC are those of the clients, field by field, and live beside them in one process."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -65,12 +66,20 @@ def compared(module):
 def test_every_field_has_the_number_and_type_that_tritons_client_knows():
     report = compared("tritonclient.grpc.service_pb2")
     assert report["missing"] == []
-    assert report["different"] == []
+    # KServe's: Triton's answers have no fields, and its clients skip those that they do not know.
+    more = {
+        (f"RepositoryModel{kind}Response", field)
+        for kind in ("Load", "Unload")
+        for field in ("model_name", f"is{kind}ed")
+    }
+    assert {tuple(item[:2]) for item in report["different"]} == more
+    assert all(item[3] is None for item in report["different"])
     assert report["fields"] > 100
 
 
 def test_every_field_that_kserves_client_knows_is_the_same():
-    pytest.importorskip("kserve", reason="the package kserve is not installed")
+    if importlib.util.find_spec("kserve") is None:  # importing it here would forbid tritonclient.grpc to other tests
+        pytest.skip("the package kserve is not installed")
     report = compared("kserve.protocol.grpc.grpc_predict_v2_pb2")
     # There the model's name has another number; what a call says in Triton's field 1 stands in where 2 is empty.
     renumbered = {("RepositoryModelLoadRequest", "model_name"), ("RepositoryModelUnloadRequest", "model_name")}

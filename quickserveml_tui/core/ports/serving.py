@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from quickserveml_tui.core.access import ApiKey, CreatedKey, Permission, RateLimit
+from quickserveml_tui.core.access import ApiKey, CreatedKey, DamagedKey, Permission, RateLimit
 from quickserveml_tui.core.jobs import CancelToken
 from quickserveml_tui.core.monitoring import ServerSnapshot
 from quickserveml_tui.core.serving import ServerPlan, ServerRecord
@@ -95,6 +95,10 @@ class KeysPort(Protocol):
 
     def list(self, *, include_revoked: bool = False) -> tuple[ApiKey, ...]:
         """Keys by name."""
+        ...
+
+    def damaged(self) -> tuple[DamagedKey, ...]:
+        """Records of the file that cannot be read: they open nothing, and stay in it."""
         ...
 
     def get(self, key: str) -> ApiKey:

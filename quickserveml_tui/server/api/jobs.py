@@ -15,9 +15,10 @@ from starlette.responses import Response
 
 from quickserveml_tui.core.access import Permission
 from quickserveml_tui.core.benchmarks import BenchmarkSpec
-from quickserveml_tui.core.errors import ConflictError
+from quickserveml_tui.core.errors import ConflictError, NotFoundError
 from quickserveml_tui.core.job_records import JobKind, JobRecord, JobRequest
 from quickserveml_tui.core.jobs import JobState
+from quickserveml_tui.core.ports import JobsPort
 from quickserveml_tui.server.api.once import ONCE_ERRORS, IdempotencyKey, once
 from quickserveml_tui.server.api.paging import page
 from quickserveml_tui.server.api.work_calls import (
@@ -207,7 +208,16 @@ def _add_events(routes: APIRouter, context: ServerContext) -> None:
 
 def _offset(record: JobRecord, last_event_id: str) -> int:
     found = _EVENT_ID.fullmatch(last_event_id)
-    return int(found[2]) if found and int(found[1]) == record.attempt else 0
+    # Offsets go on over attempts: behind an event of an earlier one, all of the newest one is still to come.
+    return int(found[2]) if found and int(found[1]) <= record.attempt else 0
+
+
+def _look_again(jobs: JobsPort, record: JobRecord) -> JobRecord:
+    """The job as it is now; as it was where it has been forgotten meanwhile."""
+    try:
+        return jobs.get(record.id)
+    except NotFoundError:
+        return record
 
 
 async def _events(context: ServerContext, record: JobRecord, last_event_id: str) -> AsyncIterator[bytes]:
@@ -226,6 +236,11 @@ async def _events(context: ServerContext, record: JobRecord, last_event_id: str)
             offset = said.offset
             continue
         if not record.live:
+            # What is known of the job is older than the events: it may have been begun anew in between.
+            newest = await asyncio.to_thread(_look_again, jobs, record)
+            if newest != record:
+                record = newest
+                continue
             yield event("end", msgspec.to_builtins(job_document(record)), number)
             return
         looks += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from importlib.util import find_spec
 
@@ -17,6 +18,11 @@ def require_grpc() -> None:
             hint="Install it with: pip install 'quickserveml-tui[grpc]'",
             code="serve.grpc_missing",
         )
+
+
+def silence_core() -> None:
+    """Keep gRPC's core from writing lines of its own among the log's; before its import. `GRPC_VERBOSITY` wins."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

@@ -83,20 +83,21 @@ class Calls:
             encoded: bytes = (await handler(message, caller)).SerializeToString()
             return encoded
 
-        return self._guarded(method, message_class(f"{method.name}Request"), work)
+        return self.guarded(method, message_class(f"{method.name}Request"), work)
 
     def infer(self, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
         """The handler of `ModelInfer`."""
 
         async def work(message: Any, _caller: Caller, context: Any, arrived: int) -> bytes:
-            set_compression(context)
             room = Room(self.engine, message.ByteSize())
             try:
-                return await self.wait(submit(self.engine, message, context.time_remaining(), arrived))
+                answer = await self.wait(submit(self.engine, message, context.time_remaining(), arrived))
             finally:
                 room.give_back()
+            await begin_answers(context)
+            return answer
 
-        return self._guarded(method, message_class("ModelInferRequest"), work)
+        return self.guarded(method, message_class("ModelInferRequest"), work)
 
     async def wait(self, job: GrpcJob) -> bytes:
         """The encoded answer. Raises `CallError`; a cancelled call takes its request out of the queue."""
@@ -108,7 +109,9 @@ class Calls:
 
     # ---- what every call passes
 
-    def _guarded(self, method: Method, request: Any, work: Work) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def guarded(self, method: Method, request: Any, work: Work) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """A handler that reads messages of the class `request` and answers by `work`, with all that a call passes."""
+
         async def call(raw: bytes, context: Any) -> bytes:
             started = time.perf_counter_ns()
             headers = headers_of(context)
@@ -196,8 +199,11 @@ def parse(kind: Any, raw: bytes) -> Any:
         raise DataError("The request is not the message that this method takes.", code="request.protobuf") from error
 
 
-def set_compression(context: Any) -> None:
+async def begin_answers(context: Any) -> None:
     """Compress the answers of a call whose metadata asks for it; they are sent as they are otherwise."""
     for key, value in context.invocation_metadata() or ():
         if key == _COMPRESSION_KEY and value in _COMPRESSIONS:
             context.set_compression(_COMPRESSIONS[value])
+            # grpc.aio heeds the wish only where the metadata is sent on its own: grpc/grpc issue 34690.
+            await context.send_initial_metadata(())
+            return

@@ -83,8 +83,8 @@ class Information:
 
     async def _load(self, request: Any, _caller: Caller) -> Any:
         await repository.load(self._context, request.model_name, parameters(request.parameters))
-        return message("RepositoryModelLoadResponse")
+        return message("RepositoryModelLoadResponse", {"model_name": request.model_name, "isLoaded": True})
 
     async def _unload(self, request: Any, _caller: Caller) -> Any:
         await repository.unload(self._context, request.model_name, parameters(request.parameters))
-        return message("RepositoryModelUnloadResponse")
+        return message("RepositoryModelUnloadResponse", {"model_name": request.model_name, "isUnloaded": True})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from quickserveml_tui.core.access import Permission
+from quickserveml_tui.wire.grpc_health import HEALTH_SERVICE
+from quickserveml_tui.wire.grpc_tables import SERVICE
 
 
 class Method(NamedTuple):
@@ -16,11 +18,12 @@ class Method(NamedTuple):
     """Field of the request that holds a model's name, where it is about one."""
     streams: bool = False
     """Whether requests and answers are streams."""
+    service: str = SERVICE
 
     @property
     def path(self) -> str:
         """As it crosses the wire and stands in logs."""
-        return f"/inference.GRPCInferenceService/{self.name}"
+        return f"/{self.service}/{self.name}"
 
 
 METHODS = (
@@ -38,3 +41,7 @@ METHODS = (
     Method("RepositoryModelUnload", Permission.OPERATE, "model_name"),
 )
 """Everything that works; the rest of the service (shared memory, traces, log settings) answers UNIMPLEMENTED."""
+
+CHECK = Method("Check", Permission.PUBLIC, service=HEALTH_SERVICE)
+WATCH = Method("Watch", Permission.PUBLIC, service=HEALTH_SERVICE)
+"""gRPC's own health protocol; asking for one model needs what `ModelReady` needs."""

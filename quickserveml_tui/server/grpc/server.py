@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from quickserveml_tui.core.errors import UnavailableError
 from quickserveml_tui.server.grpc import port_taken
 from quickserveml_tui.server.grpc.calls import Calls
+from quickserveml_tui.server.grpc.health import Health
 from quickserveml_tui.server.grpc.information import Information
-from quickserveml_tui.server.grpc.methods import METHODS
+from quickserveml_tui.server.grpc.methods import CHECK, METHODS, WATCH
 from quickserveml_tui.server.grpc.streams import Streams
+from quickserveml_tui.server.tls import tls_files
+from quickserveml_tui.wire.grpc_health import HEALTH_SERVICE
 from quickserveml_tui.wire.grpc_tables import SERVICE
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class GrpcServer:
     def __init__(self, engine: Engine, context: ServerContext) -> None:
         self._options = context.options
         self._server: Any = None
+        self._new_certificate: Any = None
+        """Waits for the next handshake."""
         calls, information = Calls(engine, context), Information(context)
         self._streams = Streams(calls)
         self._handlers = {}
@@ -64,6 +67,11 @@ class GrpcServer:
                 made = calls.unary(method, information.handlers[method.name])
                 handler = grpc.unary_unary_rpc_method_handler(made)
             self._handlers[method.name] = handler
+        self._health = Health(calls, context)
+        self._health_handlers = {
+            CHECK.name: grpc.unary_unary_rpc_method_handler(self._health.check()),
+            WATCH.name: grpc.unary_stream_rpc_method_handler(self._health.watch()),
+        }
 
     async def start(self, host: str, port: int) -> int:
         """Take calls; returns the port. Raises `UnavailableError` where it cannot be had or the TLS files not be read.
@@ -73,7 +81,10 @@ class GrpcServer:
         self._server = grpc.aio.server(
             options=_channel_options(self._options), maximum_concurrent_rpcs=self._options.max_connections
         )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers),))
+        services = {SERVICE: self._handlers, HEALTH_SERVICE: self._health_handlers}
+        self._server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(*item) for item in services.items())
+        )
         name = "127.0.0.1" if host.lower().rstrip(".") == "localhost" else host
         address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         try:
@@ -87,18 +98,31 @@ class GrpcServer:
         if not self._options.tls_cert:
             bound: int = self._server.add_insecure_port(address)
             return bound
-        try:
-            chain, key = Path(self._options.tls_cert).read_bytes(), Path(self._options.tls_key).read_bytes()
-        except OSError as error:
-            raise UnavailableError(
-                "The files of the certificate cannot be read.", hint="Check --tls-cert and --tls-key.", code="tls.files"
-            ) from error
-        secure: int = self._server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
+        credentials = grpc.dynamic_ssl_server_credentials(self._read_certificate(), self._take_certificate)
+        secure: int = self._server.add_secure_port(address, credentials)
         return secure
+
+    def reload_certificate(self) -> None:
+        """Read the files of the certificate again, for new connections; they were checked before.
+
+        Raises `UnavailableError` (`tls.unreadable`).
+        """
+        if self._options.tls_cert:
+            self._new_certificate = self._read_certificate()
+
+    def _read_certificate(self) -> Any:
+        chain, key = tls_files(self._options)
+        return grpc.ssl_server_certificate_configuration([(key, chain)])
+
+    def _take_certificate(self) -> Any:
+        """What gRPC asks for at every handshake, in a thread of its own: a new certificate, or None for the same."""
+        taken, self._new_certificate = self._new_certificate, None
+        return taken
 
     async def drain(self) -> None:
         """Take no new calls, finish those under way within the drain timeout, end."""
         if self._server is not None:
             self._streams.end()
+            self._health.end()
             await self._server.stop(self._options.drain_timeout_s)
             self._server = None

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from quickserveml_tui.core.errors import QuickServeError, UnavailableError
 from quickserveml_tui.server.batcher import internal_error
-from quickserveml_tui.server.grpc.calls import Calls, Headers, Room, headers_of, parse, set_compression
+from quickserveml_tui.server.grpc.calls import Calls, Headers, Room, begin_answers, headers_of, parse
 from quickserveml_tui.server.grpc.inference import GrpcJob, submit
 from quickserveml_tui.server.grpc.methods import Method
 from quickserveml_tui.server.grpc.statuses import CallError, call_error
 from quickserveml_tui.server.refusals import neutral
-from quickserveml_tui.wire.grpc_infer import stream_error, stream_response
+from quickserveml_tui.wire.grpc_infer import stream_error, stream_response, wants_final
 from quickserveml_tui.wire.grpc_messages import message_class
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ _STRICT = (b"triton_grpc_error", b"true")
 class _Streamed:
     """One request of a stream."""
 
-    __slots__ = ("arrived", "caller", "error", "job", "request_id", "room", "size")
+    __slots__ = ("arrived", "caller", "error", "final", "job", "request_id", "room", "size")
 
     def __init__(self, raw: bytes) -> None:
         self.size = len(raw)
         self.arrived = time.perf_counter_ns()
         self.caller: Caller | None = None
         self.request_id = ""
+        self.final = False
+        """Whether its answer is to be marked as its last: there is one for every request."""
         self.job: GrpcJob | None = None
         """Set where the request is on its way; otherwise `error` is."""
         self.error: CallError | None = None
@@ -133,7 +135,7 @@ class _Stream:
             # Asked anew for every request: a key may be revoked while its stream goes on.
             item.caller = calls.admit(self._headers)
             message = parse(message_class("ModelInferRequest"), raw)
-            item.request_id = message.id
+            item.request_id, item.final = message.id, wants_final(message)
             calls.check(self._method, message, item.caller)
             item.room = Room(calls.engine, item.size)
             item.job = submit(calls.engine, message, self._context.time_remaining(), item.arrived)
@@ -157,10 +159,10 @@ class _Stream:
         status = failed.status if failed else 200
         self._calls.note(self._method, status, item.arrived, item.size, len(answer), item.caller, self._headers)
         if failed is None:
-            return stream_response(answer)
+            return stream_response(answer, final=item.final)
         if self._strict:
             raise failed
-        return stream_error(failed.text, item.request_id)
+        return stream_error(failed.text, item.request_id, final=item.final)
 
 
 class Streams:
@@ -174,7 +176,7 @@ class Streams:
         """The handler of `ModelStreamInfer`."""
 
         async def call(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            set_compression(context)
+            await begin_answers(context)
             stream = _Stream(self._calls, method, requests, context)
             self._open.add(stream)
             failed: CallError | None = None

@@ -88,7 +88,7 @@ class EditingFlow(BulkFlow):
 
     def action_set_alias(self) -> None:
         """Point an alias at the version, protect it, or take one away."""
-        from quickserveml_tui.tui.screens.forms import Field, FormDialog
+        from quickserveml_tui.tui.screens.alias import AliasForm
 
         row, workbench = self.selected, self.workbench
         if row is None or workbench is None:
@@ -111,11 +111,7 @@ class EditingFlow(BulkFlow):
             f"{alias} (protected)" if alias in guarded else alias for alias in model.aliases_of(row.version.version)
         )
         about = f"Aliases here now: {have or 'none'}. A leading - takes an alias away. prod and staging are protected."
-        fields = [
-            Field("alias", "alias", "", "prod, staging or a name of your own"),
-            Field("protect", "protected", choices=("as it is", "yes", "no")),
-        ]
-        self.app.push_screen(FormDialog(f"Alias for {ref}", fields, about=about, check=_check_alias), save)
+        self.app.push_screen(AliasForm(model, row.version.version, about=about, check=_check_alias), save)
 
     def _take_alias(self, model: ModelRecord, alias: str) -> None:
         """Take an alias away; a protected one only after asking."""

@@ -13,6 +13,7 @@ from quickserveml_tui.tui.flows.calls import as_error
 from quickserveml_tui.tui.panes.inspector import Page
 from quickserveml_tui.tui.panes.request import RequestEditor, RequestPane
 from quickserveml_tui.tui.screens.side import SideScreen
+from quickserveml_tui.tui.serving.examples import lay_out
 from quickserveml_tui.tui.serving.messages import AnswerArrived, ExampleFound, ModelsFound
 from quickserveml_tui.tui.serving.requests import MAX_KEPT, Target, answer_rows, certificate_of, curl_line, targets_of
 
@@ -96,14 +97,14 @@ class RequestFlow(SideScreen):
         target = self.targets[index]
         self._sent += 1
         self.request_pane.show_target(target, index + 1, len(self.targets))
-        key = self.key_of(server)
+        key, width = self.key_of(server), self.request_pane.editor_width
 
         def ask() -> ExampleFound:
             try:
                 text = services.remote.example(server.url, target.model, target.version, key=key)
             except QuickServeError as error:
                 return ExampleFound(server.id, target.path, error=error)
-            return ExampleFound(server.id, target.path, text)
+            return ExampleFound(server.id, target.path, lay_out(text, width))
 
         self.in_thread(ask, group="example", doing="Asking for an example")
 
@@ -120,8 +121,9 @@ class RequestFlow(SideScreen):
         elif pane.target is not None and pane.target.path == event.path:
             if event.error is not None:
                 pane.show_error(event.error)
-            else:
-                pane.show_body(event.text)
+            elif event.example is not None:
+                pane.show_example(event.example)
+                self.refresh_bindings()
 
     def action_step_target(self, by: int) -> None:
         """Turn to the next model, round."""

@@ -106,6 +106,9 @@ class HeatChart(LiveChart):
         )  # fmt: skip
         lead = Span(" " * (LABELS + 1))
         rows = [*drawing.rows, (lead, *self._times(columns))]
+        if not most and drawing.rows and view.newest is not None and view.newest.bounds:
+            said = f"no request in the {view.window_words}"
+            rows[len(drawing.rows) // 2] = (lead, Span(" " * ((columns - len(said)) // 2)), say(said, Role.MUTED))
         if legend_rows:
             rows.append((lead, *crop_row(heat_legend(most, charset=charset), columns)) if most else ())
         return rows
@@ -132,6 +135,8 @@ class Gauge:
     """The value that fills the strip; the largest one in view by default."""
     of: Callable[[ModelRates], float | None] | None = None
     """The same of one version, where versions have it."""
+    leads: bool = False
+    """Whether a group of gauges begins with it: an empty row stands before it where there is room."""
 
     def picker(self, view: View) -> Callable[[Point], float | None]:
         """Where the figure comes from: the version that the charts are about, as far as it is known of versions."""
@@ -162,6 +167,7 @@ class GaugeList(LiveChart):
         units = max(len(gauge.unit) for gauge in self.gauges)
         rows: list[Row] = []
         silent: list[str] = []
+        airy = self.content_size.height >= len(self.gauges) + 1 + sum(gauge.leads for gauge in self.gauges)
         for gauge in self.gauges:
             point, pick = view.history.newest, gauge.picker(view)
             value = pick(point) if point is not None else None
@@ -176,12 +182,16 @@ class GaugeList(LiveChart):
             if value is None and all(one is None for one in values):
                 silent.append(gauge.label)
                 continue
+            if airy and gauge.leads and rows:
+                rows.append(())
             if cells < 4:
                 rows.append(crop_row(head, width))
                 continue
             drawn = strip(values, low=0.0, high=gauge.high(view), charset=charset, role=Role.ALT)
             rows.append((*head, *pad_row(drawn, cells)))
         if silent and view.history.newest is not None and len(rows) < self.content_size.height:
+            if airy:
+                rows.append(())
             rows.append(crop_row((Span("not told: ", Role.MUTED), say(", ".join(silent), Role.MUTED)), width))
         return rows
 
@@ -214,4 +224,10 @@ def readout(view: View, columns: int, width: int, *, narrow: bool = False) -> Ro
             ("p99", rates.p99_ms, "ms"), ("errors", rates.errors_per_s, "/s"),
         )
     ]  # fmt: skip
-    return two_edges([Span("cursor ", Role.MUTED), say(clock_of(point.at))], join_spans(groups, 3), width)
+    while len(groups) > 1 and row_width(join_spans(groups, 3)) > width:
+        groups.pop(min(2, len(groups) - 1))  # p95 first: it lies between the two that say most
+    right = join_spans(groups, 3)
+    left = [Span("cursor ", Role.MUTED), say(clock_of(point.at))]
+    while left and row_width(left) + 2 + row_width(right) > width:
+        left.pop()  # the axis says when it was
+    return two_edges(left, right, width)

@@ -92,20 +92,28 @@ def index_of(rows: Sequence[CatalogRow], wanted: str) -> int:
     return 0
 
 
-def alias_elsewhere(view: ModelView) -> str:
-    """The foremost alias of a model that none points at the newest version of: `prod@2`; empty without any."""
-    aliases = view.model.aliases
-    foremost = next((name for name in ("prod", "staging") if name in aliases), min(aliases, default=""))
-    return f"{foremost}@{aliases[foremost]}" if foremost else ""
+_FOREMOST = {"prod": 0, "staging": 1}
+
+
+def alias_words(row: CatalogRow) -> str:
+    """Aliases in the order of what they mean to others: `prod staging`, or `prod@2 +1` where there are many.
+
+    The row of a model tells all of them, with the version where that is an older one; the row of an older version tells
+    its own.
+    """
+    number, aliases = row.version.version, row.view.model.aliases
+    shown = [name for name in aliases if not row.nested or aliases[name] == number]
+    shown.sort(key=lambda name: (_FOREMOST.get(name, 2), aliases[name] != number, name))
+    words = [name if aliases[name] == number else f"{name}@{aliases[name]}" for name in shown]
+    text = " ".join(words)
+    return text if cell_width(text) <= MAX_ALIAS or len(words) < 2 else f"{words[0]} +{len(words) - 1}"
 
 
 def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
-    """The cells of a row: name and version, its foremost alias, its p50."""
+    """The cells of a row: name and version, aliases, p50."""
     number = row.version.version
     aliases = row.view.model.aliases_of(number)
-    alias = next((name for name in ("prod", "staging") if name in aliases), aliases[0] if aliases else "")
-    if row.version.runnable and not alias and not row.nested:
-        alias = alias_elsewhere(row.view)
+    alias = alias_words(row) if row.version.runnable or aliases else ""
     p50 = row.view.p50_ms(number)
     sign, role = trial_sign(row.version.trial, glyphs)[::2]
     note = "" if row.version.runnable else f" {sign}"
@@ -116,12 +124,10 @@ def table_row(row: CatalogRow, glyphs: Glyphs) -> dict[str, CellLike]:
         name = Cell(f"  @{number}", role=Role.MUTED, suffix=f"  {state}{note}")
     else:
         name = Cell(row.view.model.name, suffix=f" @{number}{note}")
+    foremost = alias.partition(" ")[0].partition("@")[0]
     return {
         "_key": row.key,
         "name": name,
-        "alias": Cell(
-            alias,
-            role=ALIAS_ROLES.get(alias.partition("@")[0], Role.MUTED) if row.version.runnable or aliases else role,
-        ),
+        "alias": Cell(alias, role=ALIAS_ROLES.get(foremost, Role.MUTED) if row.version.runnable or aliases else role),
         "p50": Cell(p50, text=significant(p50) if p50 is not None else ""),
     }

@@ -49,10 +49,10 @@ GAUGES = (
     Gauge("queue", "ms", lambda point: point.rates.total.queue_ms, of=lambda rates: rates.queue_ms),
     Gauge("run", "ms", lambda point: point.rates.total.compute_ms, of=lambda rates: rates.compute_ms),
     Gauge("pending", "", lambda point: point.rates.total.pending, _count, of=lambda rates: rates.pending),
-    Gauge("connections", "", lambda point: point.rates.connections or None, _count),
+    Gauge("connections", "", lambda point: point.rates.connections or None, _count, leads=True),
     Gauge("CPU", "%", _cpu, _rate),
-    Gauge("machine", "%", lambda point: point.cpu_percent, _count, lambda _view: 100.0),
     Gauge("memory", "MB", _memory, _count),
+    Gauge("machine", "%", lambda point: point.cpu_percent, _count, lambda _view: 100.0, leads=True),
     Gauge("GPU", "%", lambda point: point.gpu_percent, _count, lambda _view: 100.0),
 )
 

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from quickserveml_tui.charts.cells import Role
-from quickserveml_tui.core.monitoring import ModelRates, ModelSnapshot, SlowRequest, WorkerSnapshot
+from quickserveml_tui.core.monitoring import ModelRates, ModelSnapshot, MonitorSource, SlowRequest, WorkerSnapshot
 from quickserveml_tui.core.text import plural
 from quickserveml_tui.core.units import format_bytes, significant
 from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
@@ -83,7 +83,17 @@ class TablePane(ViewPane):
 
     def compose_body(self) -> ComposeResult:
         """The table."""
-        yield PaneTable(self.COLUMNS, empty=self.EMPTY, sort_key=self.SORT, sort_descending=True)
+        yield PaneTable(
+            self.COLUMNS, empty=self.EMPTY, sort_key=self.SORT, sort_descending=True, classes="-cursor-in-focus"
+        )
+
+    def fill(self, rows: Sequence[TableRow]) -> None:
+        """Show other rows; a cursor at the top that nobody looks at stays there, whatever comes to stand above it."""
+        table = self.table
+        at_top = not table.has_focus and table.cursor_line == 0
+        table.set_rows(rows)
+        if at_top:
+            table.action_top()
 
     @property
     def table(self) -> PaneTable:
@@ -135,9 +145,7 @@ class ModelsPane(TablePane):
         known = {(one.name, one.version): one for one in point.rates.models} if point is not None else {}
         total = sum(one.requests_per_s for one in known.values())
         glyphs = glyphs_of(self)
-        self.table.set_rows(
-            [model_row(one, known.get((one.name, one.version)), total, self.view, glyphs) for one in models]
-        )
+        self.fill([model_row(one, known.get((one.name, one.version)), total, self.view, glyphs) for one in models])
         self.count_text = plural(len(models), "model") if snapshot is not None else ""
 
 
@@ -168,7 +176,7 @@ class SlowPane(TablePane):
     """The slowest requests of the last minutes."""
 
     COLUMNS = SLOW
-    EMPTY = "No request of the last minutes is kept, or this server does not keep any."
+    EMPTY = "No request in the last minutes."
     SORT = "total"
 
     def __init__(self, view: View) -> None:
@@ -177,10 +185,12 @@ class SlowPane(TablePane):
     def show_view(self) -> None:
         """A row for each."""
         snapshot = self.view.snapshot
+        foreign = snapshot is not None and snapshot.source is not MonitorSource.OURS
+        self.table.empty = "This server keeps no requests." if foreign else self.EMPTY
         found = [
             one for one in (snapshot.slow if snapshot else ()) if self.view.model in (None, (one.model, one.version))
         ]
-        self.table.set_rows([slow_row(one, index) for index, one in enumerate(found[:MAX_SLOW])])
+        self.fill([slow_row(one, index) for index, one in enumerate(found[:MAX_SLOW])])
         self.count_text = plural(len(found), "request") if found else ""
 
 
@@ -219,7 +229,10 @@ class WorkersPane(TablePane):
     def compose_body(self) -> ComposeResult:
         """The workers, and the events in their place."""
         yield from super().compose_body()
-        events = PaneTable(EVENTS, empty="Nothing has happened since this is watched.", id="monitor-events")
+        events = PaneTable(
+            EVENTS, empty="Nothing has happened since this is watched.", id="monitor-events",
+            classes="-cursor-in-focus",
+        )  # fmt: skip
         events.display = False
         yield events
 

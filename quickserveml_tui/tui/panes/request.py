@@ -10,25 +10,25 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import TextArea
 
-from quickserveml_tui.charts.cells import Role, Row, Span
+from quickserveml_tui.charts.cells import Role, Span
 from quickserveml_tui.core.text import safe_lines
 from quickserveml_tui.core.units import format_bytes, significant
-from quickserveml_tui.tui.glyphs import Glyphs
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.inspector import Page
+from quickserveml_tui.tui.serving.examples import MAX_EDITED, Example
 from quickserveml_tui.tui.serving.requests import Target, check_body
 from quickserveml_tui.tui.sheets.rows import paragraph
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.widgets.empty import EmptyState
-from quickserveml_tui.tui.widgets.ink import crop_row, say, two_edges
+from quickserveml_tui.tui.widgets.ink import fold_row, say, two_edges
 
 if TYPE_CHECKING:
     from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.tui.serving.messages import AnswerArrived
 
-MAX_EDITED = 200_000
-"""Signs of a request that can be edited here; a larger one is sent from a file by curl."""
+EDITOR_EDGES = 7
+"""Cells beside a line of the editor: margins, padding, scroll bar."""
 NOTHING = ("An example request of a served model, to edit and to send", [("1", "picks a server"), ("n", "starts one")])
 
 
@@ -38,6 +38,21 @@ class RequestEditor(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("escape", "screen.leave_editor", "done", "request.leave_editor", "Leave the text and go to the answer"),
     ]
+
+    def on_mount(self) -> None:
+        """At rest nothing in the text is marked."""
+        self._mark(on=False)
+
+    def on_focus(self) -> None:
+        """Mark the line of the cursor and the brackets that belong together."""
+        self._mark(on=True)
+
+    def on_blur(self) -> None:
+        """At rest again."""
+        self._mark(on=False)
+
+    def _mark(self, *, on: bool) -> None:
+        self.match_cursor_bracket = self.highlight_cursor_line = on
 
     async def on_paste(self, event: events.Paste) -> None:
         """What is pasted holds nothing that a terminal would obey."""
@@ -65,7 +80,7 @@ class RequestPane(WorkPane):
     def __init__(self) -> None:
         super().__init__(key="2", title="Request", id="request")
         self.target: Target | None = None
-        self.example = ""
+        self.example: Example | None = None
         self.sending = False
         self.answer: AnswerArrived | None = None
 
@@ -97,7 +112,20 @@ class RequestPane(WorkPane):
     @property
     def body(self) -> str:
         """The text that would be sent."""
+        if self.example is not None and self.example.outline:
+            return self.example.body
         return self.query_one(RequestEditor).text
+
+    @property
+    def outlined(self) -> bool:
+        """Whether the request is too long to be edited here: the editor shows its outline."""
+        return self.example is not None and self.example.outline
+
+    @property
+    def editor_width(self) -> int:
+        """Cells of a line of the editor, without its margins and the scroll bar; about so many while it is hidden."""
+        whole = self.screen.size.width
+        return (self.size.width or (whole if self.screen.has_class("-narrow") else whole // 2)) - EDITOR_EDGES
 
     def show_nothing(self, sentence: str = NOTHING[0], keys: Sequence[tuple[str, str]] = tuple(NOTHING[1])) -> None:
         """There is nothing to ask, and why."""
@@ -120,7 +148,7 @@ class RequestPane(WorkPane):
                 two_edges([Span("POST ", Role.MUTED), say(target.path, Role.BODY)], [Span("JSON", Role.MUTED)], width)
             ]
         )
-        self.show_body("")
+        self._load(None)
         self._say_head([Span("waiting for an example…", Role.MUTED)])
         self._arrange()
         if had_focus:
@@ -130,14 +158,24 @@ class RequestPane(WorkPane):
         """Which of the models it is."""
         self.count_text = f"{place} of {count}" if count > 1 else ""
 
-    def show_body(self, text: str) -> None:
+    def show_example(self, example: Example) -> None:
         """Put an example into the editor."""
-        self.example = safe_lines(text, MAX_EDITED)
+        self._load(example)
+        send = [Span("f5", Role.STRONG, bold=True), Span(" sends it", Role.MUTED)]
+        if example.outline:
+            size = format_bytes(len(example.body))
+            self._say_head([*send, Span(f" whole; with {size} it is too long to be edited here", Role.MUTED)])
+        else:
+            edit = [Span(", ", Role.MUTED), Span("e", Role.STRONG, bold=True), Span(" edits it", Role.MUTED)]
+            self._say_head([*send, *edit])
+
+    def _load(self, example: Example | None) -> None:
+        self.example = example
         self.set_class(True, "-unanswered")
-        self.query_one(RequestEditor).load_text(self.example)
+        editor = self.query_one(RequestEditor)
+        editor.load_text(example.shown if example is not None else "")
+        editor.read_only = self.outlined
         self.query_one(Page).sheet.show(lambda _width, _glyphs: ())
-        self._say_head([Span("f5", Role.STRONG, bold=True), Span(" sends it, ", Role.MUTED),
-                        Span("e", Role.STRONG, bold=True), Span(" edits it", Role.MUTED)])  # fmt: skip
 
     def show_error(self, error: QuickServeError) -> None:
         """Why there is no example or no answer."""
@@ -150,7 +188,7 @@ class RequestPane(WorkPane):
 
     def begin_sending(self) -> str:
         """The request is on its way; says what is wrong with it as JSON, in a sentence, where something is."""
-        wrong = check_body(self.body)
+        wrong = "" if self.outlined else check_body(self.body)
         self.sending, self.answer = True, None
         self._say_head([Span("● ", Role.ACCENT), Span("sending…", Role.BODY)])
         return wrong
@@ -170,14 +208,10 @@ class RequestPane(WorkPane):
             ],
         )  # fmt: skip
         page = self.query_one(Page)
-        page.sheet.show(lambda width, glyphs: _cropped(answer.rows, width, glyphs))
+        page.sheet.show(lambda width, _: [part for row in answer.rows for part in fold_row(row, width)])
         page.scroll_home(animate=False)
 
     def _say_head(self, spans: Sequence[Span]) -> None:
         self.query_one("#answer-head", Sheet).show(
             lambda width, _: [two_edges([Span("Answer", Role.STRONG, bold=True), Span("   "), *spans], [], width)]
         )
-
-
-def _cropped(rows: Sequence[Row], width: int, _glyphs: Glyphs) -> list[Row]:
-    return [crop_row(row, width) for row in rows]

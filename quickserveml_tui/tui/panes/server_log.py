@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from textual.widgets import Input
 
 from quickserveml_tui.charts.cells import Role
 from quickserveml_tui.core.text import safe_text
+from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.tables import PaneTable
@@ -27,9 +29,11 @@ MAX_LINES = 2_000
 MAX_LINE = 4_000
 COLUMNS = (
     Column("at", "time", width=8, sortable=False, drop=1),
-    Column("level", "level", width=7, sortable=False, drop=2),
-    Column("text", "message", flex=1, min_width=20, sortable=False),
+    Column("level", "level", width=7, kind="state", sortable=False, drop=2),
+    Column("text", "message", flex=1, min_width=30, sortable=False),
 )
+NOTHING = ("What the server writes comes here", [("1", "picks a server"), ("n", "starts one")])
+_SIGNS = {Role.ERROR: "error", Role.WARN: "warn"}
 _LEVELS = {"ERROR": Role.ERROR, "CRITICAL": Role.ERROR, "WARNING": Role.WARN, "WARN": Role.WARN, "INFO": Role.MUTED}
 _TIME_KEYS, _TEXT_KEYS = ("time", "ts", "timestamp", "at"), ("message", "msg", "event")
 _SHOWN = {*_TIME_KEYS, *_TEXT_KEYS, "level", "logger", "pid"}
@@ -65,7 +69,7 @@ class LogPane(WorkPane):
 
     def compose_body(self) -> ComposeResult:
         """Filter, lines, and what stands in their place."""
-        yield EmptyState("What the server writes comes here", id="log-empty")
+        yield EmptyState(*NOTHING, id="log-empty")
         yield LogFilter(placeholder="text that lines must hold", id="log-filter", compact=True)
         yield PaneTable(COLUMNS, empty="No line yet.", show_header=False, id="log-lines")
 
@@ -102,12 +106,12 @@ class LogPane(WorkPane):
         if had_focus:
             self.focus_body()
 
-    def begin(self, words: str) -> None:
-        """Another server: forget all lines; `words` say what will come."""
+    def begin(self, words: str, keys: Sequence[tuple[str, str]] = ()) -> None:
+        """Another server: forget all lines; `words` say what will come, `keys` what brings it."""
         self.lines.clear()
         self._open, self.dropped, self._number = "", 0, 0
         self.following = True
-        self.query_one("#log-empty", EmptyState).show(words)
+        self.query_one("#log-empty", EmptyState).show(words, keys)
         self._show()
 
     def add(self, text: str) -> None:
@@ -130,9 +134,9 @@ class LogPane(WorkPane):
             self.query_one("#log-lines", PaneTable),
             self.query_one("#log-filter", LogFilter).value.casefold(),
         )
-        first = self._number - len(self.lines)
+        first, glyphs = self._number - len(self.lines), glyphs_of(self)
         rows = [
-            log_row(line, first + index)
+            log_row(line, first + index, glyphs)
             for index, line in enumerate(self.lines)
             if not wanted or wanted in line.casefold()
         ]
@@ -198,7 +202,7 @@ class LogPane(WorkPane):
         self.focus_body()
 
 
-def log_row(line: str, number: int) -> dict[str, CellLike]:
+def log_row(line: str, number: int, glyphs: Glyphs) -> dict[str, CellLike]:
     """A line as a row: JSON of a logger by its parts, anything else as it is."""
     at, level, text = "", "", line
     if line.startswith("{"):
@@ -210,10 +214,11 @@ def log_row(line: str, number: int) -> dict[str, CellLike]:
             at, level, text = _parts(document)
     role = _LEVELS.get(level.upper(), Role.BODY)
     body = Role.BODY if role is Role.MUTED else role
+    sign = getattr(glyphs, _SIGNS[role]) if role in _SIGNS else " "
     return {
         "_key": number,
         "at": Cell(at, role=Role.MUTED),
-        "level": Cell(level.lower(), role=role),
+        "level": Cell(level.lower(), role=role, short=sign),
         "text": Cell(safe_text(text, MAX_LINE), role=body),
     }
 

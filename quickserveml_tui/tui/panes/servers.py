@@ -17,6 +17,7 @@ from quickserveml_tui.tui.glyphs import Glyphs, glyphs_of
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.panes.base import WorkPane
 from quickserveml_tui.tui.panes.tables import PaneTable
+from quickserveml_tui.tui.serving.states import host_of
 from quickserveml_tui.tui.sheets.rows import labelled
 from quickserveml_tui.tui.sheets.sheet import Sheet
 from quickserveml_tui.tui.times import local_clock
@@ -38,7 +39,7 @@ COLUMNS = (
 )
 NOTHING = (
     "No server of this home runs",
-    [("n", "starts one for the models that are marked, or for all"), ("M", "watches any other server by its address")],
+    [("n", "starts one for the marked models, or for all"), ("M", "watches any server by its address")],
 )
 _SIGNS = {"ready": ("ok", Role.OK), "not ready": ("queued", Role.WARN), "needs a key": ("held", Role.WARN)}
 
@@ -153,7 +154,7 @@ def _row(server: ServerRecord, state: ServerState | None, glyphs: Glyphs) -> dic
     rate = None if state is None or state.rates is None else state.rates.total.requests_per_s
     return {
         "_key": server.id,
-        "url": Cell(server.url.removeprefix("http://")),
+        "url": Cell(host_of(server.url)),
         "models": Cell(len(state.models(server) if state is not None else server.models)),
         "rate": Cell(rate, text=significant(rate) if rate else "0" if rate == 0 else ""),
         "state": Cell(f"{sign} {word}", role=role, short=sign),

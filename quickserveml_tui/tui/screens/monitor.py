@@ -261,6 +261,8 @@ class MonitorScreen(FiguresFlow):
 
     def _state_words(self) -> tuple[str, Role]:
         snapshot = self.view.snapshot
+        if self.failure is not None and snapshot is None:
+            return "No answer; asking again", Role.ERROR
         if self.failure is not None and snapshot is not None:
             last = clock_of(snapshot.taken_at)
             return f"No answer since {last}; asking again. {self.failure.message}", Role.ERROR

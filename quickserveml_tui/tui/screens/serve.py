@@ -14,11 +14,12 @@ from quickserveml_tui.tui.flows.server_requests import RequestFlow
 from quickserveml_tui.tui.keys import bind
 from quickserveml_tui.tui.messages import ActionFailed
 from quickserveml_tui.tui.panes.request import RequestEditor, RequestPane
+from quickserveml_tui.tui.panes.server_log import NOTHING as NO_SERVER_LOG
 from quickserveml_tui.tui.panes.server_log import LogPane
 from quickserveml_tui.tui.panes.servers import ServersPane
 from quickserveml_tui.tui.places import MONITOR, SERVE
 from quickserveml_tui.tui.serving.messages import LogRead, ServersListed, ServerStopped, StopWeighed
-from quickserveml_tui.tui.serving.states import ServerState, look_at
+from quickserveml_tui.tui.serving.states import ServerState, host_of, look_at
 from quickserveml_tui.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ LOOK_S = 2.0
 """Time between two looks at the servers while the screen is shown."""
 LOG_READS = 64
 """Pieces of a log that are read at once."""
-NO_LOG = "It runs in a terminal, which shows its log. One that n starts here keeps its log."
+NO_LOG = "It runs in a terminal, which shows its log."
+NO_LOG_KEYS = [("n", "starts one that keeps its log")]
 NEEDS_SERVER = {"stop_server", "watch_server", "copy_url", "enter_key"}
 NEEDS_TARGET = {
     "send_request", "edit_request", "pick_target", "step_target", "copy_curl", "reset_request", "copy_answer",
@@ -157,7 +159,7 @@ class ServeScreen(RequestFlow):
         ended = [one.url for one in gone if one.id not in self._stopping]
         self._stopping -= {one.id for one in gone}
         if ended:
-            words = f"{ended[0]} has" if len(ended) == 1 else f"{plural(len(ended), 'server')} have"
+            words = f"{host_of(ended[0])} has" if len(ended) == 1 else f"{plural(len(ended), 'server')} have"
             self.tell(f"{words} ended", Role.WARN)
 
     @on(ActionFailed)
@@ -185,9 +187,13 @@ class ServeScreen(RequestFlow):
         self.server = server
         self._served = state.models(server) if server and state is not None and state.snapshot is not None else None
         self._offset, self._reading = 0, False
-        self.query_one(StatusLine).breadcrumb = ("Serve", server.url) if server else ("Serve",)
-        nothing = NO_LOG if server and not server.log_path else "Nothing is written yet"
-        self.log_pane.begin(nothing if server else "What the server writes comes here")
+        self.query_one(StatusLine).breadcrumb = ("Serve", host_of(server.url)) if server else ("Serve",)
+        if server is None:
+            self.log_pane.begin(*NO_SERVER_LOG)
+        elif server.log_path:
+            self.log_pane.begin("Nothing is written yet")
+        else:
+            self.log_pane.begin(NO_LOG, NO_LOG_KEYS)
         self.find_targets()
         self._read_log()
         self.refresh_bindings()
@@ -257,6 +263,8 @@ class ServeScreen(RequestFlow):
 
     def reason_against(self, action: str) -> str:
         """Why an action does nothing now."""
+        if action == "edit_request" and self.request_pane.outlined:
+            return "The request is too long to be edited here; f5 sends it whole."
         if action == "start_server" and self.read_only:
             return "The workbench is read-only: no server is started."
         if action in NEEDS_SERVER and self.server is None:
@@ -287,7 +295,7 @@ class ServeScreen(RequestFlow):
             return
         self.owner.started[server.id] = server
         self._select = server.id
-        self.tell(f"Serving {plural(len(server.models), 'model')} on {server.url}; it goes on when you quit", Role.OK)
+        self.tell(f"Serving {plural(len(server.models), 'model')}, also after you quit", Role.OK)
         self.look()
 
     def action_stop_server(self) -> None:
@@ -325,7 +333,7 @@ class ServeScreen(RequestFlow):
         if services is None:
             return
         self._stopping.add(server.id)
-        self.tell(f"Stopping {server.url}: what is under way is finished first", Role.INFO)
+        self.tell(f"Stopping {host_of(server.url)}: what is under way is finished first", Role.INFO)
 
         def stop() -> ServerStopped:
             services.servers.stop(server.id)
@@ -339,7 +347,7 @@ class ServeScreen(RequestFlow):
         event.stop()
         self.owner.started.pop(event.server.id, None)
         self.owner.server_keys.pop(event.server.url, None)
-        self.tell(f"{event.server.url} has stopped", Role.OK)
+        self.tell(f"{host_of(event.server.url)} has stopped", Role.OK)
         self.look()
 
     # ---- keys, copies, monitor

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quickserveml_tui.charts.cells import Row
     from quickserveml_tui.core.errors import QuickServeError
     from quickserveml_tui.core.serving import ServerRecord
+    from quickserveml_tui.tui.serving.examples import Example
     from quickserveml_tui.tui.serving.states import ServerState
 
 
@@ -61,7 +62,7 @@ class ExampleFound(Message):
 
     server_id: str
     path: str
-    text: str = ""
+    example: Example | None = None
     error: QuickServeError | None = None
 
 

@@ -101,7 +101,7 @@ def answer_rows(text: str, width: int = MAX_INLINE) -> tuple[Row, ...]:
     try:
         if len(text) > MAX_PARSED:
             raise ValueError
-        lines = _lines(json.loads(text), 0, "", width=max(width, MIN_INLINE))
+        lines = json_lines(json.loads(text), 0, "", width=max(width, MIN_INLINE))
     except (ValueError, RecursionError):
         lines = ((say(line[:MAX_KEPT]),) for line in text[:MAX_KEPT].splitlines())
     rows: list[Row] = []
@@ -116,8 +116,8 @@ def answer_rows(text: str, width: int = MAX_INLINE) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _lines(value: Any, depth: int, lead: str, tail: str = "", *, width: int) -> Iterator[Row]:
-    """A JSON value as rows; `lead` is the name it stands behind."""
+def json_lines(value: Any, depth: int, lead: str, tail: str = "", *, width: int) -> Iterator[Row]:
+    """A JSON value as rows of at most `width` cells where it can be; `lead` is the name it stands behind."""
     indent = "  " * depth
     name = [say(f"{indent}{lead}", Role.MUTED)] if lead else [Span(indent)]
     short = _inline(value, width - len(indent) - len(lead) - len(tail))
@@ -129,14 +129,14 @@ def _lines(value: Any, depth: int, lead: str, tail: str = "", *, width: int) -> 
     if isinstance(value, dict):
         last = len(value) - 1
         for number, (key, one) in enumerate(value.items()):
-            yield from _lines(
+            yield from json_lines(
                 one, depth + 1, f"{json.dumps(key, ensure_ascii=False)}: ", "," if number < last else "", width=width
             )
     elif all(not isinstance(one, (dict, list)) for one in value):
         yield from _wrapped(value, depth + 1, width)
     else:
         for number, one in enumerate(value):
-            yield from _lines(one, depth + 1, "", "," if number < len(value) - 1 else "", width=width)
+            yield from json_lines(one, depth + 1, "", "," if number < len(value) - 1 else "", width=width)
     yield (Span(indent), Span(closing + tail, Role.MUTED))
 
 
@@ -144,8 +144,16 @@ def _inline(value: Any, room: int) -> str | None:
     """A value on one line, where it is short enough."""
     if isinstance(value, (dict, list)) and (len(value) > MAX_INLINE or (isinstance(value, dict) and len(value) > 1)):
         return None
+    if isinstance(value, (dict, list)) and _holds_objects(value):
+        return None
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= room or not isinstance(value, (dict, list)) else None
+
+
+def _holds_objects(value: Mapping[str, Any] | Sequence[Any]) -> bool:
+    """Whether there are objects in it, at any depth."""
+    items = value.values() if isinstance(value, Mapping) else value
+    return any(isinstance(item, dict) or (isinstance(item, list) and _holds_objects(item)) for item in items)
 
 
 def _wrapped(values: Sequence[Any], depth: int, width: int) -> Iterator[Row]:

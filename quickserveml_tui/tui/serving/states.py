@@ -53,6 +53,11 @@ def look_at(port: MonitorPort, server: ServerRecord, key: str, before: ServerSta
     return ServerState("ready" if snapshot.ready else "not ready", snapshot, said)
 
 
+def host_of(url: str) -> str:
+    """The address of a server without what every one has: `127.0.0.1:8000`; https stays."""
+    return url.removeprefix("http://")
+
+
 def pending_of(states: Mapping[str, ServerState], server: ServerRecord) -> int | None:
     """Requests under way on a server, as last seen."""
     state = states.get(server.id)

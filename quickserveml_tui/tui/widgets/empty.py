@@ -20,6 +20,9 @@ from quickserveml_tui.core.text import cell_width, safe_text
 from quickserveml_tui.tui.glyphs import glyphs_of
 from quickserveml_tui.tui.widgets.ink import Inked, Lines, crop_row, row_width, say, to_content, two_edges
 
+MAX_SENTENCE = 76
+"""Cells of a line of a sentence: longer ones are hard to read."""
+
 
 def wrap_words(text: str, width: int) -> list[str]:
     """`text` in lines of at most `width` cells, broken at blanks."""
@@ -30,6 +33,16 @@ def wrap_words(text: str, width: int) -> list[str]:
             lines[-1] = joined
         else:
             lines.append(word)
+    return lines
+
+
+def wrap_evenly(text: str, width: int) -> list[str]:
+    """`text` in as few lines as `wrap_words` makes, of about the same length."""
+    lines = wrap_words(text, width)
+    for narrower in range(cell_width(" ".join(lines)) // len(lines), width):
+        even = wrap_words(text, narrower)
+        if len(even) == len(lines) and max(map(cell_width, even)) <= width:
+            return even
     return lines
 
 
@@ -63,7 +76,9 @@ class EmptyState(Inked, can_focus=True):
     def rows(self, width: int) -> Sequence[Row]:
         """Hatch, words in the middle, hatch."""
         height = self.content_size.height
-        words: list[Row] = [centred([Span(line, Role.BODY)], width) for line in wrap_words(self.sentence, width)]
+        words: list[Row] = [
+            centred([Span(line, Role.BODY)], width) for line in wrap_evenly(self.sentence, min(width, MAX_SENTENCE))
+        ]
         for index, (key, verb) in enumerate(self.keys):
             if index == 0 and height >= 7:
                 words.append(())

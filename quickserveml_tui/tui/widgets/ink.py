@@ -91,6 +91,50 @@ def crop_row(row: Row, width: int, *, middle: bool = False) -> Row:
     return tuple(kept)
 
 
+def fold_row(row: Row, width: int) -> list[Row]:
+    """A row as rows of at most `width` cells, cut at blanks where there are some; what follows is indented further."""
+    text = "".join(span.text for span in row)
+    lead = len(text) - len(text.lstrip()) + 2
+    if row_width(row) <= width or width <= 2 * lead:
+        return [crop_row(row, width)]
+    signs = [replace(span, text=sign) for span in row for sign in span.text]
+    rows: list[Row] = []
+    while signs:
+        indent: Row = (Span(" " * lead),) if rows else ()
+        room = width - row_width(indent)
+        fits = _fitting(signs, room)
+        end = fits if fits == len(signs) else _last_blank(signs, fits, lead if not rows else 0) or fits
+        rows.append(_merged((*indent, *signs[:end])))
+        signs = signs[end:]
+    return rows
+
+
+def _fitting(signs: Sequence[Span], room: int) -> int:
+    """How many signs fit; one at least."""
+    taken = 0
+    for at, sign in enumerate(signs):
+        taken += cell_width(sign.text)
+        if taken > room:
+            return max(at, 1)
+    return len(signs)
+
+
+def _last_blank(signs: Sequence[Span], end: int, start: int) -> int:
+    """Place behind the last blank before `end` that is not part of the indent; 0 without one."""
+    return next((at + 1 for at in range(end - 1, start, -1) if signs[at].text == " "), 0)
+
+
+def _merged(row: Sequence[Span]) -> Row:
+    """Neighbours that look the same as one span."""
+    merged: list[Span] = []
+    for span in row:
+        if merged and replace(merged[-1], text=span.text) == span:
+            merged[-1] = replace(span, text=merged[-1].text + span.text)
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
 def two_edges(left: Sequence[Span], right: Sequence[Span], width: int, *, gap: int = 2) -> Row:
     """A row that hangs on both edges; the left part gives way where there is no room for both."""
     right_row = crop_row(tuple(right), width)

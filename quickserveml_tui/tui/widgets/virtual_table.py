@@ -49,7 +49,8 @@ class VirtualTable(ScrollView, can_focus=True):
 
     Give it `set_rows` with a sequence or a `RowSource` of mappings from column key to `Cell`, text or number. A mapping
     may also hold `_key` (identity over refreshes), `_group` (a heading instead of a row) and `_dim`. The table has the
-    class `-bleed`: its cursor row reaches both edges of the pane, and it keeps the padding itself.
+    class `-bleed`: its cursor row reaches both edges of the pane, and it keeps the padding itself. With the class
+    `-cursor-in-focus` the cursor is drawn only while the table has the focus: for rows that nothing else follows.
     """
 
     DEFAULT_CSS = """
@@ -392,7 +393,7 @@ class VirtualTable(ScrollView, can_focus=True):
             words = self.empty if self._order.predicate is None else "No row matches the filter."
             said = dict(enumerate(words.splitlines(), self.header_height)).get(y, "")
             return self._strip((Span(" " * PADDING), say(said, Role.MUTED)), width)
-        current = line == self.cursor_line
+        current = line == self.cursor_line and (self.has_focus or not self.has_class("-cursor-in-focus"))
         key = (line, width, current, current and self.has_focus, self._generation, self.app.theme, self.rich_style)
         strip = self._strips.get(key)
         if strip is None:

@@ -64,6 +64,21 @@ def same(kind, found):
     return found.shape == want.shape and np.array_equal(found.astype(want.dtype), want)
 
 
+def multiplied(x):
+    """What the versions of the model `times` make of an array, by the version that is asked for; "" is the newest."""
+    return {"": x * 2, "1": x, "2": x * 2}
+
+
+async def awaited(report, name, call):
+    """A cell whose call is awaited; it holds if the call gives something true."""
+    try:
+        found = await call()
+    except Exception as error:
+        report.cells[name] = repr(error)
+    else:
+        report.cells[name] = "" if found else f"gave {found!r}"
+
+
 class Report:
     """Cells of the matrix: every one has a name and holds or says why not."""
 

@@ -2,8 +2,12 @@
 
 import asyncio
 
-from common import ARRAYS, Report, arguments, same
+import numpy as np
+from common import ARRAYS, RNG, Report, arguments, awaited, multiplied, same
+from grpc import insecure_channel
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from kserve.protocol.infer_type import RequestedOutput
 
 GIVEN = arguments()
@@ -67,6 +71,55 @@ async def grpc():
     await client.close()
 
 
+async def versions():
+    x = RNG.standard_normal((2, 4)).astype(np.float32)
+    url = f"http://127.0.0.1:{GIVEN['versions']['port']}"
+    rest_client = InferenceRESTClient(RESTConfig(protocol="v2"))
+    grpc_client = InferenceGRPCClient(f"127.0.0.1:{GIVEN['versions']['grpc_port']}")
+    for version, want in multiplied(x).items():
+        tensor = InferInput("x", [2, 4], "FP32")
+        tensor.set_data_from_numpy(x, binary_data=False)
+        asked = InferRequest("times", [tensor], model_version=version or None)
+
+        async def over_grpc(asked=asked, want=want):
+            return np.array_equal((await grpc_client.infer(asked)).outputs[0].as_numpy(), want)
+
+        await awaited(report, f"grpc version {version or 'none'}", over_grpc)
+
+    async def over_rest():  # the client puts no version into the path
+        return np.array_equal((await rest_client.infer(url, asked, model_name="times")).outputs[0].as_numpy(), x * 2)
+
+    await awaited(report, "rest version none", over_rest)
+    await rest_client.close()
+    await grpc_client.close()
+
+
+def repository():
+    """The client has no calls for it, the stubs of its protocol do."""
+    with insecure_channel(f"127.0.0.1:{GIVEN['grpc_port']}") as channel:
+        service = stubs.GRPCInferenceServiceStub(channel)
+
+        def ready():
+            return service.ModelReady(messages.ModelReadyRequest(name="spare_kserve")).ready
+
+        def load():
+            answer = service.RepositoryModelLoad(messages.RepositoryModelLoadRequest(model_name="spare_kserve"))
+            return (answer.model_name, answer.isLoaded, ready()) == ("spare_kserve", True, True) or str(answer)
+
+        def unload():
+            answer = service.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name="spare_kserve"))
+            return (answer.model_name, answer.isUnloaded, ready()) == ("spare_kserve", True, False) or str(answer)
+
+        def unload_unknown():
+            service.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name="nothing"))
+
+        report.check("grpc load", load)
+        report.check("grpc unload", unload)
+        report.refused("grpc unload unknown", unload_unknown, "NOT_FOUND")
+
+
 asyncio.run(rest())
 asyncio.run(grpc())
+asyncio.run(versions())
+repository()
 report.finish()

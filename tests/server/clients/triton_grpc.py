@@ -6,7 +6,19 @@ import queue
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from common import ARRAYS, COMPRESSIONS, RNG, Report, arguments, as_sent, expected, fill, same
+from common import (
+    ARRAYS,
+    COMPRESSIONS,
+    RNG,
+    Report,
+    arguments,
+    as_sent,
+    awaited,
+    expected,
+    fill,
+    multiplied,
+    same,
+)
 
 GIVEN = arguments()
 URL = f"127.0.0.1:{GIVEN['grpc_port']}"
@@ -22,6 +34,11 @@ def questions():
     for kind in ARRAYS:
         for packed in COMPRESSIONS:
             yield kind, packed, [tensor("x", as_sent(kind), kind)]
+
+
+def wish(packed):
+    """Headers that ask for compressed answers."""
+    return {"qsml-response-compression": packed} if packed else None
 
 
 def fetch(start):
@@ -40,7 +57,7 @@ def matrix(client):
         report.check(
             f"sync {kind} {packed}",
             lambda kind=kind, inputs=inputs, packed=packed, name=name: same(
-                kind, client.infer(name, inputs, compression_algorithm=packed).as_numpy("y")
+                kind, client.infer(name, inputs, compression_algorithm=packed, headers=wish(packed)).as_numpy("y")
             ),
         )
         report.check(
@@ -95,6 +112,90 @@ async def aio_matrix():
                 report.check(f"aio {kind} {packed}", lambda kind=kind, result=result: same(kind, result.as_numpy("y")))
             except Exception as error:
                 report.cells[f"aio {kind} {packed}"] = repr(error)
+        for packed in COMPRESSIONS:
+            await aio_stream(client, packed)
+        await aio_rest(client)
+
+
+async def aio_stream(client, packed):
+    async def requests():
+        for kind in ARRAYS:
+            inputs = [tensor("x", as_sent(kind), kind)]
+            yield {"model_name": f"same_{kind.lower()}", "inputs": inputs, "request_id": kind}
+
+    answers = client.stream_infer(requests(), compression_algorithm=packed, headers=wish(packed))
+    for kind in ARRAYS:
+
+        async def call(kind=kind):
+            result, error = await anext(answers)
+            assert error is None, error
+            return result.get_response().id == kind and same(kind, result.as_numpy("y"))
+
+        await awaited(report, f"aio stream {kind} {packed}", call)
+
+
+async def aio_rest(client):
+    async def serves(name):
+        return any(
+            item.name == name and item.state == "READY" for item in (await client.get_model_repository_index()).models
+        )
+
+    async def loaded():
+        await client.load_model("tiny")
+        return await serves("tiny")
+
+    async def unloaded():
+        await client.unload_model("spare_grpc_aio")
+        return not await serves("spare_grpc_aio")
+
+    async def configured():
+        return (await client.get_model_config("tiny")).config.input[0].data_type == 11
+
+    async def counted():
+        return (await client.get_inference_statistics("same_fp32")).model_stats[0].inference_count > 0
+
+    async def described():
+        metadata = await client.get_model_metadata("tiny")
+        return list(metadata.versions) == ["1"] and (await client.get_server_metadata()).name == "quickserveml"
+
+    async def ready():
+        return await client.is_server_live() and await client.is_server_ready() and await client.is_model_ready("tiny")
+
+    calls = {"ready": ready, "metadata": described, "config": configured, "statistics": counted}
+    for name, call in (calls | {"load": loaded, "unload": unloaded}).items():
+        await awaited(report, f"aio {name}", call)
+
+
+def versions():
+    x = RNG.standard_normal((2, 4)).astype(np.float32)
+    asked = [tensor("x", x, "FP32")]
+    with triton.InferenceServerClient(f"127.0.0.1:{GIVEN['versions']['grpc_port']}") as client:
+        for version, want in multiplied(x).items():
+
+            def run(version=version, want=want):
+                found = client.infer("times", asked, model_version=version)
+                assert found.get_response().model_version == (version or "2")
+                return np.array_equal(found.as_numpy("y"), want)
+
+            report.check(f"version {version or 'none'}", run)
+        report.check("versions", lambda: list(client.get_model_metadata("times").versions) == ["1", "2"])
+        report.check(
+            "version ready", lambda: client.is_model_ready("times", "1") and not client.is_model_ready("times", "3")
+        )
+        report.check("version config", lambda: client.get_model_config("times", "2").config.name == "times")
+        stats = lambda: client.get_inference_statistics("times", "1").model_stats  # noqa: E731
+        report.check("version statistics", lambda: [item.version for item in stats()] == ["1"])
+        done = queue.Queue()
+        client.start_stream(lambda result, error: done.put((result, error)))
+        for version in ("1", "2"):
+            client.async_stream_infer("times", asked, model_version=version)
+
+        def streamed():
+            results = [done.get(timeout=20)[0].as_numpy("y") for _ in range(2)]
+            return all(np.array_equal(found, x * (index + 1)) for index, found in enumerate(results))
+
+        report.check("version in a stream", streamed)
+        client.stop_stream()
 
 
 def rest(client):
@@ -108,6 +209,14 @@ def rest(client):
                 client.infer("tiny", asked, model_version=version, priority=1, timeout=9_000_000).as_numpy("y"), want
             ),
         )
+    picture = RNG.standard_normal((1, 3, 224, 224)).astype(np.float32)
+
+    def network():
+        found = client.infer(GIVEN["network_name"], [tensor(GIVEN["network_input"], picture, "FP32")])
+        whole = expected(GIVEN["network"], {GIVEN["network_input"]: picture})[0]
+        return np.allclose(found.as_numpy(found.get_response().outputs[0].name), whole, rtol=1e-5, atol=1e-6)
+
+    report.check("network", network)
     report.check("live", client.is_server_live)
     report.check("ready", lambda: client.is_server_ready() and client.is_model_ready("tiny", "1"))
     report.check("not ready", lambda: not client.is_model_ready("nothing"))
@@ -177,4 +286,5 @@ with triton.InferenceServerClient(URL) as sync_client:
     rest(sync_client)
     repository(sync_client)
 asyncio.run(aio_matrix())
+versions()
 report.finish()

@@ -5,7 +5,19 @@ import asyncio
 import numpy as np
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from common import ARRAYS, COMPRESSIONS, RNG, Report, arguments, as_sent, expected, fill, same
+from common import (
+    ARRAYS,
+    COMPRESSIONS,
+    RNG,
+    Report,
+    arguments,
+    as_sent,
+    awaited,
+    expected,
+    fill,
+    multiplied,
+    same,
+)
 
 GIVEN = arguments()
 URL = f"127.0.0.1:{GIVEN['port']}"
@@ -51,6 +63,19 @@ def sync_matrix(client):
         report.check(f"sync {kind} {'binary' if binary else 'json'} {packed}", run)
 
 
+def async_matrix(client):
+    pending = {}
+    for kind, binary, packed in cells():
+        inputs, outputs = question(kind, binary=binary)
+        name = f"async {kind} {'binary' if binary else 'json'} {packed}"
+        pending[name] = (
+            kind,
+            client.async_infer(f"same_{kind.lower()}", inputs, outputs=outputs, **compressions(packed)),
+        )
+    for name, (kind, item) in pending.items():
+        report.check(name, lambda kind=kind, item=item: same(kind, item.get_result().as_numpy("y")))
+
+
 async def aio_matrix():
     async with triton_aio.InferenceServerClient(URL) as client:
         for kind, binary, packed in cells():
@@ -61,8 +86,68 @@ async def aio_matrix():
                 report.check(name, lambda kind=kind, result=result: same(kind, result.as_numpy("y")))
             except Exception as error:
                 report.cells[name] = repr(error)
-        index = await client.get_model_repository_index()
-        report.check("aio index", lambda: any(item["name"] == "tiny" for item in index))
+        await aio_rest(client)
+
+
+async def aio_rest(client):
+    async def serves(name):
+        return any(
+            item["name"] == name for item in await client.get_model_repository_index() if item["state"] == "READY"
+        )
+
+    async def loaded():
+        await client.load_model("tiny")
+        return await serves("tiny")
+
+    async def unloaded():
+        await client.unload_model("spare_http_aio")
+        return not await serves("spare_http_aio")
+
+    async def configured():
+        return (await client.get_model_config("tiny"))["input"][0]["data_type"] == "TYPE_FP32"
+
+    async def counted():
+        return (await client.get_inference_statistics("same_fp32"))["model_stats"][0]["inference_count"] > 0
+
+    async def described():
+        metadata = await client.get_model_metadata("tiny")
+        return metadata["versions"] == ["1"] and (await client.get_server_metadata())["name"] == "quickserveml"
+
+    async def ready():
+        return await client.is_server_live() and await client.is_server_ready() and await client.is_model_ready("tiny")
+
+    calls = {"ready": ready, "metadata": described, "config": configured, "statistics": counted}
+    for name, call in (calls | {"load": loaded, "unload": unloaded}).items():
+        await awaited(report, f"aio {name}", call)
+
+
+def versions():
+    x = RNG.standard_normal((2, 4)).astype(np.float32)
+    asked = [tensor("x", x, "FP32")]
+    with triton.InferenceServerClient(f"127.0.0.1:{GIVEN['versions']['port']}") as client:
+        for version, want in multiplied(x).items():
+
+            def run(version=version, want=want):
+                found = client.infer("times", asked, model_version=version)
+                assert found.get_response()["model_version"] == (version or "2")
+                return np.array_equal(found.as_numpy("y"), want)
+
+            report.check(f"version {version or 'none'}", run)
+        report.check("versions", lambda: client.get_model_metadata("times")["versions"] == ["1", "2"])
+        report.check(
+            "version ready", lambda: client.is_model_ready("times", "1") and not client.is_model_ready("times", "3")
+        )
+        report.check(
+            "version statistics",
+            lambda: (
+                [
+                    (item["version"], item["inference_count"])
+                    for item in client.get_inference_statistics("times")["model_stats"]
+                ]
+                == [("1", 2), ("2", 4)]
+            ),
+        )
+        report.check("version config", lambda: client.get_model_config("times", "2")["name"] == "times")
 
 
 def rest(client):
@@ -126,7 +211,9 @@ def repository(client):
 
 with triton.InferenceServerClient(URL) as sync_client:
     sync_matrix(sync_client)
+    async_matrix(sync_client)
     rest(sync_client)
     repository(sync_client)
 asyncio.run(aio_matrix())
+versions()
 report.finish()
